@@ -1,0 +1,129 @@
+package event
+
+import (
+	"regexp"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Tenant is the name of one customer of the system: 1 to 63 of a-z, 0-9 and '-',
+// starting with a letter or digit. It is the third token of every subject.
+type Tenant string
+
+// DefaultTenant is used where nobody named one.
+const DefaultTenant Tenant = "default"
+
+// StudyUID identifies a study as its sender does (Study Instance UID, DICOM
+// (0020,000D), or any id for plain films). It may point at a person: it appears only in
+// STUDIES, in the bucket identity and in answers to the tenant itself.
+type StudyUID string
+
+// PatientID identifies a patient as the sender does. The same care applies.
+type PatientID string
+
+// StudyKey is the pseudonym of a study inside its tenant: 32 lower-case hex digits.
+type StudyKey string
+
+// PatientKey is the pseudonym of a patient inside its tenant: 32 lower-case hex digits.
+type PatientKey string
+
+// Rev counts the revisions of a study from 1.
+type Rev uint64
+
+// MessageID identifies an event for duplicate detection. Equal inputs give equal ids.
+type MessageID string
+
+var tenantForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// ParseTenant checks the form of a tenant's name.
+func ParseTenant(s string) (Tenant, error) {
+	if !tenantForm.MatchString(s) {
+		return "", fault.Reject("event.ParseTenant", fault.Invalid, ReasonSubject,
+			"a tenant is 1 to 63 of a-z, 0-9 and '-', starting with a letter or digit")
+	}
+	return Tenant(s), nil
+}
+
+// Type is the CloudEvents type of an event, with its version.
+type Type string
+
+// The event types of version 1.
+const (
+	StudyArrived   Type = "org.radstream.study.arrived.v1"
+	ReportArrived  Type = "org.radstream.report.arrived.v1"
+	StudyErased    Type = "org.radstream.study.erased.v1"
+	StudyPrepared  Type = "org.radstream.study.prepared.v1"
+	StudyUnchanged Type = "org.radstream.study.unchanged.v1"
+	StudyEmbedded  Type = "org.radstream.study.embedded.v1"
+	StudyIndexed   Type = "org.radstream.study.indexed.v1"
+	Rejected       Type = "org.radstream.rejected.v1"
+)
+
+// Subject is a NATS subject. Build one with the functions below.
+type Subject string
+
+const prefix = "rad.v1."
+
+// StudyArrivedSubject is where studies of t are announced.
+func StudyArrivedSubject(t Tenant) Subject { return Subject(prefix + string(t) + ".study.arrived") }
+
+// ReportArrivedSubject is where reports of t are announced.
+func ReportArrivedSubject(t Tenant) Subject { return Subject(prefix + string(t) + ".report.arrived") }
+
+// PreparedSubject holds every revision of one study; its last message is the study.
+func PreparedSubject(t Tenant, p PatientKey, s StudyKey) Subject {
+	return Subject(prefix + string(t) + ".prepared." + string(p) + "." + string(s))
+}
+
+// PreparedOf matches the subject of study s whoever the patient is.
+func PreparedOf(t Tenant, s StudyKey) Subject { return PreparedSubject(t, "*", s) }
+
+// EmbeddedSubject holds study s under one model. model is the subject-safe form of the
+// model's reference (schemas/model).
+func EmbeddedSubject(t Tenant, model string, s StudyKey) Subject {
+	return Subject(prefix + string(t) + ".embedded." + model + "." + string(s))
+}
+
+// IndexedSubject says that study s can be found.
+func IndexedSubject(t Tenant, s StudyKey) Subject {
+	return Subject(prefix + string(t) + ".indexed." + string(s))
+}
+
+// UnchangedSubject answers arrivals that brought nothing new for study s.
+func UnchangedSubject(t Tenant, s StudyKey) Subject {
+	return Subject(prefix + string(t) + ".unchanged." + string(s))
+}
+
+// RejectedSubject holds the dead letters of one stage.
+func RejectedSubject(t Tenant, stage string) Subject {
+	return Subject(prefix + string(t) + ".rejected." + stage)
+}
+
+// Stream is one JetStream stream of the system, as data; services/bus creates it.
+type Stream struct {
+	Name     string
+	Subjects []Subject
+	About    string
+	// Archive streams keep every message for ever; the others keep them for days.
+	Archive bool
+}
+
+// The streams by name.
+const (
+	StreamStudies  = "STUDIES"
+	StreamPrepared = "PREPARED"
+	StreamEmbedded = "EMBEDDED"
+	StreamIndexed  = "INDEXED"
+	StreamRejected = "REJECTED"
+)
+
+// Streams lists every stream in the order a study passes through them.
+func Streams() []Stream {
+	return []Stream{
+		{StreamStudies, []Subject{prefix + "*.study.*", prefix + "*.report.*"}, "what hospitals publish; holds identifiers", true},
+		{StreamPrepared, []Subject{prefix + "*.prepared.*.*"}, "the archive: every revision of every study, without identifiers", true},
+		{StreamEmbedded, []Subject{prefix + "*.embedded.*.*"}, "vectors on their way to the index; can be made again", false},
+		{StreamIndexed, []Subject{prefix + "*.indexed.*", prefix + "*.unchanged.*"}, "what can be found now", false},
+		{StreamRejected, []Subject{prefix + "*.rejected.*"}, "dead letters, kept until somebody deals with them", true},
+	}
+}
