@@ -1,0 +1,65 @@
+# Radstream. `make help` lists what can be done; nothing needs root or writes outside
+# this folder, save Go's own caches.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BIN := bin/radstream
+TOOLS := .deps/bin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## make phantom studies, publish them, print answers, leave nothing running
+	$(BIN) demo
+
+.PHONY: run
+run: build ## the same, and stay up for your own queries
+	$(BIN) demo --stay
+
+.PHONY: test
+test: setup ## run every test
+	go test -timeout 14m ./...
+
+.PHONY: build
+build: setup ## build bin/radstream
+	@mkdir -p bin
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/radstream
+
+.PHONY: setup
+setup: ## fetch what is missing into .deps
+	@deploy/setup.sh onnxruntime
+
+.PHONY: lint
+lint: $(TOOLS)/staticcheck $(TOOLS)/buf ## check form: gofmt, vet, staticcheck, module files, schemas
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt these: $$unformatted" >&2; exit 1; fi
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+	go mod tidy -diff
+	cd schemas && ../$(TOOLS)/buf lint && ../$(TOOLS)/buf breaking --against testdata/released.binpb
+
+.PHONY: vuln
+vuln: $(TOOLS)/govulncheck ## look for known vulnerabilities; needs vuln.go.dev
+	@if timeout 20 $(TOOLS)/govulncheck -version >/dev/null 2>&1 && timeout 20 $(TOOLS)/govulncheck -mode=binary $(TOOLS)/govulncheck >/dev/null 2>&1; then \
+		$(TOOLS)/govulncheck ./...; \
+	else echo "govulncheck DID NOT RUN: the vulnerability database cannot be reached from here" >&2; fi
+
+.PHONY: generate
+generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go ## write the generated Go of the schemas again
+	cd schemas && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate
+
+.PHONY: clean
+clean: ## remove what was built and what the demo wrote
+	rm -rf bin demo
+
+# Tools are built from pinned versions into .deps/bin, apart from go.mod.
+$(TOOLS)/staticcheck: PKG = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+$(TOOLS)/buf: PKG = github.com/bufbuild/buf/cmd/buf@v1.75.0
+$(TOOLS)/govulncheck: PKG = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+$(TOOLS)/protoc-gen-go: PKG = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+$(TOOLS)/%:
+	@mkdir -p $(TOOLS)
+	GOBIN="$(CURDIR)/$(TOOLS)" go install $(PKG)

@@ -1,0 +1,203 @@
+package publish
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// Object is one file of a study.
+type Object struct {
+	Path       string
+	MediaType  string
+	Projection radstreamv1.Projection // what the CSV says of a film; a DICOM file speaks for itself
+}
+
+// Study is what the files say belongs together: it becomes one StudyArrived.
+type Study struct {
+	UID       event.StudyUID // empty when no file could say
+	PatientID event.PatientID
+	Accession string
+	Time      time.Time
+	Objects   []Object
+	Report    string
+}
+
+// Problem is something in the folders that cannot be published as it is.
+type Problem struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+}
+
+// Reasons of problems.
+const (
+	ReasonNoRow    = "image_without_row"
+	ReasonNoImage  = "row_without_image"
+	ReasonRow      = "malformed_row"
+	ReasonCSV      = "malformed_csv"
+	ReasonNoStudy  = "report_without_study"
+	ReasonUnread   = "unreadable"
+	ReasonTooLarge = "too_large"
+)
+
+// Plan is everything a scan found.
+type Plan struct {
+	Studies  []Study
+	Problems []Problem
+	// Ignored counts the files in scanned folders that are neither DICOM, nor films, nor
+	// lists, by extension.
+	Ignored map[string]int
+}
+
+// Scan reads folders and files and groups what it finds into studies:
+//
+//   - DICOM files by their Study Instance UID. A file that cannot say its study is
+//     published by itself, so that ingest rejects it with the reason and keeps it.
+//   - Films (JPEG, PNG) by the rows of a studies.csv: columns study_id, image, and
+//     optionally patient_id, view, accession_number, study_time and the report as report,
+//     caption, clinical_notes, notes, or findings and impression.
+//   - Reports by the rows of a reports.csv: columns study_uid, report (a file), and
+//     optionally patient_id, accession_number.
+//
+// In a folder every file ending in .dcm, or without any ending, counts as DICOM. A file
+// that is named itself always does, unless it is a film or a list.
+func Scan(ctx context.Context, paths []string) (Plan, error) {
+	s := scanner{plan: Plan{Ignored: map[string]int{}}, byUID: map[event.StudyUID]int{}, films: map[string]bool{}, rows: map[string]bool{}}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return Plan{}, fault.Errorf("publish.Scan", fault.NotFound, "%s cannot be read: %w", p, pathCause(err))
+		}
+		if info.IsDir() {
+			err = s.folder(ctx, p)
+		} else {
+			err = s.file(p, true)
+		}
+		if err != nil {
+			return Plan{}, err
+		}
+	}
+	s.joinReports()
+	for film := range s.films {
+		if !s.rows[film] {
+			s.problem(film, ReasonNoRow, "no studies.csv names this image; a film needs a row with its study_id")
+		}
+	}
+	slices.SortFunc(s.plan.Problems, func(a, b Problem) int { return cmp.Compare(a.Path, b.Path) })
+	return s.plan, nil
+}
+
+type scanner struct {
+	plan    Plan
+	byUID   map[event.StudyUID]int // index in plan.Studies
+	films   map[string]bool        // images seen
+	rows    map[string]bool        // images that a row names
+	reports []Study                // of reports.csv, joined at the end
+}
+
+func (s *scanner) problem(path, reason, format string, args ...any) {
+	s.plan.Problems = append(s.plan.Problems, Problem{path, reason, fmt.Sprintf(format, args...)})
+}
+
+func (s *scanner) folder(ctx context.Context, root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
+			s.problem(path, ReasonUnread, "%v", pathCause(err))
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		return s.file(path, false)
+	})
+}
+
+// file takes one file. named says that the user wrote its name, so that its ending does
+// not decide whether it is meant.
+func (s *scanner) file(path string, named bool) error {
+	ext := strings.ToLower(filepath.Ext(path))
+	switch {
+	case ext == ".jpg" || ext == ".jpeg" || ext == ".png":
+		s.films[filepath.Clean(path)] = true
+	case ext == ".csv" && strings.HasSuffix(filepath.Base(path), "studies.csv"), ext == ".csv" && named && filepath.Base(path) != "reports.csv":
+		s.studiesCSV(path)
+	case ext == ".csv" && filepath.Base(path) == "reports.csv":
+		s.reportsCSV(path)
+	case named || ext == ".dcm" || ext == ".dicom" || ext == "":
+		return s.dicom(path)
+	default:
+		s.plan.Ignored[ext]++
+	}
+	return nil
+}
+
+func (s *scanner) dicom(path string) error {
+	object := Object{Path: path, MediaType: "application/dicom"}
+	f, err := os.Open(path)
+	if err != nil {
+		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		return nil
+	}
+	defer f.Close()
+	head, err := dicom.ParseHeader(f)
+	if err != nil || head.StudyUID == "" {
+		// What is wrong is for ingest to say: it keeps the file beside the reason.
+		s.plan.Studies = append(s.plan.Studies, Study{Objects: []Object{object}})
+		return nil
+	}
+	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: head.AccessionNumber, Time: head.StudyTime, Objects: []Object{object}})
+	return nil
+}
+
+// add joins what was found with what is known of the study already.
+func (s *scanner) add(n Study) {
+	i, known := s.byUID[n.UID]
+	if !known {
+		s.byUID[n.UID] = len(s.plan.Studies)
+		s.plan.Studies = append(s.plan.Studies, n)
+		return
+	}
+	st := &s.plan.Studies[i]
+	st.PatientID = cmp.Or(st.PatientID, n.PatientID)
+	st.Accession = cmp.Or(st.Accession, n.Accession)
+	st.Report = cmp.Or(st.Report, n.Report)
+	if st.Time.IsZero() {
+		st.Time = n.Time
+	}
+	for _, o := range n.Objects {
+		if !slices.ContainsFunc(st.Objects, func(have Object) bool { return have.Path == o.Path }) {
+			st.Objects = append(st.Objects, o)
+		}
+	}
+}
+
+func (s *scanner) joinReports() {
+	for _, r := range s.reports {
+		s.add(r)
+	}
+}
+
+// pathCause drops the path that os errors repeat: the caller has said it.
+func pathCause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
