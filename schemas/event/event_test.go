@@ -49,7 +49,7 @@ func examples() map[Type]proto.Message {
 			ShiftedTime: at, PreparationVersion: "1"},
 		StudyIndexed: &radstreamv1.StudyIndexed{StudyKey: "s", Rev: 2, ModelRef: "tiny@1", LabelScores: scores},
 		Rejected: &radstreamv1.Rejected{Stage: "prepare", Kind: "invalid", Reason: "truncated", Detail: "the pixel data ends early",
-			Input: &radstreamv1.InputRef{Stream: StreamStudies, Sequence: 7, EventId: "e"}, StudyKey: "s", Object: ref, Objects: 1},
+			Input: &radstreamv1.InputRef{Stream: StreamStudies, Sequence: 7, EventId: "e"}, StudyKey: "s", Object: ref, Part: "object"},
 	}
 }
 

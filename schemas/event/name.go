@@ -106,6 +106,8 @@ type Stream struct {
 	About    string
 	// Archive streams keep every message for ever; the others keep them for days.
 	Archive bool
+	// PerSubject bounds how many messages a subject keeps, the newest; 0 is no bound.
+	PerSubject int64
 }
 
 // The streams by name.
@@ -120,10 +122,17 @@ const (
 // Streams lists every stream in the order a study passes through them.
 func Streams() []Stream {
 	return []Stream{
-		{StreamStudies, []Subject{prefix + "*.study.*", prefix + "*.report.*"}, "what hospitals publish; holds identifiers", true},
-		{StreamPrepared, []Subject{prefix + "*.prepared.*.*"}, "the archive: every revision of every study, without identifiers", true},
-		{StreamEmbedded, []Subject{prefix + "*.embedded.*.*"}, "vectors on their way to the index; can be made again", false},
-		{StreamIndexed, []Subject{prefix + "*.indexed.*", prefix + "*.unchanged.*"}, "what can be found now", false},
-		{StreamRejected, []Subject{prefix + "*.rejected.*"}, "dead letters, kept until somebody deals with them", true},
+		{Name: StreamStudies, Subjects: []Subject{prefix + "*.study.*", prefix + "*.report.*"},
+			About: "what hospitals publish; holds identifiers", Archive: true},
+		{Name: StreamPrepared, Subjects: []Subject{prefix + "*.prepared.*.*"},
+			About: "the archive: every revision of every study, without identifiers", Archive: true},
+		{Name: StreamEmbedded, Subjects: []Subject{prefix + "*.embedded.*.*"},
+			About: "vectors on their way to the index; can be made again"},
+		// One message a study, for ever: whoever publishes a study again years later still
+		// learns that it can be found.
+		{Name: StreamIndexed, Subjects: []Subject{prefix + "*.indexed.*", prefix + "*.unchanged.*"},
+			About: "what can be found now", Archive: true, PerSubject: 1},
+		{Name: StreamRejected, Subjects: []Subject{prefix + "*.rejected.*"},
+			About: "dead letters, kept until somebody deals with them", Archive: true},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,6 +53,10 @@ const (
 	ReasonUnread   = "unreadable"
 	ReasonTooLarge = "too_large"
 )
+
+// maxHeader is how much of a file is read to learn its study: the attributes stand before
+// the pixels.
+const maxHeader = 4 << 20
 
 // Plan is everything a scan found.
 type Plan struct {
@@ -155,13 +160,19 @@ func (s *scanner) dicom(path string) error {
 		return nil
 	}
 	defer f.Close()
-	head, err := dicom.ParseHeader(f)
-	if err != nil || head.StudyUID == "" {
-		// What is wrong is for ingest to say: it keeps the file beside the reason.
+	start, err := io.ReadAll(io.LimitReader(f, maxHeader))
+	if err != nil {
+		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		return nil
+	}
+	// What is wrong is for ingest to say: it keeps the file beside the reason. A header
+	// that was cut off still tells what stands before the cut.
+	head, _ := dicom.ParseHeader(start)
+	if head.StudyUID == "" {
 		s.plan.Studies = append(s.plan.Studies, Study{Objects: []Object{object}})
 		return nil
 	}
-	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: head.AccessionNumber, Time: head.StudyTime, Objects: []Object{object}})
+	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: head.Accession, Time: head.StudyTime, Objects: []Object{object}})
 	return nil
 }
 

@@ -1379,15 +1379,17 @@ func (x *InputRef) GetEventId() string {
 
 // Rejected is a dead letter: an input, or a part of one, that was not taken, and why.
 type Rejected struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`   // prepare, embed or index
-	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`     // a word of Go package schemas/fault
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // stable code, e.g. truncated
-	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // one sentence without patient data
-	Input         *InputRef              `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
-	StudyKey      string                 `protobuf:"bytes,6,opt,name=study_key,json=studyKey,proto3" json:"study_key,omitempty"` // empty when the input did not say which study
-	Object        *ObjectRef             `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`                     // the object to blame; absent when the whole input is
-	Objects       uint32                 `protobuf:"varint,8,opt,name=objects,proto3" json:"objects,omitempty"`                  // how many objects and reports of the input were not taken, at least 1
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Stage    string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`   // prepare, embed or index
+	Kind     string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`     // a word of Go package schemas/fault
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // stable code, e.g. truncated
+	Detail   string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // one sentence without patient data
+	Input    *InputRef              `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
+	StudyKey string                 `protobuf:"bytes,6,opt,name=study_key,json=studyKey,proto3" json:"study_key,omitempty"` // empty when the input did not say which study
+	Object   *ObjectRef             `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`                     // the object to blame
+	// What of the input was not taken: "object" (the one named above), "report", or empty
+	// for the whole input. Of an arrival the other parts may well have been taken.
+	Part          string `protobuf:"bytes,8,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1471,11 +1473,11 @@ func (x *Rejected) GetObject() *ObjectRef {
 	return nil
 }
 
-func (x *Rejected) GetObjects() uint32 {
+func (x *Rejected) GetPart() string {
 	if x != nil {
-		return x.Objects
+		return x.Part
 	}
-	return 0
+	return ""
 }
 
 var File_radstream_v1_events_proto protoreflect.FileDescriptor
@@ -1588,7 +1590,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\bInputRef\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x19\n" +
-	"\bevent_id\x18\x03 \x01(\tR\aeventId\"\xfa\x01\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\"\xf4\x01\n" +
 	"\bRejected\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
@@ -1596,8 +1598,8 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12,\n" +
 	"\x05input\x18\x05 \x01(\v2\x16.radstream.v1.InputRefR\x05input\x12\x1b\n" +
 	"\tstudy_key\x18\x06 \x01(\tR\bstudyKey\x12/\n" +
-	"\x06object\x18\a \x01(\v2\x17.radstream.v1.ObjectRefR\x06object\x12\x18\n" +
-	"\aobjects\x18\b \x01(\rR\aobjects*X\n" +
+	"\x06object\x18\a \x01(\v2\x17.radstream.v1.ObjectRefR\x06object\x12\x12\n" +
+	"\x04part\x18\b \x01(\tR\x04part*X\n" +
 	"\n" +
 	"Projection\x12\x1a\n" +
 	"\x16PROJECTION_UNSPECIFIED\x10\x00\x12\x16\n" +

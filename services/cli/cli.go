@@ -1,0 +1,117 @@
+// Package cli is the command line of radstream.
+//
+// Each command lives in a file of its own and does three things: read flags, call the
+// package that does the work, print what came back, as text for people or with --json as
+// one object (one a line for lists) with stable field names. Errors go to standard error
+// as one line that names the next step; exitCode maps them to exit codes.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Env is what a command may touch of the world outside.
+type Env struct {
+	Version string
+	Args    []string // without the program's name
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// Run runs one command line and returns its exit code. It never calls os.Exit.
+func Run(ctx context.Context, env Env) int {
+	c := &cli{Env: env}
+	root := c.root()
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !c.running { // refused before it ran: cobra's errors have no kind
+		err = fault.Errorf("", fault.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
+	}
+	if err != nil && !errors.Is(err, errReported) {
+		printError(env.Stderr, err, c.json)
+	}
+	return exitCode(err)
+}
+
+// errReported wraps an error that the command has already told the user about.
+var errReported = errors.New("reported")
+
+type cli struct {
+	Env
+	running bool // flags and arguments were taken
+	json    bool
+	tenant  string
+	server  string // address of the query service
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "radstream",
+		Short: "Stream chest studies into a searchable index",
+		Long: `Radstream turns a stream of chest radiographs and reports into an index that can
+be searched by text, by film or by study. It is infrastructure for research, not a
+medical device: do not use it for diagnosis.
+
+` + exitCodes,
+		Example: `  radstream up                                  # start everything in one process
+  radstream publish ./studies --wait            # in another terminal
+  radstream search --text "left pleural effusion"`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(c.up(), c.publish(), c.search(), c.labels(), c.inspect(), c.report(),
+		c.status(), c.phantom(), c.demo(), c.config(), c.version())
+	for _, cmd := range root.Commands() {
+		if cmd.Args == nil {
+			cmd.Args = cobra.NoArgs
+		}
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			c.running = true
+			return run(cmd, args)
+		}
+	}
+	return root
+}
+
+// asksServer adds the flags of commands that ask a running system.
+func (c *cli) asksServer(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&c.server, "server", envOr("RADSTREAM_SERVER", "127.0.0.1:8080"), "address of the query service [RADSTREAM_SERVER]")
+	return c.hasTenant(cmd)
+}
+
+func (c *cli) hasTenant(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&c.tenant, "tenant", string(event.DefaultTenant), "tenant")
+	return cmd
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// printJSON writes v as one object on one line.
+func (c *cli) printJSON(v any) error {
+	e := json.NewEncoder(c.Stdout)
+	e.SetEscapeHTML(false)
+	return fault.E("cli.printJSON", fault.Internal, e.Encode(v))
+}

@@ -1,0 +1,138 @@
+package publish
+
+import (
+	"encoding/hex"
+
+	"github.com/radstream/radstream/schemas/event"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// Progress counts the arrivals of one run by how far they have come.
+type Progress struct {
+	Total     int // arrivals to publish
+	Published int // acknowledged by JetStream
+	Prepared  int // a revision holds it, or it was known already
+	Embedded  int
+	Indexed   int // can be found
+	Rejected  int // nothing of it was taken
+}
+
+// Rejection is one dead letter of this run.
+type Rejection struct {
+	Study  event.StudyUID `json:"study_uid,omitempty"`
+	Path   string         `json:"path,omitempty"` // the file to blame; empty when the whole arrival is
+	Stage  string         `json:"stage"`
+	Kind   string         `json:"kind"`
+	Reason string         `json:"reason"`
+	Detail string         `json:"detail"`
+}
+
+// tracker follows arrivals through the streams. It is a state machine over events in any
+// order; the caller serialises the calls.
+//
+// An arrival is settled when its study can be found at the revision that holds it, or
+// when every part of it was rejected.
+type tracker struct {
+	arrivals map[event.MessageID]*arrival
+	byStudy  map[event.StudyKey][]*arrival
+	embedded map[event.StudyKey]event.Rev // newest revision seen
+	indexed  map[event.StudyKey]event.Rev
+
+	Progress
+	rejections []Rejection
+}
+
+type arrival struct {
+	uid   event.StudyUID
+	parts int               // objects, plus one for a report
+	paths map[string]string // by the sha256 in hex
+
+	refused  map[string]bool // parts rejected, by hash or name: a dead letter may be seen twice
+	key      event.StudyKey
+	rev      event.Rev // revision that holds it; 0 until prepared
+	embedded bool
+	settled  bool
+}
+
+func newTracker() *tracker {
+	return &tracker{
+		arrivals: map[event.MessageID]*arrival{}, byStudy: map[event.StudyKey][]*arrival{},
+		embedded: map[event.StudyKey]event.Rev{}, indexed: map[event.StudyKey]event.Rev{},
+	}
+}
+
+// expect adds an arrival before it is published.
+func (t *tracker) expect(id event.MessageID, a *arrival) {
+	t.arrivals[id] = a
+	t.Total++
+}
+
+// done says that every arrival expected so far was published and is settled.
+func (t *tracker) done() bool {
+	return t.Published == t.Total && t.Indexed+t.Rejected == t.Total
+}
+
+// see takes one event of PREPARED, EMBEDDED or INDEXED; only its attributes are read.
+// The result says that the caller should look up whether the study is in the index
+// already, since no event of this run will say so.
+func (t *tracker) see(e event.Envelope) (lookUp bool) {
+	key := e.StudyKey()
+	switch e.Type {
+	case event.StudyPrepared, event.StudyUnchanged:
+		a, mine := t.arrivals[e.Cause]
+		if !mine || a.rev != 0 {
+			return false
+		}
+		a.key, a.rev = key, e.Rev
+		t.byStudy[key] = append(t.byStudy[key], a)
+		t.Prepared++
+		t.settle(key)
+		return e.Type == event.StudyUnchanged && !a.settled
+	case event.StudyEmbedded:
+		t.embedded[key] = max(t.embedded[key], e.Rev)
+		t.settle(key)
+	case event.StudyIndexed:
+		t.indexed[key] = max(t.indexed[key], e.Rev)
+		t.settle(key)
+	}
+	return false
+}
+
+func (t *tracker) settle(key event.StudyKey) {
+	for _, a := range t.byStudy[key] {
+		if !a.embedded && a.rev <= max(t.embedded[key], t.indexed[key]) {
+			a.embedded = true
+			t.Embedded++
+		}
+		if !a.settled && a.rev <= t.indexed[key] {
+			a.settled = true
+			t.Indexed++
+		}
+	}
+}
+
+// reject takes one dead letter.
+func (t *tracker) reject(cause event.MessageID, r *radstreamv1.Rejected) {
+	a, mine := t.arrivals[cause]
+	if !mine || a.settled {
+		return
+	}
+	rejection := Rejection{Study: a.uid, Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail()}
+	part := r.GetPart()
+	if part == "object" {
+		part = hex.EncodeToString(r.GetObject().GetSha256())
+		rejection.Path = a.paths[part]
+	}
+	if a.refused[part] {
+		return
+	}
+	if a.refused == nil {
+		a.refused = map[string]bool{}
+	}
+	a.refused[part] = true
+	t.rejections = append(t.rejections, rejection)
+	if part == "" || len(a.refused) >= a.parts {
+		a.settled = true
+		t.Rejected++
+	}
+}

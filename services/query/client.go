@@ -1,0 +1,89 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Client asks a running system over HTTP.
+type Client struct {
+	base string // http://host:port
+	http *http.Client
+}
+
+// NewClient talks to the query service at address, host:port.
+func NewClient(address string) *Client {
+	return &Client{base: "http://" + address, http: &http.Client{}}
+}
+
+// Search asks for the nearest studies. Errors carry the kind that the service gave;
+// Unavailable means that nobody answers at the address.
+func (c *Client) Search(ctx context.Context, r Request) (Response, error) {
+	var out Response
+	body, err := json.Marshal(r)
+	if err != nil {
+		return out, fault.E("query.Search", fault.Internal, err)
+	}
+	return out, c.do(ctx, http.MethodPost, "/v1/search", body, &out)
+}
+
+// Labels asks for the label scores of one study.
+func (c *Client) Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
+	var out LabelsResponse
+	q := url.Values{"study": {string(s)}, "tenant": {string(t)}}
+	return out, c.do(ctx, http.MethodGet, "/v1/labels?"+q.Encode(), nil, &out)
+}
+
+// Status asks how the system is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var out Status
+	return out, c.do(ctx, http.MethodGet, "/v1/status", nil, &out)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, out any) error {
+	const op = "query.Client"
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return fault.E(op, fault.Canceled, ctx.Err())
+		}
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // without the URL, which holds the study
+		}
+		return fault.Errorf(op, fault.Unavailable, "no radstream answers at %s: %w; start one with `radstream up`, or name another address with --server", c.base, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fault.E(op, fault.Unavailable, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var p Problem
+		if err := json.Unmarshal(data, &p); err != nil || p.Kind == "" {
+			return fault.Errorf(op, fault.Unavailable, "%s answers %s, but it is not a radstream", c.base, resp.Status)
+		}
+		kind, err := fault.ParseKind(p.Kind)
+		if err != nil {
+			kind = fault.Internal
+		}
+		return fault.Reject(op, kind, fault.Reason(p.Reason), "%s", p.Detail)
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fault.Errorf(op, fault.Unavailable, "%s does not answer as a radstream does: %w", c.base, err)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// answerer is what the HTTP side needs: Service.
+type answerer interface {
+	Search(ctx context.Context, r Request) (Response, error)
+	Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error)
+}
+
+// maxBody bounds a request: an image in base64 and little else.
+const maxBody = MaxImage/3*4 + 1<<20
+
+// Server serves the HTTP API.
+type Server struct {
+	answer answerer
+	status func(context.Context) (Status, error)
+	log    zerolog.Logger
+}
+
+// NewServer answers with s; status says how the system is.
+func NewServer(s *Service, status func(context.Context) (Status, error), log zerolog.Logger) *Server {
+	return &Server{answer: s, status: status, log: log}
+}
+
+// Handler routes the API.
+//
+//	POST /v1/search   Request -> Response
+//	GET  /v1/labels?study=UID&tenant=T -> LabelsResponse
+//	GET  /v1/status   -> Status
+//	GET  /healthz     200 while the process lives
+//	GET  /readyz      200 when searches can be answered, else 503
+//
+// Errors are application/problem+json.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/search", s.search)
+	mux.HandleFunc("GET /v1/labels", s.labels)
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
+		status, err := s.status(r.Context())
+		s.reply(w, status, err)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if status, err := s.status(r.Context()); err != nil || !status.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "not ready\n")
+			return
+		}
+		_, _ = io.WriteString(w, "ready\n")
+	})
+	return mux
+}
+
+// Serve answers on l until ctx ends, then lets running requests finish for up to grace.
+func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
+	srv := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			s.log.Warn().Err(err).Msg("requests were cut off by the shutdown")
+		}
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fault.E("query.Serve", fault.Internal, err)
+	}
+	<-drained // Serve returns as soon as Shutdown begins
+	return nil
+}
+
+func (s *Server) search(w http.ResponseWriter, r *http.Request) {
+	const op = "query.search"
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		s.reply(w, nil, fault.Reject(op, fault.Invalid, "too_large", "the request has more than %d bytes or was cut off", maxBody))
+		return
+	}
+	var req Request
+	if err := json.Unmarshal(body, &req); err != nil {
+		s.reply(w, nil, fault.Reject(op, fault.Invalid, "malformed_request", "the body must be JSON with text, image (base64) or study, and k"))
+		return
+	}
+	resp, err := s.answer.Search(r.Context(), req)
+	s.reply(w, resp, err)
+}
+
+func (s *Server) labels(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	resp, err := s.answer.Labels(r.Context(), event.Tenant(q.Get("tenant")), event.StudyUID(q.Get("study")))
+	s.reply(w, resp, err)
+}
+
+// reply writes v, or err as a problem.
+func (s *Server) reply(w http.ResponseWriter, v any, err error) {
+	status := http.StatusOK
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		status = httpStatus(fault.KindOf(err))
+		if status == http.StatusInternalServerError {
+			s.log.Error().Err(err).Msg("a request failed")
+		}
+		w.Header().Set("Content-Type", "application/problem+json")
+		v = Problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
+			Detail: fault.Detail(err), Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err))}
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		s.log.Error().Err(err).Msg("an answer could not be encoded")
+		status, data = http.StatusInternalServerError, nil
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(append(data, '\n')) // the client is gone if this fails
+}
+
+func httpStatus(k fault.Kind) int {
+	switch k {
+	case fault.Invalid, fault.Usage:
+		return http.StatusBadRequest
+	case fault.Unsupported:
+		return http.StatusUnprocessableEntity
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Erased:
+		return http.StatusGone
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.Transient, fault.Unavailable, fault.Canceled:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
