@@ -99,6 +99,9 @@ func RejectedSubject(t Tenant, stage string) Subject {
 	return Subject(prefix + string(t) + ".rejected." + stage)
 }
 
+// TenantSubjects matches everything of one tenant.
+func TenantSubjects(t Tenant) Subject { return Subject(prefix + string(t) + ".>") }
+
 // Stream is one JetStream stream of the system, as data; services/bus creates it.
 type Stream struct {
 	Name     string

@@ -124,7 +124,7 @@ func (m *Manifest) Write(dir string, files ...string) error {
 	m.Format = Format
 	m.Files = make(map[string]string, len(files))
 	for _, name := range files {
-		if !filepath.IsLocal(name) {
+		if !isName(name) {
 			return fault.Reject(op, fault.Invalid, ReasonManifest, "file %q is not a name inside the directory", name)
 		}
 		sum, err := hashFile(filepath.Join(dir, name))
@@ -163,7 +163,7 @@ func (m *Manifest) Validate() error {
 		check(m.Files[name] != "", "files does not name %q", name)
 	}
 	for _, name := range m.fileNames() {
-		check(filepath.IsLocal(name) && name != ManifestFile, "files: %q is not a name inside the directory", name)
+		check(isName(name), "files: %q is not a name inside the directory", name)
 		sum, err := hex.DecodeString(m.Files[name])
 		check(err == nil && len(sum) == sha256.Size, "files: %s has no SHA-256 of 64 hex digits", name)
 	}
@@ -186,6 +186,9 @@ func (m *Manifest) Validate() error {
 	}
 	return fault.Reject("model.Manifest.Validate", fault.Invalid, ReasonManifest, "%w", errors.Join(faults...))
 }
+
+// isName says whether name is a file inside the directory, other than the manifest.
+func isName(name string) bool { return fs.ValidPath(name) && name != "." && name != ManifestFile }
 
 func (m *Manifest) fileNames() []string {
 	names := make([]string, 0, len(m.Files))

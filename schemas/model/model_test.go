@@ -198,3 +198,23 @@ func TestLoadRefuses(t *testing.T) {
 		})
 	}
 }
+
+func FuzzLoad(f *testing.F) {
+	golden, err := os.ReadFile("testdata/manifest_v1.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{string(golden), "", "{}", `{"format":1}`, `{"format":1,"files":{"../x":""}}`, `{"format":1,"config":{"image":{"patch":-1,"size":3}}}`} {
+		f.Add([]byte(s))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(filepath.Join(dir, model.ManifestFile), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		// No such files are there, so every manifest fails in one way or another.
+		if _, err := model.Load(dir); fault.KindOf(err) == fault.Internal {
+			t.Fatalf("not classified: %v", err)
+		}
+	})
+}

@@ -82,13 +82,17 @@ medical device: do not use it for diagnosis.
 		if cmd.Args == nil {
 			cmd.Args = cobra.NoArgs
 		}
-		run := cmd.RunE
-		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			c.running = true
-			return run(cmd, args)
-		}
+		cmd.RunE = c.started(cmd.RunE)
 	}
 	return root
+}
+
+// started marks that flags and arguments were taken, before a command runs.
+func (c *cli) started(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c.running = true
+		return run(cmd, args)
+	}
 }
 
 // asksServer adds the flags of commands that ask a running system.

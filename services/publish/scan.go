@@ -52,6 +52,7 @@ const (
 	ReasonNoStudy  = "report_without_study"
 	ReasonUnread   = "unreadable"
 	ReasonTooLarge = "too_large"
+	ReasonTwice    = "published_already"
 )
 
 // maxHeader is how much of a file is read to learn its study: the attributes stand before

@@ -9,7 +9,7 @@ import (
 
 // Progress counts the arrivals of one run by how far they have come.
 type Progress struct {
-	Total     int // arrivals to publish
+	Total     int // arrivals to publish, set by the caller
 	Published int // acknowledged by JetStream
 	Prepared  int // a revision holds it, or it was known already
 	Embedded  int
@@ -40,6 +40,7 @@ type tracker struct {
 
 	Progress
 	rejections []Rejection
+	problems   []Problem // found while publishing
 }
 
 type arrival struct {
@@ -61,10 +62,19 @@ func newTracker() *tracker {
 	}
 }
 
-// expect adds an arrival before it is published.
-func (t *tracker) expect(id event.MessageID, a *arrival) {
+// expect adds an arrival before it is published. One that says the same as another of
+// this run, such as two files of the same bytes that name no study, is not published twice:
+// expect counts it off and returns false.
+func (t *tracker) expect(id event.MessageID, a *arrival) bool {
+	if first, twice := t.arrivals[id]; twice {
+		t.Total--
+		for sum, path := range a.paths {
+			t.problems = append(t.problems, Problem{path, ReasonTwice, "the file has the bytes of " + first.paths[sum]})
+		}
+		return false
+	}
 	t.arrivals[id] = a
-	t.Total++
+	return true
 }
 
 // done says that every arrival expected so far was published and is settled.

@@ -34,7 +34,7 @@ func TestTracker(t *testing.T) {
 	tr.expect("a", &arrival{uid: "1", parts: 3, paths: map[string]string{"0a": "x.dcm"}})
 	tr.expect("b", &arrival{uid: "2", parts: 1, paths: map[string]string{"0b": "y.dcm"}})
 	tr.expect("c", &arrival{uid: "1", parts: 1})
-	tr.Published = 3
+	tr.Total, tr.Published = 3, 3
 
 	// a: one object refused, the rest indexed. A later revision counts as well.
 	tr.reject("a", &radstreamv1.Rejected{Stage: "prepare", Reason: "truncated", Part: "object", Object: &radstreamv1.ObjectRef{Sha256: []byte{0x0a}}})
@@ -64,7 +64,7 @@ func TestTracker(t *testing.T) {
 func TestTrackerLooksUpWhatWasIndexedBefore(t *testing.T) {
 	tr := newTracker()
 	tr.expect("a", &arrival{parts: 1})
-	tr.Published = 1
+	tr.Total, tr.Published = 1, 1
 	if !tr.see(unchanged("a", "k", 4)) {
 		t.Fatal("nobody will say that the study is indexed, and it was not looked up")
 	}
@@ -82,7 +82,7 @@ func TestTrackerAnyOrder(t *testing.T) {
 		tr := newTracker()
 		var calls []func()
 		want := Progress{Total: n, Published: n}
-		tr.Published = n
+		tr.Total, tr.Published = n, n
 		for i := range n {
 			id, key := event.MessageID(fmt.Sprint("a", i)), event.StudyKey(fmt.Sprint("k", i))
 			tr.expect(id, &arrival{parts: 1})

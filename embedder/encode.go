@@ -1,0 +1,272 @@
+package embedder
+
+import (
+	"context"
+	"image"
+	"slices"
+
+	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// View is the projection of an image. The numbers are the graph's.
+type View uint8
+
+// The views.
+const (
+	Frontal View = 0
+	Lateral View = 1
+)
+
+// Image is one prepared view.
+type Image struct {
+	// Pixels is the square of the model (224 x 224) in grey, row-major.
+	Pixels []byte
+	// Exposed is where the film lies in the square, in pixels; the rest is padding. Patches
+	// that lie wholly in padding are not seen.
+	Exposed image.Rectangle
+	View    View
+	Prior   bool    // from the patient's prior study
+	Days    float32 // how long before the current study, 0 or more; for a prior only
+}
+
+// StudyInput is what is known of one study. Anything may be absent.
+type StudyInput struct {
+	Images []Image
+	Tokens []int32 // of the report, [CLS] ... [SEP], by the model's tokenizer
+}
+
+// StudyVectors are the vectors of one study; those without input are nil.
+type StudyVectors struct {
+	Image   Vector // all current views
+	Frontal Vector // current frontal views
+	Lateral Vector // current lateral views
+	Prior   Vector // views of the prior study
+	Text    Vector
+}
+
+// ReasonEncoderInput is the fault reason of an image or text that the model cannot take.
+const ReasonEncoderInput fault.Reason = "encoder_input"
+
+// EncodeStudies encodes all images of all studies together, then all texts. The result has
+// one entry a study, in order. One study that cannot be encoded makes all Invalid: [Encoder.Check]
+// tells which.
+func (e *Encoder) EncodeStudies(ctx context.Context, studies []StudyInput) ([]StudyVectors, error) {
+	const op = "embedder.Encoder.EncodeStudies"
+	var images []Image
+	var texts [][]int32
+	for _, s := range studies {
+		images = append(images, s.Images...)
+		if s.Tokens != nil {
+			texts = append(texts, s.Tokens)
+		}
+	}
+	pieces, err := e.EncodeImages(ctx, images)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	vectors, err := e.EncodeTexts(ctx, texts)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	out := make([]StudyVectors, len(studies))
+	for i, s := range studies {
+		if out[i], err = e.combine(s.Images, pieces[:len(s.Images)]); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		pieces = pieces[len(s.Images):]
+		if s.Tokens != nil {
+			out[i].Text, vectors = vectors[0], vectors[1:]
+		}
+	}
+	return out, nil
+}
+
+// Check says whether the model can take a study: Invalid where it cannot.
+func (e *Encoder) Check(s StudyInput) error {
+	const op = "embedder.Encoder.Check"
+	for _, i := range s.Images {
+		if err := e.checkImage(i); err != nil {
+			return fault.Wrap(op, err)
+		}
+	}
+	if s.Tokens == nil {
+		return nil
+	}
+	return fault.Wrap(op, e.checkText(s.Tokens))
+}
+
+// EncodeImages returns one piece an image, in order.
+func (e *Encoder) EncodeImages(ctx context.Context, images []Image) ([]Piece, error) {
+	const op = "embedder.Encoder.EncodeImages"
+	for _, i := range images {
+		if err := e.checkImage(i); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+	}
+	pieces := make([]Piece, 0, len(images))
+	for batch := range slices.Chunk(images, e.maxBatch) {
+		out, err := e.runImages(ctx, batch)
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		m, s, v := out[0].Data.([]float32), out[1].Data.([]float32), out[2].Data.([]float32)
+		for i := range batch {
+			// A copy, so that a kept piece does not keep its batch.
+			pieces = append(pieces, Piece{M: m[i], S: s[i], V: slices.Clone(v[i*e.Width() : (i+1)*e.Width()])})
+		}
+	}
+	return pieces, nil
+}
+
+// EncodeText is [Encoder.EncodeTexts] of one text, tokenised and plainly cut off at the
+// model's length: for queries. Reports are cut at a sentence before they come here.
+func (e *Encoder) EncodeText(ctx context.Context, text string) (Vector, error) {
+	ids, _ := e.tokenizer.EncodeMax(text, e.manifest.Tokenizer.MaxLength)
+	vectors, err := e.EncodeTexts(ctx, [][]int32{ids})
+	if err != nil {
+		return nil, err
+	}
+	return vectors[0], nil
+}
+
+// EncodeTexts returns one vector a text, in order. A text is [CLS] ... [SEP], at most as long
+// as the model takes. Texts of similar length run together, padded to 16, 32, 64, ... tokens,
+// so that the runtime sees few different shapes; padding does not change a vector.
+func (e *Encoder) EncodeTexts(ctx context.Context, texts [][]int32) ([]Vector, error) {
+	const op = "embedder.Encoder.EncodeTexts"
+	order := make([]int, len(texts))
+	for i, ids := range texts {
+		order[i] = i
+		if err := e.checkText(ids); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+	}
+	bucket := func(i int) int { return bucketLength(len(texts[i]), e.manifest.Tokenizer.MaxLength) }
+	slices.SortStableFunc(order, func(a, b int) int { return bucket(a) - bucket(b) })
+	vectors := make([]Vector, len(texts))
+	for len(order) > 0 {
+		length, n := bucket(order[0]), 1
+		for n < len(order) && n < e.maxBatch && bucket(order[n]) == length {
+			n++
+		}
+		if err := e.runTexts(ctx, texts, order[:n], length, vectors); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		order = order[n:]
+	}
+	return vectors, nil
+}
+
+func (e *Encoder) checkImage(i Image) error {
+	size := e.manifest.Config.Image.Size
+	if len(i.Pixels) != size*size || i.Exposed.Empty() || !i.Exposed.In(square(size)) || i.View > Lateral || !(i.Days >= 0) || !finite(i.Days) {
+		return fault.Reject("embedder.Encoder.checkImage", fault.Invalid, ReasonEncoderInput,
+			"an image is %d x %d grey bytes with a non-empty exposed box inside, frontal or lateral, 0 or more days old", size, size)
+	}
+	return nil
+}
+
+func (e *Encoder) checkText(ids []int32) error {
+	limit, entries := e.manifest.Tokenizer.MaxLength, int32(e.tokenizer.Size())
+	if len(ids) == 0 || len(ids) > limit || slices.Min(ids) < 0 || slices.Max(ids) >= entries {
+		return fault.Reject("embedder.Encoder.checkText", fault.Invalid, ReasonEncoderInput, "a text is 1 to %d token ids below %d", limit, entries)
+	}
+	return nil
+}
+
+// combine makes a study's image vectors from its pieces; a set without images stays nil.
+func (e *Encoder) combine(images []Image, pieces []Piece) (v StudyVectors, err error) {
+	for _, set := range []struct {
+		to   *Vector
+		want func(Image) bool
+	}{
+		{&v.Image, func(i Image) bool { return !i.Prior }},
+		{&v.Frontal, func(i Image) bool { return !i.Prior && i.View == Frontal }},
+		{&v.Lateral, func(i Image) bool { return !i.Prior && i.View == Lateral }},
+		{&v.Prior, func(i Image) bool { return i.Prior }},
+	} {
+		var chosen []Piece
+		for n, i := range images {
+			if set.want(i) {
+				chosen = append(chosen, pieces[n])
+			}
+		}
+		if len(chosen) == 0 {
+			continue
+		}
+		if *set.to, err = Combine(chosen, e.bias); err != nil {
+			return StudyVectors{}, err
+		}
+	}
+	return v, nil
+}
+
+// runImages runs one batch; the outputs are m, s, v and bias.
+func (e *Encoder) runImages(ctx context.Context, batch []Image) ([]ort.Tensor, error) {
+	c, b := e.manifest.Config.Image, int64(len(batch))
+	n := c.Patches()
+	pixels := make([]byte, 0, len(batch)*c.Size*c.Size)
+	mask := make([]bool, 0, len(batch)*n)
+	view := make([]int64, len(batch))
+	prior, days := make([]float32, len(batch)), make([]float32, len(batch))
+	for i, img := range batch {
+		pixels = append(pixels, img.Pixels...)
+		for y := 0; y < c.Size; y += c.Patch {
+			for x := 0; x < c.Size; x += c.Patch {
+				mask = append(mask, img.Exposed.Overlaps(image.Rect(x, y, x+c.Patch, y+c.Patch)))
+			}
+		}
+		view[i] = int64(img.View)
+		if img.Prior {
+			prior[i], days[i] = 1, img.Days
+		}
+	}
+	return e.image.Run(ctx,
+		ort.Tensor{Shape: []int64{b, 1, int64(c.Size), int64(c.Size)}, Data: pixels},
+		ort.Tensor{Shape: []int64{b, int64(n)}, Data: mask},
+		ort.Tensor{Shape: []int64{b}, Data: view},
+		ort.Tensor{Shape: []int64{b}, Data: prior},
+		ort.Tensor{Shape: []int64{b}, Data: days},
+	)
+}
+
+// runTexts runs texts[chosen...], padded to length, and puts their vectors in place.
+func (e *Encoder) runTexts(ctx context.Context, texts [][]int32, chosen []int, length int, vectors []Vector) error {
+	ids, mask := make([]int64, len(chosen)*length), make([]int64, len(chosen)*length)
+	for row, i := range chosen {
+		for j := range length {
+			ids[row*length+j] = int64(e.tokenizer.Padding())
+			if j < len(texts[i]) {
+				ids[row*length+j], mask[row*length+j] = int64(texts[i][j]), 1
+			}
+		}
+	}
+	shape := []int64{int64(len(chosen)), int64(length)}
+	out, err := e.text.Run(ctx, ort.Tensor{Shape: shape, Data: ids}, ort.Tensor{Shape: shape, Data: mask})
+	if err != nil {
+		return err
+	}
+	values := out[0].Data.([]float32)
+	for row, i := range chosen {
+		wide := make([]float64, e.Width())
+		for j := range wide {
+			wide[j] = float64(values[row*e.Width()+j])
+		}
+		if vectors[i], err = unit("embedder.Encoder.runTexts", wide); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bucketLength is the least of 16, 32, 64, ... and limit that holds n tokens.
+func bucketLength(n, limit int) int {
+	b := 16
+	for b < n {
+		b *= 2
+	}
+	return min(b, limit)
+}
+
+func square(size int) image.Rectangle { return image.Rect(0, 0, size, size) }

@@ -1,0 +1,164 @@
+package embedder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+)
+
+// Options tune an encoder. The zero value is the default.
+type Options struct {
+	// MaxBatch is how many images or texts one run holds; more make several runs. 0 is 16.
+	MaxBatch int
+}
+
+// Encoder runs one model. Its methods are safe for concurrent use.
+type Encoder struct {
+	manifest  *model.Manifest
+	tokenizer *tokenizer.Tokenizer
+	image     *ort.Session
+	text      *ort.Session
+	bias      []float32 // of the image projection, added once a study
+	maxBatch  int
+}
+
+// Open loads the model in dir, checks it ([model.Load]), and runs each encoder once, so that
+// a model that cannot serve fails here. Close the encoder before the runtime.
+func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*Encoder, error) {
+	const op = "embedder.Open"
+	manifest, err := model.Load(dir)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	e := &Encoder{manifest: manifest, maxBatch: o.MaxBatch}
+	if e.maxBatch <= 0 {
+		e.maxBatch = 16
+	}
+	if e.tokenizer, err = readTokenizer(dir, manifest); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	e.image, err = runtime.Session(ort.Model{Name: manifest.Ref.String() + " " + model.ImageGraph, Path: filepath.Join(dir, model.ImageGraph)},
+		[]string{"pixels", "token_mask", "view", "prior", "days"}, []string{"m", "s", "v", "bias"})
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	e.text, err = runtime.Session(ort.Model{Name: manifest.Ref.String() + " " + model.TextGraph, Path: filepath.Join(dir, model.TextGraph)},
+		[]string{"input_ids", "attention_mask"}, []string{"text"})
+	if err == nil {
+		err = e.warm(ctx)
+	}
+	if err != nil {
+		return nil, fault.Wrap(op, errors.Join(err, e.Close()))
+	}
+	return e, nil
+}
+
+// Close frees the model after the runs in flight.
+func (e *Encoder) Close() error {
+	var err error
+	for _, s := range []*ort.Session{e.image, e.text} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}
+	return err
+}
+
+// Model returns the manifest. The caller must not change it.
+func (e *Encoder) Model() *model.Manifest { return e.manifest }
+
+// Tokenizer returns the model's tokenizer. Tokens made elsewhere fit only if the id of what
+// made them is the same.
+func (e *Encoder) Tokenizer() *tokenizer.Tokenizer { return e.tokenizer }
+
+// Width returns p, the length of every vector.
+func (e *Encoder) Width() int { return e.manifest.Config.Joint }
+
+// Bias returns what [Combine] needs beside pieces. The caller must not change it.
+func (e *Encoder) Bias() []float32 { return e.bias }
+
+// Labels encodes the manifest's prompts: what [zeroshot.Scores] needs beside an image vector.
+// Once a model is enough.
+func (e *Encoder) Labels(ctx context.Context) ([]zeroshot.Label, error) {
+	const op = "embedder.Encoder.Labels"
+	var prompts []string
+	for _, l := range e.manifest.Labels {
+		prompts = append(append(prompts, l.Positive...), l.Negative...)
+	}
+	tokens := make([][]int32, len(prompts))
+	for i, p := range prompts {
+		ids, cut := e.tokenizer.EncodeMax(p, e.manifest.Tokenizer.MaxLength)
+		if cut {
+			return nil, fault.Reject(op, fault.Invalid, model.ReasonManifest, "a prompt is longer than the model's %d tokens", e.manifest.Tokenizer.MaxLength)
+		}
+		tokens[i] = ids
+	}
+	vectors, err := e.EncodeTexts(ctx, tokens)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	next := func(n int) [][]float32 {
+		out := make([][]float32, n)
+		for i := range out {
+			out[i] = vectors[i]
+		}
+		vectors = vectors[n:]
+		return out
+	}
+	labels := make([]zeroshot.Label, len(e.manifest.Labels))
+	for i, l := range e.manifest.Labels {
+		positive, errP := zeroshot.Ensemble(next(len(l.Positive)))
+		negative, errN := zeroshot.Ensemble(next(len(l.Negative)))
+		if err := errors.Join(errP, errN); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		labels[i] = zeroshot.Label{Name: l.Name, Positive: positive, Negative: negative, Calibration: l.Calibration}
+	}
+	return labels, nil
+}
+
+// warm runs each encoder once on the least input and keeps the image bias.
+func (e *Encoder) warm(ctx context.Context) error {
+	c := e.manifest.Config.Image
+	out, err := e.runImages(ctx, []Image{{Pixels: make([]byte, c.Size*c.Size), Exposed: square(c.Size)}})
+	if err != nil {
+		return err
+	}
+	bias, ok := out[3].Data.([]float32)
+	if !ok || len(bias) != e.Width() {
+		return fault.Reject("embedder.Encoder.warm", fault.Invalid, ort.ReasonGraph, "%s: the output bias does not have the manifest's %d numbers", model.ImageGraph, e.Width())
+	}
+	e.bias = bias
+	_, err = e.EncodeText(ctx, "")
+	return err
+}
+
+func readTokenizer(dir string, m *model.Manifest) (*tokenizer.Tokenizer, error) {
+	const op = "embedder.readTokenizer"
+	b, err := os.ReadFile(filepath.Join(dir, m.Tokenizer.Vocabulary))
+	if err != nil {
+		return nil, fault.E(op, fault.Internal, err)
+	}
+	parts := strings.Split(m.Tokenizer.ID, "/")
+	if len(parts) != 3 {
+		return nil, fault.Reject(op, fault.Invalid, model.ReasonManifest, "tokenizer.id is not wordpiece/NAME/HASH")
+	}
+	k, err := tokenizer.Read(parts[1], bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	if k.ID() != m.Tokenizer.ID || k.Size() != m.Config.Text.Vocabulary {
+		return nil, fault.Reject(op, fault.Invalid, model.ReasonManifest, "the vocabulary is %s with %d entries, the manifest says %s with %d",
+			k.ID(), k.Size(), m.Tokenizer.ID, m.Config.Text.Vocabulary)
+	}
+	return k, nil
+}

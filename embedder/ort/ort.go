@@ -1,0 +1,267 @@
+// Package ort is the only owner of the process-wide ONNX Runtime (onnxruntime_go). Whoever
+// wires a process opens it once and hands sessions to the encoders, the text recogniser and
+// the view classifier; those see [Session] and [Tensor] and never the library.
+//
+// The library is a shared object that is opened at run time (see [FindLibrary]); `make setup`
+// fetches it. A session's inputs go in as Go slices, its outputs come back as Go slices, and
+// every native handle made on the way is freed before Run returns. Sessions are the only
+// handles that outlive a call: Close reports each that nobody closed, with the stack that
+// opened it. CGO_ENABLED=0 builds leave the runtime out, since onnxruntime_go is cgo.
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	onnx "github.com/yalue/onnxruntime_go"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// LibraryName is the file that [FindLibrary] looks for; its version is pinned.
+const LibraryName = "libonnxruntime.so.1.31.1"
+
+// LibraryEnv names the environment variable that holds the path of the library.
+const LibraryEnv = "RADSTREAM_ONNXRUNTIME"
+
+// process serialises opening and closing, since the library's environment is the process's.
+var process sync.Mutex
+
+// Options tune a runtime. The zero value is the default.
+type Options struct {
+	// IntraThreads is how many threads one operator may use; 0 is one a physical core.
+	IntraThreads int
+	// Spin lets idle worker threads spin between runs: lower latency, but a busy core
+	// after each run. Off by default, because other stages share the machine.
+	Spin bool
+}
+
+// Runtime is the opened library. Its methods are safe for concurrent use.
+type Runtime struct {
+	options Options
+	tensors atomic.Int64 // native tensors that are alive
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[*Session]struct{}
+}
+
+// Open loads the library at path, or where [FindLibrary] finds it when path is empty. Only one
+// Runtime can be open in a process: a second Open is a Conflict. A library that is missing
+// or of another version is Unavailable.
+func Open(path string, o Options) (*Runtime, error) {
+	const op = "ort.Open"
+	if path == "" {
+		found, err := FindLibrary()
+		if err != nil {
+			return nil, err
+		}
+		path = found
+	}
+	process.Lock()
+	defer process.Unlock()
+	if onnx.IsInitialized() {
+		return nil, fault.Errorf(op, fault.Conflict, "ONNX Runtime is open already; a process has one, whose owner hands out sessions")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, missing(op, path)
+	}
+	onnx.SetSharedLibraryPath(path)
+	// Its warnings (fallbacks, unused initialisers) are for authors of graphs, not operators.
+	if err := onnx.InitializeEnvironment(onnx.WithLogLevelError()); err != nil {
+		return nil, fault.Errorf(op, fault.Unavailable, "%s is not a usable ONNX Runtime (make setup fetches the right one): %w", path, err)
+	}
+	return &Runtime{options: o, sessions: make(map[*Session]struct{})}, nil
+}
+
+// Close frees the library. Sessions that are still open are freed too, after the runs in
+// flight, and reported as an error with the stack that opened each. A second Close does nothing.
+func (r *Runtime) Close() error {
+	const op = "ort.Runtime.Close"
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	leaked := make([]*Session, 0, len(r.sessions))
+	for s := range r.sessions {
+		leaked = append(leaked, s)
+	}
+	r.mu.Unlock()
+
+	var faults []error
+	for _, s := range leaked {
+		faults = append(faults, fmt.Errorf("session %s was never closed; opened by\n%s", s.name, s.opener))
+		faults = append(faults, s.Close())
+	}
+	process.Lock()
+	defer process.Unlock()
+	faults = append(faults, onnx.DestroyEnvironment())
+	return fault.E(op, fault.Internal, errors.Join(faults...))
+}
+
+// Live returns the number of native sessions and tensors that exist now. With no Run in
+// flight tensors is 0; tests hold it to that.
+func (r *Runtime) Live() (sessions, tensors int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sessions), int(r.tensors.Load())
+}
+
+// Model is an ONNX graph: the bytes, or a file when Data is nil.
+type Model struct {
+	Name string // for messages; Path if empty
+	Path string
+	Data []byte
+}
+
+// Session loads a graph that takes inputs and computes outputs, in this order; nil means all
+// of the graph's. What no requested output needs is not computed. Close it after use.
+// A graph that the library refuses, or without such an input or output, is Invalid.
+func (r *Runtime) Session(m Model, inputs, outputs []string) (*Session, error) {
+	const op = "ort.Runtime.Session"
+	if m.Name == "" {
+		m.Name = m.Path
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, fault.Errorf(op, fault.Conflict, "the runtime is closed")
+	}
+	options, err := r.sessionOptions()
+	if err != nil {
+		return nil, fault.E(op, fault.Internal, err)
+	}
+	defer options.Destroy()
+
+	if inputs, outputs, err = graphNames(m, inputs, outputs); err != nil {
+		return nil, fault.Reject(op, fault.Invalid, ReasonGraph, "%s: %w", m.Name, err)
+	}
+	s := &Session{runtime: r, name: m.Name, inputs: inputs, outputs: outputs, opener: string(debug.Stack())}
+	if m.Data != nil {
+		s.native, err = onnx.NewDynamicAdvancedSessionWithONNXData(m.Data, inputs, outputs, options)
+	} else {
+		s.native, err = onnx.NewDynamicAdvancedSession(m.Path, inputs, outputs, options)
+	}
+	if err != nil {
+		return nil, fault.Reject(op, fault.Invalid, ReasonGraph, "%s: %w", m.Name, err)
+	}
+	r.sessions[s] = struct{}{}
+	return s, nil
+}
+
+// ReasonGraph is the fault reason of an ONNX graph that cannot be used.
+const ReasonGraph fault.Reason = "onnx_graph"
+
+func (r *Runtime) sessionOptions() (*onnx.SessionOptions, error) {
+	o, err := onnx.NewSessionOptions()
+	if err != nil {
+		return nil, err
+	}
+	spin := "0"
+	if r.options.Spin {
+		spin = "1"
+	}
+	err = errors.Join(
+		o.SetIntraOpNumThreads(r.options.IntraThreads),
+		o.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
+	)
+	if err != nil {
+		return nil, errors.Join(err, o.Destroy())
+	}
+	return o, nil
+}
+
+// graphNames returns the names of the graph's inputs and outputs that a session uses: all,
+// or those that the caller chose, which must exist (the library would find out in the first run).
+func graphNames(m Model, inputs, outputs []string) (in, out []string, err error) {
+	var ins, outs []onnx.InputOutputInfo
+	if m.Data != nil {
+		ins, outs, err = onnx.GetInputOutputInfoWithONNXData(m.Data)
+	} else {
+		// Loads the file a second time, so without the optimisations that make it slow.
+		options, optionsErr := onnx.NewSessionOptions()
+		if optionsErr != nil {
+			return nil, nil, optionsErr
+		}
+		defer options.Destroy()
+		if err := options.SetGraphOptimizationLevel(onnx.GraphOptimizationLevelDisableAll); err != nil {
+			return nil, nil, err
+		}
+		ins, outs, err = onnx.GetInputOutputInfoWithOptions(m.Path, options)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if in, err = choose("input", inputs, ins); err != nil {
+		return nil, nil, err
+	}
+	out, err = choose("output", outputs, outs)
+	return in, out, err
+}
+
+func choose(what string, chosen []string, all []onnx.InputOutputInfo) ([]string, error) {
+	names := make([]string, len(all))
+	for i, info := range all {
+		names[i] = info.Name
+	}
+	if chosen == nil {
+		return names, nil
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no %s is chosen", what)
+	}
+	for _, name := range chosen {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("there is no %s %q, only %q", what, name, names)
+		}
+	}
+	return slices.Clone(chosen), nil
+}
+
+// FindLibrary returns the path of the library: $RADSTREAM_ONNXRUNTIME, else
+// .deps/onnxruntime/lib in the working directory or a folder above it, else right beside the
+// executable, else .deps as before from the executable's folder. Where there is none the error says how to get it.
+func FindLibrary() (string, error) {
+	const op = "ort.FindLibrary"
+	if path := os.Getenv(LibraryEnv); path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return "", missing(op, path+" (from "+LibraryEnv+")")
+		}
+		return path, nil
+	}
+	var candidates []string
+	upward := func(dir string) {
+		for parent := ""; dir != parent; dir, parent = filepath.Dir(dir), dir {
+			candidates = append(candidates, filepath.Join(dir, ".deps", "onnxruntime", "lib", LibraryName))
+		}
+	}
+	if wd, err := os.Getwd(); err == nil {
+		upward(wd)
+	}
+	if exe, err := os.Executable(); err == nil {
+		if target, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = target
+		}
+		// A release archive has the library beside the program.
+		candidates = append(candidates, filepath.Join(filepath.Dir(exe), LibraryName))
+		upward(filepath.Dir(exe))
+	}
+	for _, path := range candidates {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", missing(op, LibraryName)
+}
+
+func missing(op, what string) error {
+	return fault.Errorf(op, fault.Unavailable, "ONNX Runtime is missing: no %s; run `make setup` in the checkout or set %s", what, LibraryEnv)
+}

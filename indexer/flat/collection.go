@@ -1,0 +1,185 @@
+package flat
+
+import (
+	"slices"
+	"sync"
+)
+
+// chunkSlots is how many vectors lie in one allocation of a column.
+const chunkSlots = 1024
+
+// collection is the state of one collection in memory. A point lives in a slot; its
+// vectors lie in one column for each vector name, side by side, so that a scan reads
+// memory in order. mu guards everything; changes are short, scans share it.
+type collection struct {
+	id   uint64
+	name string
+	cfg  Config
+
+	mu       sync.RWMutex
+	indexes  map[string]Index
+	slots    map[PointID]uint32
+	ids      []PointID
+	live     []bool
+	payloads []Object
+	columns  map[string]*column
+
+	// order holds the live slots by id, but for pending (added since) and freed (removed
+	// since, not reusable before order is rebuilt without them).
+	order, pending, freed, free []uint32
+}
+
+func newCollection(id uint64, name string, cfg Config) *collection {
+	c := &collection{id: id, name: name, cfg: cfg, indexes: map[string]Index{}, slots: map[PointID]uint32{}, columns: map[string]*column{}}
+	for name, v := range cfg.Vectors {
+		c.columns[name] = &column{dim: v.Size}
+	}
+	return c
+}
+
+// put applies one change. Vectors that the configuration does not know are damage that
+// decoding cannot see; they are reported by ok = false.
+func (c *collection) put(ch change) (ok bool) {
+	for _, v := range ch.vectors {
+		if c.cfg.Vectors[v.name].Size != len(v.data) || len(v.data) == 0 {
+			return false
+		}
+	}
+	slot, known := c.slots[ch.id]
+	if !known {
+		slot = c.newSlot(ch.id)
+	}
+	if ch.replace {
+		c.payloads[slot] = Object{}
+		for _, col := range c.columns {
+			col.clear(slot)
+		}
+	}
+	if ch.hasPayload {
+		c.payloads[slot] = ch.payload
+	}
+	for _, name := range ch.removed {
+		if col := c.columns[name]; col != nil {
+			col.clear(slot)
+		}
+	}
+	for _, v := range ch.vectors {
+		c.columns[v.name].set(slot, v.data)
+	}
+	return true
+}
+
+func (c *collection) newSlot(id PointID) uint32 {
+	if len(c.free) == 0 && len(c.freed) > chunkSlots+len(c.slots)/2 {
+		c.sort()
+	}
+	var slot uint32
+	if n := len(c.free); n > 0 {
+		slot, c.free = c.free[n-1], c.free[:n-1]
+		c.ids[slot], c.live[slot] = id, true
+	} else {
+		slot = uint32(len(c.ids))
+		c.ids, c.live, c.payloads = append(c.ids, id), append(c.live, true), append(c.payloads, Object{})
+	}
+	c.slots[id] = slot
+	c.pending = append(c.pending, slot)
+	return slot
+}
+
+func (c *collection) remove(id PointID) {
+	slot, ok := c.slots[id]
+	if !ok {
+		return
+	}
+	delete(c.slots, id)
+	c.live[slot], c.payloads[slot] = false, Object{}
+	for _, col := range c.columns {
+		col.clear(slot)
+	}
+	c.freed = append(c.freed, slot)
+}
+
+// sorted returns the live slots in the order of their ids. It takes the lock itself and
+// leaves it read-locked: the caller unlocks.
+func (c *collection) rlockSorted() []uint32 {
+	c.mu.RLock()
+	for len(c.pending)+len(c.freed) > 0 {
+		c.mu.RUnlock()
+		c.mu.Lock()
+		c.sort()
+		c.mu.Unlock()
+		c.mu.RLock()
+	}
+	return c.order
+}
+
+// sort merges pending into order, drops what was freed and makes it reusable. Readers may
+// still hold the old order, so it is never changed in place.
+func (c *collection) sort() {
+	dead := func(s uint32) bool { return !c.live[s] }
+	byID := func(a, b uint32) int { return c.ids[a].Compare(c.ids[b]) }
+	added := slices.DeleteFunc(c.pending, dead)
+	slices.SortFunc(added, byID)
+	merged := make([]uint32, 0, len(c.slots))
+	for _, s := range c.order {
+		if dead(s) {
+			continue
+		}
+		for len(added) > 0 && byID(added[0], s) < 0 {
+			merged, added = append(merged, added[0]), added[1:]
+		}
+		merged = append(merged, s)
+	}
+	c.order, c.pending = append(merged, added...), nil
+	c.free, c.freed = append(c.free, c.freed...), nil
+}
+
+// matches reports whether slot is a live point that p (nil: any) accepts.
+func (c *collection) matches(slot uint32, p predicate) bool {
+	return c.live[slot] && (p == nil || p(candidate{c, slot, c.payloads[slot]}))
+}
+
+// full is the change that makes a point from nothing, for a snapshot. It copies.
+func (c *collection) full(slot uint32) change {
+	ch := change{id: c.ids[slot], replace: true, hasPayload: true, payload: c.payloads[slot]}
+	for name, col := range c.columns {
+		if col.has(slot) {
+			ch.vectors = append(ch.vectors, namedVector{name, slices.Clone(col.at(slot))})
+		}
+	}
+	return ch
+}
+
+// column holds the vectors of one name, dim elements a slot.
+type column struct {
+	dim     int
+	chunks  [][]float32 // nil where no slot has a vector
+	present []bool
+}
+
+func (col *column) has(slot uint32) bool { return int(slot) < len(col.present) && col.present[slot] }
+
+func (col *column) at(slot uint32) []float32 {
+	i := int(slot) % chunkSlots * col.dim
+	return col.chunks[slot/chunkSlots][i : i+col.dim : i+col.dim]
+}
+
+func (col *column) set(slot uint32, v []float32) {
+	for int(slot) >= len(col.present) {
+		col.present = append(col.present, false)
+	}
+	for int(slot/chunkSlots) >= len(col.chunks) {
+		col.chunks = append(col.chunks, nil)
+	}
+	if col.chunks[slot/chunkSlots] == nil {
+		col.chunks[slot/chunkSlots] = make([]float32, chunkSlots*col.dim)
+	}
+	copy(col.at(slot), v)
+	col.present[slot] = true
+}
+
+func (col *column) clear(slot uint32) {
+	if col.has(slot) {
+		col.present[slot] = false
+	}
+}

@@ -1,0 +1,184 @@
+package flat
+
+import (
+	"cmp"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// scanGrain is the number of multiplications that is worth another goroutine.
+const scanGrain = 1 << 18
+
+// scored is a slot with its internal score: larger is better for every distance.
+type scored struct {
+	slot  uint32
+	score float32
+	order orderValue
+}
+
+// scan scores the points that have a vector in col and meet pass, and returns the best k,
+// best first, ties by id. only, when not nil, restricts it to those slots. Reading is
+// shared over the cores.
+func (c *collection) scan(col *column, score func([]float32) float32, pass predicate, only []uint32, k int) []scored {
+	n := len(col.present)
+	if only != nil {
+		n = len(only)
+	}
+	workers := max(1, min(runtime.GOMAXPROCS(0), n*col.dim/scanGrain))
+	tops := make([]top, workers)
+	part := func(w int) {
+		t := &tops[w]
+		t.c, t.k = c, min(k, n)
+		for i := w * n / workers; i < (w+1)*n/workers; i++ {
+			slot := uint32(i)
+			if only != nil {
+				slot = only[i]
+			}
+			if !col.has(slot) {
+				continue
+			}
+			// The score is cheaper than the filter, and most points fail by score.
+			if s := (scored{slot: slot, score: score(col.at(slot))}); t.wants(s) && c.matches(slot, pass) {
+				t.push(s)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		wg.Go(func() { part(w) })
+	}
+	part(0)
+	wg.Wait()
+	all := tops[0].heap
+	for _, t := range tops[1:] {
+		all = append(all, t.heap...)
+	}
+	slices.SortFunc(all, c.compare)
+	return all[:min(k, len(all))]
+}
+
+// compare puts the better score first, then the smaller id.
+func (c *collection) compare(a, b scored) int {
+	if d := cmp.Compare(b.score, a.score); d != 0 {
+		return d
+	}
+	return c.ids[a.slot].Compare(c.ids[b.slot])
+}
+
+// top keeps the best k in a heap with the worst of them at its root.
+type top struct {
+	c    *collection
+	k    int
+	heap []scored
+}
+
+func (t *top) wants(s scored) bool {
+	return len(t.heap) < t.k || t.k > 0 && t.c.compare(s, t.heap[0]) < 0
+}
+
+func (t *top) push(s scored) {
+	h := t.heap
+	if len(h) < t.k {
+		h = append(h, s)
+		for i := len(h) - 1; i > 0; {
+			up := (i - 1) / 2
+			if t.c.compare(h[i], h[up]) <= 0 {
+				break
+			}
+			h[i], h[up] = h[up], h[i]
+			i = up
+		}
+		t.heap = h
+		return
+	}
+	h[0] = s
+	for i := 0; ; {
+		worst := i
+		for _, down := range [...]int{2*i + 1, 2*i + 2} {
+			if down < len(h) && t.c.compare(h[down], h[worst]) > 0 {
+				worst = down
+			}
+		}
+		if worst == i {
+			return
+		}
+		h[i], h[worst] = h[worst], h[i]
+		i = worst
+	}
+}
+
+// similarity is the internal score of d: the product for Cosine (over normalised vectors)
+// and Dot, the negated squared distance for Euclid, the negated distance for Manhattan.
+func (d Distance) similarity(a, b []float32) float32 {
+	switch d {
+	case Euclid:
+		return -squaredDistance(a, b)
+	case Manhattan:
+		var sum float32
+		for i, x := range a {
+			sum += float32(math.Abs(float64(x - b[i])))
+		}
+		return -sum
+	}
+	return dot(a, b)
+}
+
+// external turns an internal score into the one that callers see.
+func (d Distance) external(s float32) float32 {
+	switch d {
+	case Euclid:
+		return float32(math.Sqrt(math.Abs(float64(s))))
+	case Manhattan:
+		return -s
+	}
+	return s
+}
+
+// passes reports whether an external score is strictly better than the threshold.
+func (d Distance) passes(s, threshold float32) bool {
+	if d == Euclid || d == Manhattan {
+		return s < threshold
+	}
+	return s > threshold
+}
+
+// dot keeps eight sums apart so that additions need not wait for one another.
+func dot(a, b []float32) float32 {
+	b = b[:len(a)]
+	var s0, s1, s2, s3, s4, s5, s6, s7 float32
+	for len(a) >= 8 && len(b) >= 8 {
+		s0 += a[0] * b[0]
+		s1 += a[1] * b[1]
+		s2 += a[2] * b[2]
+		s3 += a[3] * b[3]
+		s4 += a[4] * b[4]
+		s5 += a[5] * b[5]
+		s6 += a[6] * b[6]
+		s7 += a[7] * b[7]
+		a, b = a[8:], b[8:]
+	}
+	for i := range a {
+		s0 += a[i] * b[i]
+	}
+	return (s0 + s1) + (s2 + s3) + (s4 + s5) + (s6 + s7)
+}
+
+func squaredDistance(a, b []float32) float32 {
+	b = b[:len(a)]
+	var s0, s1, s2, s3 float32
+	for len(a) >= 4 && len(b) >= 4 {
+		d0, d1, d2, d3 := a[0]-b[0], a[1]-b[1], a[2]-b[2], a[3]-b[3]
+		s0 += d0 * d0
+		s1 += d1 * d1
+		s2 += d2 * d2
+		s3 += d3 * d3
+		a, b = a[4:], b[4:]
+	}
+	for i := range a {
+		d := a[i] - b[i]
+		s0 += d * d
+	}
+	return (s0 + s1) + (s2 + s3)
+}

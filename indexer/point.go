@@ -1,0 +1,150 @@
+// Package indexer keeps embedded studies searchable. A study is one point: its vectors,
+// label scores and where they came from. [Store] is the index as the rest of Radstream
+// sees it; indexer/qdrant implements it for any Qdrant server, indexer/qdrantd is such a
+// server over indexer/flat, and indexer/storetest is the suite every Store passes.
+//
+// The index can be thrown away and rebuilt from the prepared stream. So that replays,
+// redeliveries and arrivals out of order do no harm, a point's id follows from tenant and
+// study, and a write wins only with a larger revision than the stored one.
+//
+// # Payload
+//
+// The layout is stable; other programs read it from Qdrant:
+//
+//	tenant               keyword, tenant index   who the study belongs to
+//	study_key            keyword index           HMAC of the StudyUID
+//	patient_key          keyword                 HMAC of the patient id
+//	rev                  integer index           revision of the study
+//	model                keyword                 the model that made vectors and labels
+//	labels.<name>        float index             score, 0 to 1
+//	views                keywords                the views that went in
+//	prep_id              keyword                 the StudyPrepared it was made from
+//	preparation_version  keyword                 the preprocessing that made that
+//	write                keyword                 random; tells a writer which write won
+//
+// The vectors are image, frontal, lateral and text, cosine; any may be absent. An erased
+// study leaves a tombstone: a point with its id, no vectors, and only rev, at [MaxRev].
+package indexer
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+
+	"github.com/google/uuid"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// MaxRev is the revision of a tombstone: larger than that of any study, so nothing
+// replaces it. Revisions are compared as float64 by Qdrant's range filter, which is exact
+// up to here.
+const MaxRev uint64 = 1 << 53
+
+// reasonPoint is why a point is refused before it is sent.
+const reasonPoint fault.Reason = "point"
+
+// PointID names a study's point in every collection.
+type PointID [16]byte
+
+// NewPointID returns the id of a tenant's study: the UUIDv5 (RFC 9562, section 5.5) of
+// "tenant NUL study key" in a namespace of our own.
+func NewPointID(tenant, studyKey string) PointID {
+	// UUIDv5 of "https://github.com/radstream/radstream" in the URL namespace; never changes.
+	namespace := uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/radstream/radstream"))
+	return PointID(uuid.NewSHA1(namespace, []byte(tenant+"\x00"+studyKey)))
+}
+
+// ParsePointID reads the hyphenated form.
+func ParsePointID(s string) (PointID, error) {
+	u, err := uuid.Parse(s)
+	if err != nil {
+		return PointID{}, fault.Reject("indexer.ParsePointID", fault.Invalid, reasonPoint, "a point id is a UUID")
+	}
+	return PointID(u), nil
+}
+
+// String returns the hyphenated form.
+func (id PointID) String() string { return uuid.UUID(id).String() }
+
+// VectorName is the name of a vector inside a collection.
+type VectorName string
+
+// The vectors of a study, all of the model's width.
+const (
+	Image   VectorName = "image"   // the current views together
+	Frontal VectorName = "frontal" // the frontal view alone
+	Lateral VectorName = "lateral" // the lateral view alone
+	Text    VectorName = "text"    // the report
+)
+
+// VectorNames lists the names in a fixed order.
+func VectorNames() []VectorName { return []VectorName{Image, Frontal, Lateral, Text} }
+
+// Point is a study in the index.
+type Point struct {
+	ID                 PointID // of Tenant and StudyKey
+	Tenant             string
+	StudyKey           string
+	PatientKey         string
+	Rev                uint64 // below MaxRev
+	ModelRef           string
+	Vectors            map[VectorName][]float32 // read back, they have length 1
+	Labels             map[string]float32       // name -> score; [a-z0-9_-]+
+	Views              []string
+	PrepID             string
+	PreparationVersion string
+}
+
+// NewTombstone returns the point that an erased study leaves behind.
+func NewTombstone(tenant, studyKey string) Point {
+	return Point{ID: NewPointID(tenant, studyKey), Rev: MaxRev}
+}
+
+// Tombstone reports whether p stands for an erased study.
+func (p Point) Tombstone() bool { return p.Rev == MaxRev }
+
+// Validate checks what does not depend on a collection; Invalid otherwise.
+func (p Point) Validate() error {
+	bad := func(format string, args ...any) error {
+		return fault.Reject("indexer.Point", fault.Invalid, reasonPoint, format, args...)
+	}
+	switch {
+	case p.Rev > MaxRev:
+		return bad("a revision is at most %d", MaxRev-1)
+	case p.Tombstone() && (p.Tenant != "" || p.StudyKey != "" || len(p.Vectors)+len(p.Labels) > 0):
+		return bad("a tombstone has an id and nothing else; revision %d is kept for it", MaxRev)
+	case p.Tombstone():
+		return nil
+	case p.Tenant == "" || p.StudyKey == "":
+		return bad("a point needs a tenant and a study key")
+	case p.ID != NewPointID(p.Tenant, p.StudyKey):
+		return bad("the point id is not that of its tenant and study key")
+	}
+	for name, v := range p.Vectors {
+		for _, x := range v {
+			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+				return bad("vector %s holds a number that is not finite", name)
+			}
+		}
+	}
+	for name, v := range p.Labels {
+		if err := checkLabel(name); err != nil {
+			return err
+		}
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return bad("a label score is not finite")
+		}
+	}
+	return nil
+}
+
+func checkLabel(name string) error {
+	if ok, err := regexp.MatchString(`^[a-z0-9_-]{1,64}$`, name); err != nil || !ok {
+		return fault.Reject("indexer.Point", fault.Invalid, reasonPoint, "a label name has 1 to 64 of a-z, 0-9, _ and -")
+	}
+	return nil
+}
+
+// CollectionFor names the collection of a model; the alias in use points at one of them.
+func CollectionFor(model string) string { return fmt.Sprintf("studies__%s", model) }

@@ -1,0 +1,158 @@
+package qdrant
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/radstream/radstream/indexer"
+	"github.com/radstream/radstream/indexer/flat"
+	"github.com/radstream/radstream/indexer/qdrantd"
+	"github.com/radstream/radstream/indexer/storetest"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) indexer.Store { return newEmbedded(t) })
+}
+
+// embedded is a client of a server over a temporary directory, on one port for its life.
+type embedded struct {
+	*Client
+	t    *testing.T
+	dir  string
+	addr string
+	stop func()
+}
+
+func newEmbedded(t *testing.T) *embedded {
+	t.Helper()
+	e := &embedded{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
+	e.start()
+	var err error
+	if e.Client, err = Dial(e.addr, "", false); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.stop(); e.Close() })
+	return e
+}
+
+func (e *embedded) start() {
+	e.t.Helper()
+	db, err := flat.Open(e.dir, flat.Options{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", e.addr)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.addr = l.Addr().String()
+	srv := qdrantd.New(db, qdrantd.Config{})
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	e.stop = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		srv.Stop(ctx)
+		if err := errors.Join(<-done, db.Close()); err != nil {
+			e.t.Error(err)
+		}
+	}
+}
+
+// Restart implements storetest.Restarter.
+func (e *embedded) Restart() {
+	e.stop()
+	e.start()
+}
+
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	c, err := Dial(addr, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var delays []time.Duration
+	c.wait = func(_ context.Context, d time.Duration) error {
+		delays = append(delays, d)
+		return nil
+	}
+	_, err = c.Count(t.Context(), indexer.CountQuery{Collection: "x"})
+	if fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("error %v, want kind unavailable", err)
+	}
+	if len(delays) != attempts-1 || delays[0] != firstDelay || delays[3] != 8*firstDelay {
+		t.Errorf("waited %v between attempts", delays)
+	}
+}
+
+func TestClassify(t *testing.T) {
+	for code, want := range map[codes.Code]fault.Kind{
+		codes.InvalidArgument: fault.Invalid, codes.NotFound: fault.NotFound, codes.AlreadyExists: fault.Conflict,
+		codes.Unavailable: fault.Unavailable, codes.DeadlineExceeded: fault.Transient, codes.ResourceExhausted: fault.Transient,
+		codes.Canceled: fault.Canceled, codes.Unimplemented: fault.Unsupported, codes.DataLoss: fault.Corrupt,
+		codes.PermissionDenied: fault.Usage, codes.Internal: fault.Internal, codes.Unknown: fault.Internal,
+	} {
+		if got := fault.KindOf(classify("op", status.Error(code, "x"))); got != want {
+			t.Errorf("%s: kind %s, want %s", code, got, want)
+		}
+	}
+	if classify("op", nil) != nil {
+		t.Error("no error became one")
+	}
+}
+
+func TestCatalog(t *testing.T) {
+	e := newEmbedded(t)
+	ctx := t.Context()
+	if v, err := e.Ping(ctx); err != nil || v != qdrantd.Version {
+		t.Errorf("Ping: %q, %v", v, err)
+	}
+	for _, name := range []string{"one", "two"} {
+		if err := e.Ensure(ctx, indexer.Spec{Collection: name, Alias: "live", Vectors: map[indexer.VectorName]int{indexer.Image: 2}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := indexer.Point{ID: indexer.NewPointID("t", "s"), Tenant: "t", StudyKey: "s", Rev: 1}
+	if _, err := e.Upsert(ctx, "live", []indexer.Point{p, indexer.NewTombstone("t", "gone")}); err != nil {
+		t.Fatal(err)
+	}
+	var seen int
+	for from := (*indexer.PointID)(nil); ; {
+		page, next, err := e.Scan(ctx, "one", from, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen += len(page); next == nil {
+			break
+		}
+		from = next
+	}
+	if seen != 2 {
+		t.Errorf("scan saw %d points, want 2", seen)
+	}
+	if err := e.SwitchAlias(ctx, "live", "two"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.AliasTarget(ctx, "live"); err != nil || got != "two" {
+		t.Errorf("alias points at %q, %v", got, err)
+	}
+	if err := e.Drop(ctx, "two"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.AliasTarget(ctx, "live"); err != nil || got != "" {
+		t.Errorf("alias of a dropped collection points at %q, %v", got, err)
+	}
+}

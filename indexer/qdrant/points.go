@@ -1,0 +1,289 @@
+package qdrant
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/qdrant/go-client/qdrant"
+
+	"github.com/radstream/radstream/indexer"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// upsertBatch is how many points go into one request: about 2 MB at four vectors of 512.
+const upsertBatch = 256
+
+// Upsert implements indexer.Store.
+func (c *Client) Upsert(ctx context.Context, collection string, points []indexer.Point) ([]indexer.Result, error) {
+	// Qdrant lets the last of equal ids in a request win whatever the filter says.
+	winner := make(map[indexer.PointID]int, len(points))
+	var order []int
+	for i, p := range points {
+		if err := p.Validate(); err != nil {
+			return nil, err
+		}
+		w, seen := winner[p.ID]
+		if !seen || points[w].Rev < p.Rev {
+			winner[p.ID] = i
+		}
+		if !seen {
+			order = append(order, i)
+		}
+	}
+	stored := make(map[indexer.PointID]indexer.Result, len(order))
+	for len(order) > 0 {
+		n := min(upsertBatch, len(order))
+		batch := make([]indexer.Point, n)
+		for i, at := range order[:n] {
+			batch[i] = points[winner[points[at].ID]]
+		}
+		if err := c.upsert(ctx, collection, batch, stored); err != nil {
+			return nil, err
+		}
+		order = order[n:]
+	}
+	out := make([]indexer.Result, len(points))
+	for i, p := range points {
+		out[i] = stored[p.ID]
+		if winner[p.ID] != i {
+			out[i].Outcome = indexer.Refused
+		}
+	}
+	return out, nil
+}
+
+// upsert writes points with different ids and puts into stored what is there afterwards.
+func (c *Client) upsert(ctx context.Context, collection string, points []indexer.Point, stored map[indexer.PointID]indexer.Result) error {
+	write, wait := rand.Text(), true
+	req := &qdrant.UpsertPoints{CollectionName: collection, Wait: &wait, UpdateFilter: newerThanStored(points)}
+	ids := make([]indexer.PointID, len(points))
+	for i, p := range points {
+		ids[i] = p.ID
+		req.Points = append(req.Points, encode(p, write))
+	}
+	if _, err := call(ctx, c, "qdrant.Upsert", c.conn.GetPointsClient().Upsert, req); err != nil {
+		return err
+	}
+	recs, err := c.retrieve(ctx, "qdrant.Upsert", collection, ids, qdrant.NewWithPayloadInclude(keyRev, keyPrep, keyWrite), false)
+	if err != nil {
+		return err
+	}
+	for _, r := range recs {
+		p, err := decode(r.GetId(), r.GetPayload(), nil)
+		if err != nil {
+			return err
+		}
+		res := indexer.Result{Rev: p.Rev, PrepID: p.PrepID}
+		// A tombstone has no room for a mark, and one is as good as another.
+		if r.GetPayload()[keyWrite].GetStringValue() == write || p.Tombstone() {
+			res.Outcome = indexer.Applied
+		}
+		stored[p.ID] = res
+	}
+	for _, p := range points {
+		r, ok := stored[p.ID]
+		if !ok {
+			return fault.Errorf("qdrant.Upsert", fault.Transient, "a point that was written cannot be read back; was the collection dropped?")
+		}
+		if r.Rev != p.Rev {
+			r.Outcome = indexer.Refused
+			stored[p.ID] = r
+		}
+	}
+	return nil
+}
+
+// newerThanStored holds for stored points that one of points may replace. Absent points
+// are inserted whatever the filter says.
+func newerThanStored(points []indexer.Point) *qdrant.Filter {
+	byRev := make(map[uint64][]*qdrant.PointId)
+	for _, p := range points {
+		byRev[p.Rev] = append(byRev[p.Rev], qdrant.NewIDUUID(p.ID.String()))
+	}
+	older := func(rev uint64) *qdrant.Condition {
+		lt := float64(rev)
+		return qdrant.NewRange(keyRev, &qdrant.Range{Lt: &lt})
+	}
+	if len(byRev) == 1 {
+		return &qdrant.Filter{Must: []*qdrant.Condition{older(points[0].Rev)}}
+	}
+	f := &qdrant.Filter{}
+	for rev, ids := range byRev {
+		f.Should = append(f.Should, qdrant.NewFilterAsCondition(&qdrant.Filter{Must: []*qdrant.Condition{qdrant.NewHasID(ids...), older(rev)}}))
+	}
+	return f
+}
+
+// Get implements indexer.Store.
+func (c *Client) Get(ctx context.Context, collection string, ids []indexer.PointID) ([]indexer.Point, error) {
+	recs, err := c.retrieve(ctx, "qdrant.Get", collection, ids, qdrant.NewWithPayload(true), true)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[indexer.PointID]indexer.Point, len(recs))
+	for _, r := range recs {
+		p, err := decode(r.GetId(), r.GetPayload(), r.GetVectors())
+		if err != nil {
+			return nil, err
+		}
+		found[p.ID] = p
+	}
+	var out []indexer.Point
+	for _, id := range ids {
+		if p, ok := found[id]; ok {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+func (c *Client) retrieve(ctx context.Context, op, collection string, ids []indexer.PointID, payload *qdrant.WithPayloadSelector, vectors bool) ([]*qdrant.RetrievedPoint, error) {
+	req := &qdrant.GetPoints{CollectionName: collection, WithPayload: payload, WithVectors: qdrant.NewWithVectors(vectors)}
+	for _, id := range ids {
+		req.Ids = append(req.Ids, qdrant.NewIDUUID(id.String()))
+	}
+	r, err := call(ctx, c, op, c.conn.GetPointsClient().Get, req)
+	return r.GetResult(), err
+}
+
+// Search implements indexer.Store.
+func (c *Client) Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, error) {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	using, limit, offset := string(q.Using), uint64(q.K), uint64(q.Offset)
+	req := &qdrant.QueryPoints{
+		CollectionName: q.Collection, Using: &using, Filter: tenantFilter(q.Tenant, q.Labels),
+		Limit: &limit, Offset: &offset, WithPayload: qdrant.NewWithPayload(true),
+	}
+	if q.ID != nil {
+		req.Query = qdrant.NewQueryID(qdrant.NewIDUUID(q.ID.String()))
+	} else {
+		req.Query = qdrant.NewQueryDense(q.Vector)
+	}
+	r, err := call(ctx, c, "qdrant.Search", c.conn.GetPointsClient().Query, req)
+	if err != nil {
+		return nil, err
+	}
+	hits := make([]indexer.Hit, len(r.GetResult()))
+	for i, h := range r.GetResult() {
+		if hits[i].Point, err = decode(h.GetId(), h.GetPayload(), nil); err != nil {
+			return nil, err
+		}
+		hits[i].Score = h.GetScore()
+	}
+	return hits, nil
+}
+
+// Count implements indexer.Store.
+func (c *Client) Count(ctx context.Context, q indexer.CountQuery) (int, error) {
+	if err := q.Validate(); err != nil {
+		return 0, err
+	}
+	exact := true
+	r, err := call(ctx, c, "qdrant.Count", c.conn.GetPointsClient().Count,
+		&qdrant.CountPoints{CollectionName: q.Collection, Filter: tenantFilter(q.Tenant, q.Labels), Exact: &exact})
+	return int(r.GetResult().GetCount()), err
+}
+
+// Scan returns up to limit points, tombstones included and without vectors, in the order
+// of their ids from the given one on (nil: the first), and the id at which to go on, nil
+// at the end.
+func (c *Client) Scan(ctx context.Context, collection string, from *indexer.PointID, limit int) ([]indexer.Point, *indexer.PointID, error) {
+	n := uint32(max(1, limit))
+	req := &qdrant.ScrollPoints{CollectionName: collection, Limit: &n, WithPayload: qdrant.NewWithPayload(true)}
+	if from != nil {
+		req.Offset = qdrant.NewIDUUID(from.String())
+	}
+	r, err := call(ctx, c, "qdrant.Scan", c.conn.GetPointsClient().Scroll, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make([]indexer.Point, len(r.GetResult()))
+	for i, p := range r.GetResult() {
+		if out[i], err = decode(p.GetId(), p.GetPayload(), nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	if r.GetNextPageOffset() == nil {
+		return out, nil, nil
+	}
+	next, err := indexer.ParsePointID(r.GetNextPageOffset().GetUuid())
+	return out, &next, err
+}
+
+func tenantFilter(tenant string, labels []indexer.LabelAtLeast) *qdrant.Filter {
+	f := &qdrant.Filter{}
+	if tenant != "" {
+		f.Must = append(f.Must, qdrant.NewMatchKeyword(keyTenant, tenant))
+	}
+	for _, l := range labels {
+		gte := float64(l.Min)
+		f.Must = append(f.Must, qdrant.NewRange(labelPrefix+l.Name, &qdrant.Range{Gte: &gte}))
+	}
+	return f
+}
+
+// encode lays a point out as package indexer documents.
+func encode(p indexer.Point, write string) *qdrant.PointStruct {
+	out := &qdrant.PointStruct{Id: qdrant.NewIDUUID(p.ID.String())}
+	vs := make(map[string]*qdrant.Vector, len(p.Vectors))
+	for name, v := range p.Vectors {
+		vs[string(name)] = qdrant.NewVectorDense(v)
+	}
+	out.Vectors = qdrant.NewVectorsMap(vs)
+	out.Payload = map[string]*qdrant.Value{keyRev: qdrant.NewValueInt(int64(p.Rev))}
+	if p.Tombstone() {
+		return out
+	}
+	labels := &qdrant.Struct{Fields: make(map[string]*qdrant.Value, len(p.Labels))}
+	for name, score := range p.Labels {
+		labels.Fields[name] = qdrant.NewValueDouble(float64(score))
+	}
+	views := &qdrant.ListValue{}
+	for _, v := range p.Views {
+		views.Values = append(views.Values, qdrant.NewValueString(v))
+	}
+	for key, s := range map[string]string{
+		keyTenant: p.Tenant, keyStudy: p.StudyKey, keyPatient: p.PatientKey, keyModel: p.ModelRef,
+		keyPrep: p.PrepID, keyPreparation: p.PreparationVersion, keyWrite: write,
+	} {
+		out.Payload[key] = qdrant.NewValueString(s)
+	}
+	out.Payload[keyLabels], out.Payload[keyViews] = qdrant.NewValueStruct(labels), qdrant.NewValueList(views)
+	return out
+}
+
+// decode is the inverse of encode for what was asked back. A point that somebody else put
+// there under a number is Corrupt.
+func decode(id *qdrant.PointId, payload map[string]*qdrant.Value, vectors *qdrant.VectorsOutput) (indexer.Point, error) {
+	pid, err := indexer.ParsePointID(id.GetUuid())
+	if err != nil {
+		return indexer.Point{}, fault.Errorf("qdrant.decode", fault.Corrupt, "the collection holds a point without a UUID")
+	}
+	text := func(key string) string { return payload[key].GetStringValue() }
+	p := indexer.Point{
+		ID: pid, Tenant: text(keyTenant), StudyKey: text(keyStudy), PatientKey: text(keyPatient), Rev: uint64(payload[keyRev].GetIntegerValue()),
+		ModelRef: text(keyModel), PrepID: text(keyPrep), PreparationVersion: text(keyPreparation),
+	}
+	for name, v := range payload[keyLabels].GetStructValue().GetFields() {
+		if p.Labels == nil {
+			p.Labels = make(map[string]float32)
+		}
+		p.Labels[name] = float32(v.GetDoubleValue())
+	}
+	for _, v := range payload[keyViews].GetListValue().GetValues() {
+		p.Views = append(p.Views, v.GetStringValue())
+	}
+	for name, v := range vectors.GetVectors().GetVectors() {
+		if p.Vectors == nil {
+			p.Vectors = make(map[indexer.VectorName][]float32)
+		}
+		data := v.GetDense().GetData()
+		if data == nil {
+			data = v.GetData() //nolint:staticcheck // servers before 1.16 answer in this form
+		}
+		p.Vectors[indexer.VectorName(name)] = data
+	}
+	return p, nil
+}

@@ -1,0 +1,243 @@
+// Package dicom reads what Radstream needs of a DICOM file: the attributes that describe
+// a study and its image, and the stored values of the pixels.
+//
+//	bytes -> syntax -> scan of the element stream -> values of the wanted attributes -> Header
+//	                                              \-> extent of the pixel data -> codec -> Pixels
+//
+// The files come from outside, and many are damaged. So this package walks the element
+// stream itself, checks every length against the bytes at hand, and hands only the few
+// attributes that are wanted to github.com/suyashkumar/dicom for decoding; the pixel data
+// is taken where it lies. Nothing is allocated because a file claims a size: uncompressed
+// pixels must be there in full, compressed frames must declare the size they hold.
+//
+// Taken: implicit and explicit VR little endian, and the encapsulated syntaxes that the
+// given codec.Set has a decoder for; one frame of one sample, 8 or 16 bits allocated.
+// Files without a preamble or file meta information are taken as well, since old archives
+// are full of them. Everything else is refused with a reason.
+package dicom
+
+import (
+	"strings"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/dcmtime"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Reasons for which a file is refused.
+const (
+	ReasonNotDICOM   fault.Reason = "not_dicom"
+	ReasonMalformed  fault.Reason = "malformed_dicom"
+	ReasonTruncated  fault.Reason = "truncated"
+	ReasonSyntax     fault.Reason = "unsupported_transfer_syntax"
+	ReasonNoPixels   fault.Reason = "no_pixel_data"
+	ReasonFloat      fault.Reason = "float_pixel_data"
+	ReasonColor      fault.Reason = "color"
+	ReasonMultiFrame fault.Reason = "multi_frame"
+	ReasonBits       fault.Reason = "unsupported_bits"
+	ReasonNoSize     fault.Reason = "no_image_size"
+	ReasonTooLarge   fault.Reason = "declared_size_too_large"
+)
+
+// MaxPixels bounds Rows x Columns; the largest detectors have 18 million.
+const MaxPixels = 64 << 20
+
+// Header holds the attributes of a file that Radstream uses. An attribute that is absent
+// or cannot be read has the zero value. The identifiers may name a person.
+type Header struct {
+	TransferSyntax string // UID; for a file without one, the syntax it was found to have
+	SOPClass       string
+	Modality       string // upper case, as are the other code strings
+	BodyPart       string
+	StudyUID       event.StudyUID
+	SeriesUID      string
+	InstanceUID    string
+	PatientID      event.PatientID
+	Accession      string
+	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
+
+	ViewPosition string   // (0018,5101)
+	ViewCode     string   // meaning of the first View Code (0054,0220), lower case
+	Orientation  []string // Patient Orientation (0020,0020): where rows, and columns, run to
+	Laterality   string   // Image Laterality, else Laterality
+
+	Rows, Columns  int
+	Frames         int // 1 when absent, 0 when it is not a number
+	Samples        int // Samples per Pixel, 1 when absent
+	BitsAllocated  int
+	BitsStored     int
+	HighBit        int
+	Signed         bool // Pixel Representation
+	Photometric    string
+	Slope          float64 // Rescale Slope, 1 when absent
+	Intercept      float64 // Rescale Intercept
+	HasModalityLUT bool    // a Modality LUT Sequence (0028,3000) stands in place of slope and intercept
+	WindowCenter   float64 // the first, in rescaled units
+	WindowWidth    float64 // the first; 0 when absent
+	VOIFunction    string  // VOI LUT Function; empty means LINEAR
+	HasPadding     bool
+	Padding        int // Pixel Padding Value, a stored value
+}
+
+// File is a parsed file. It refers to the bytes it was parsed from.
+type File struct {
+	Header
+	pixels element
+	// structure is the first fault of the element stream; nil when it could be walked.
+	structure error
+}
+
+// ParseHeader reads the attributes of data and does not touch the pixels. It returns what
+// could be read even when it returns an error: the attributes before the damage.
+//
+// Errors: Invalid not_dicom, malformed_dicom or truncated.
+func ParseHeader(data []byte) (Header, error) {
+	f, err := Parse(data)
+	if err != nil {
+		return Header{}, err
+	}
+	return f.Header, f.structure
+}
+
+// Parse reads data, which [File.Pixels] will need unchanged. It fails only for bytes that
+// do not start as a DICOM file does (Invalid not_dicom, truncated or malformed_dicom);
+// what keeps the pixels from being read is said by [File.Pixels], so that the attributes
+// can be told even then.
+func Parse(data []byte) (*File, error) {
+	stream, uid, err := open(data)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{}
+	wanted := f.scan(stream)
+	f.Header = header(decode(wanted, stream.order))
+	f.TransferSyntax = uid
+	for _, e := range wanted {
+		switch e.tag {
+		case tagViewCodes:
+			f.ViewCode = viewCode(e.value, stream)
+		case tagModalityLUT:
+			f.HasModalityLUT = true
+		}
+	}
+	return f, nil
+}
+
+// scan walks the top level of the data set up to the pixel data and returns the elements
+// that a header is made of.
+func (f *File) scan(s *scanner) (wanted []element) {
+	for {
+		e, more, err := s.next()
+		if !more {
+			f.structure = err
+			return wanted
+		}
+		switch e.tag {
+		case tagPixels, tagFloatPixels, tagDoublePixels:
+			f.pixels = e
+			return wanted
+		case tagViewCodes, tagModalityLUT:
+			wanted = append(wanted, e)
+		default:
+			if isWanted(e.tag) && !e.undefined && len(e.value) <= maxValue {
+				wanted = append(wanted, e)
+			}
+		}
+	}
+}
+
+// header names the decoded values.
+func header(v values) Header {
+	short := func(tag uint32, absent int) int {
+		if n, ok := v.short(tag); ok {
+			return n
+		}
+		return absent
+	}
+	h := Header{
+		SOPClass:    v.text(tagSOPClass),
+		Modality:    strings.ToUpper(v.text(tagModality)),
+		BodyPart:    strings.ToUpper(v.text(tagBodyPart)),
+		StudyUID:    event.StudyUID(v.text(tagStudyUID)),
+		SeriesUID:   v.text(tagSeriesUID),
+		InstanceUID: v.text(tagInstanceUID),
+		PatientID:   event.PatientID(v.text(tagPatientID)),
+		Accession:   v.text(tagAccession),
+		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
+
+		ViewPosition: strings.ToUpper(v.text(tagViewPosition)),
+		Orientation:  v.texts(tagOrientation),
+		Laterality:   strings.ToUpper(v.text(tagImageLaterality)),
+
+		Rows:          short(tagRows, 0),
+		Columns:       short(tagColumns, 0),
+		Frames:        1,
+		Samples:       short(tagSamples, 1),
+		BitsAllocated: short(tagBitsAllocated, 0),
+		Signed:        short(tagPixelRepresentation, 0) == 1,
+		Photometric:   strings.ToUpper(v.text(tagPhotometric)),
+		Slope:         1,
+		VOIFunction:   strings.ToUpper(v.text(tagVOIFunction)),
+	}
+	h.BitsStored = short(tagBitsStored, h.BitsAllocated)
+	h.HighBit = short(tagHighBit, h.BitsStored-1)
+	if h.Laterality == "" {
+		h.Laterality = strings.ToUpper(v.text(tagLaterality))
+	}
+	if s := v.text(tagFrames); s != "" {
+		n, _ := v.number(tagFrames)
+		h.Frames = int(max(0, min(n, 1<<30)))
+	}
+	if n, ok := v.number(tagSlope); ok && n != 0 {
+		h.Slope = n
+	}
+	h.Intercept, _ = v.number(tagIntercept)
+	if center, ok := v.number(tagWindowCenter); ok {
+		if width, ok := v.number(tagWindowWidth); ok {
+			h.WindowCenter, h.WindowWidth = center, width
+		}
+	}
+	if h.Padding, h.HasPadding = v.short(tagPadding); h.Signed {
+		h.Padding = int(int16(h.Padding))
+	}
+	return h
+}
+
+// studyTime joins a DA and a TM value (PS3.5 section 6.2). A time that cannot be read
+// counts as midnight.
+func studyTime(date, clock string) time.Time {
+	d, err := dcmtime.ParseDate(date)
+	if err != nil {
+		return time.Time{}
+	}
+	day := d.Time.UTC()
+	t, err := dcmtime.ParseTime(clock)
+	if err != nil {
+		return day
+	}
+	hour, minute, second := t.Time.Clock()
+	return time.Date(day.Year(), day.Month(), day.Day(), hour, minute, second, t.Time.Nanosecond(), time.UTC)
+}
+
+// viewCode returns the code meaning of the first item of a View Code Sequence.
+func viewCode(value []byte, of *scanner) string {
+	s := &scanner{data: value, implicit: of.implicit, order: of.order}
+	tag, _, length, err := s.header()
+	if err != nil || tag != tagItem {
+		return ""
+	}
+	if length != undefinedLength {
+		s.data = s.data[:min(len(s.data), s.pos+int(length))]
+	}
+	for {
+		e, more, err := s.next()
+		if err != nil || !more {
+			return ""
+		}
+		if e.tag == tagCodeMeaning && !e.undefined && len(e.value) <= maxValue {
+			return strings.ToLower(decode([]element{e}, s.order).text(tagCodeMeaning))
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package dicom
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"io"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Transfer syntaxes that decide how the data set is encoded (PS3.5 annex A). All others
+// encode it in explicit VR little endian.
+const (
+	implicitLE = "1.2.840.10008.1.2"
+	explicitLE = "1.2.840.10008.1.2.1"
+	explicitBE = "1.2.840.10008.1.2.2"
+	deflatedLE = "1.2.840.10008.1.2.1.99"
+)
+
+// maxInflated bounds what is inflated of a deflated data set to read its attributes.
+const maxInflated = 1 << 20
+
+// Tags of the attributes of a [Header] (PS3.6), the group in the upper half.
+const (
+	tagSyntax              = 0x00020010
+	tagCharacterSet        = 0x00080005
+	tagSOPClass            = 0x00080016
+	tagInstanceUID         = 0x00080018
+	tagStudyDate           = 0x00080020
+	tagStudyTime           = 0x00080030
+	tagAccession           = 0x00080050
+	tagModality            = 0x00080060
+	tagCodeMeaning         = 0x00080104
+	tagPatientID           = 0x00100020
+	tagBodyPart            = 0x00180015
+	tagViewPosition        = 0x00185101
+	tagStudyUID            = 0x0020000D
+	tagSeriesUID           = 0x0020000E
+	tagOrientation         = 0x00200020
+	tagLaterality          = 0x00200060
+	tagImageLaterality     = 0x00200062
+	tagSamples             = 0x00280002
+	tagPhotometric         = 0x00280004
+	tagFrames              = 0x00280008
+	tagRows                = 0x00280010
+	tagColumns             = 0x00280011
+	tagBitsAllocated       = 0x00280100
+	tagBitsStored          = 0x00280101
+	tagHighBit             = 0x00280102
+	tagPixelRepresentation = 0x00280103
+	tagPadding             = 0x00280120
+	tagWindowCenter        = 0x00281050
+	tagWindowWidth         = 0x00281051
+	tagIntercept           = 0x00281052
+	tagSlope               = 0x00281053
+	tagVOIFunction         = 0x00281056
+	tagModalityLUT         = 0x00283000
+	tagViewCodes           = 0x00540220
+)
+
+// isWanted tells whether an attribute of the top level is decoded for the header.
+func isWanted(tag uint32) bool {
+	switch tag {
+	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
+		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
+		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
+		tagVOIFunction:
+		return true
+	}
+	return isShort(tag)
+}
+
+// open finds the data set in a file and how it is encoded.
+//
+// A file has a preamble and file meta information (PS3.10 section 7.1). Without the
+// preamble it must start with an element of group 2 or 8.
+func open(data []byte) (s *scanner, uid string, err error) {
+	s = &scanner{data: data, order: binary.LittleEndian}
+	switch {
+	case startsMeta(data):
+		s.pos = 132
+	case !startsDataSet(data):
+		return nil, "", fault.Reject("dicom.Parse", fault.Invalid, ReasonNotDICOM,
+			"a DICOM file has DICM at byte 128, or starts with an element of group 0002 or 0008 (PS3.10 7.1)")
+	}
+	if uid, err = s.meta(); err != nil {
+		return nil, "", err
+	}
+	switch uid {
+	case explicitBE:
+		s.order = binary.BigEndian
+	case deflatedLE:
+		// What was inflated before an error is read as far as it goes.
+		s.data, _ = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(data[s.pos:])), maxInflated))
+		s.pos = 0
+	}
+	// Explicit VR shows itself by two letters behind the tag. Some senders name no syntax
+	// or the wrong one of the two.
+	rest := s.data[s.pos:]
+	s.implicit = len(rest) < 6 || !isLetters(rest[4:6])
+	if uid == "" && s.implicit {
+		uid = implicitLE
+	} else if uid == "" {
+		uid = explicitLE
+	}
+	return s, uid, nil
+}
+
+// meta reads the file meta information, which is explicit VR little endian and ends where
+// the group changes: its length element is often missing or wrong.
+func (s *scanner) meta() (uid string, err error) {
+	for len(s.data)-s.pos >= 8 && s.order.Uint16(s.data[s.pos:]) == 2 {
+		e, _, err := s.next()
+		if err != nil {
+			return "", err
+		}
+		if e.tag == tagSyntax && len(e.value) <= 65 {
+			uid = string(bytes.Trim(e.value, " \x00"))
+		}
+	}
+	return uid, nil
+}
+
+// startsMeta tells whether data has a preamble. DICM alone may be text of a file without
+// one; the first element behind it is of group 2.
+func startsMeta(data []byte) bool {
+	return len(data) >= 134 && string(data[128:134]) == "DICM\x02\x00"
+}
+
+// startsDataSet tells whether data starts with an element of a file without a preamble.
+func startsDataSet(data []byte) bool {
+	if len(data) < 8 {
+		return false
+	}
+	group, number := binary.LittleEndian.Uint16(data), binary.LittleEndian.Uint16(data[2:])
+	switch group {
+	case 2:
+		return number <= 0x0102 && isLetters(data[4:6])
+	case 8:
+		return number <= 0x0100 && (isLetters(data[4:6]) || int64(binary.LittleEndian.Uint32(data[4:])) <= int64(len(data)))
+	}
+	return false
+}
+
+func isLetters(b []byte) bool {
+	return b[0] >= 'A' && b[0] <= 'Z' && b[1] >= 'A' && b[1] <= 'Z'
+}

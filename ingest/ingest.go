@@ -1,0 +1,274 @@
+// Package ingest turns what a hospital sends of a study into what the model is fed.
+//
+//	Arrival: objects (DICOM, JPEG, PNG), report
+//	  -> each object: read, gate (is it a chest film?), view, render   (in parallel)
+//	  -> agree on study and patient -> pseudonyms -> Facts             (package assemble)
+//	  -> what cannot be taken: one Refusal each, and the rest goes on
+//
+// A [Preparer] is a pure function of its configuration, the tenant's key and the arrival:
+// the same input gives the same bytes. Nothing that identifies a person enters a prepared
+// view or report; the identifiers in [Facts] are there to make keys and routes of.
+// [Inspect] shows what all this makes of one file.
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/radstream/radstream/ingest/assemble"
+	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/ingest/dicom/codec"
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// Reasons for which an object or an arrival is refused, beside those of the packages that
+// do the work.
+const (
+	ReasonNotChest    fault.Reason = "not_a_chest_radiograph"
+	ReasonModalityLUT fault.Reason = "modality_lut"
+	ReasonStudy       fault.Reason = "study_mismatch"
+	ReasonPatient                  = assemble.ReasonPatient
+	ReasonNoStudy     fault.Reason = "no_study_uid"
+)
+
+// preparation numbers the way pixels and text are prepared. Raise it with any change that
+// changes a prepared byte.
+const preparation = 1
+
+// Config is what can be chosen about preparation.
+type Config struct {
+	Policy    pixel.Policy // how grey values are made; default auto
+	MaxTokens int          // of a report, [CLS] and [SEP] included, 3 to 512; default 128
+}
+
+// Default returns the paper's settings, with the window policy that suits radiographs.
+func Default() Config { return Config{Policy: pixel.Auto, MaxTokens: 128} }
+
+// Validate lists every fault of c.
+func (c Config) Validate() []error {
+	var faults []error
+	if !slices.Contains(pixel.Policies(), c.Policy) {
+		faults = append(faults, fault.Errorf("ingest.Config", fault.Usage, "the window policy must be one of %v", pixel.Policies()))
+	}
+	if c.MaxTokens < 3 || c.MaxTokens > 512 {
+		faults = append(faults, fault.Errorf("ingest.Config", fault.Usage, "the longest report must have 3 to 512 tokens"))
+	}
+	return faults
+}
+
+// Tokenizer turns cleaned text into tokens, [CLS] and [SEP] included, without cutting. ID
+// identifies vocabulary and algorithm.
+type Tokenizer = report.Tokenizer
+
+// Facts is what an arrival says about its study; see [assemble.Facts].
+type Facts = assemble.Facts
+
+// Object is one object of an arrival.
+type Object struct {
+	Ref        *radstreamv1.ObjectRef
+	Projection radstreamv1.Projection // what the sender says; counts when the header does not
+	Data       []byte
+	// Err says that the bytes could not be read for a reason that blames the input, such
+	// as a wrong checksum. Data is then not looked at.
+	Err error
+}
+
+// Arrival is one StudyArrived or ReportArrived with its objects read. Empty identifiers
+// and a zero time are taken from the objects' headers.
+type Arrival struct {
+	ID        event.MessageID
+	StudyUID  event.StudyUID
+	PatientID event.PatientID
+	StudyTime time.Time
+	Objects   []Object
+	Report    string
+	HasReport bool
+}
+
+// Refusal is a part of an arrival that was not taken.
+type Refusal struct {
+	Ref *radstreamv1.ObjectRef // nil when it is the report
+	Err error                  // has a kind and a reason
+}
+
+// Preparer prepares arrivals. It is safe for concurrent use.
+type Preparer struct {
+	config    Config
+	tokenizer Tokenizer
+	codecs    codec.Set
+}
+
+// New returns a Preparer. Errors: Usage, the first fault of c.
+func New(c Config, t Tokenizer) (*Preparer, error) {
+	if faults := c.Validate(); len(faults) > 0 {
+		return nil, faults[0]
+	}
+	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard()}, nil
+}
+
+// Version identifies the preparation: what a prepared byte depends on beside the input.
+func (p *Preparer) Version() string {
+	return fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+}
+
+// Prepare prepares one arrival under the key of its tenant. Every object ends as a view
+// of Facts or as a Refusal, in the order of the arrival; a report that is refused is the
+// last Refusal and has no Ref. Facts may hold no view and no report.
+//
+// Errors: Invalid no_study_uid when neither the arrival nor a header names the study
+// (refusals are returned as well); Canceled or Transient when ctx ends.
+func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts, []Refusal, error) {
+	const op = "ingest.Prepare"
+	results := make([]result, len(a.Objects))
+	// Errors of objects are results: the group only ends early with the context.
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, o := range a.Objects {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			results[i] = p.object(o)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Facts{}, nil, fault.Wrap(op, err)
+	}
+	agree(&a, results)
+
+	f := Facts{ArrivalID: a.ID, StudyUID: a.StudyUID, Shift: key.Shift}
+	var refusals []Refusal
+	for i, r := range results {
+		if r.err != nil {
+			refusals = append(refusals, Refusal{a.Objects[i].Ref, r.err})
+			continue
+		}
+		f.Views = append(f.Views, r.view)
+	}
+	if a.HasReport {
+		cleaned, err := report.Prepare(a.Report, p.tokenizer, p.config.MaxTokens)
+		switch {
+		case err == nil:
+			f.Report, f.Tokenizer = cleaned, p.tokenizer.ID()
+		case fault.ReasonOf(err) == "": // not the report's fault
+			return Facts{}, refusals, fault.Wrap(op, err)
+		default:
+			refusals = append(refusals, Refusal{Err: err})
+		}
+	}
+	if a.StudyUID == "" {
+		return Facts{}, refusals, fault.Reject(op, fault.Invalid, ReasonNoStudy, "the arrival or a DICOM object must name its study (Study Instance UID)")
+	}
+	f.StudyKey = key.Study(a.StudyUID)
+	f.Stranger = key.Patient("", a.StudyUID)
+	f.PatientKey, f.PatientKnown = key.Patient(a.PatientID, a.StudyUID), a.PatientID != ""
+	f.ShiftedTime = key.Shift(f.PatientKey, a.StudyTime.UTC())
+	return f, refusals, nil
+}
+
+// result is what became of one object.
+type result struct {
+	header dicom.Header // zero for plain films and what could not be read
+	view   *radstreamv1.PreparedView
+	err    error
+}
+
+// object prepares one object on its own.
+func (p *Preparer) object(o Object) (r result) {
+	if o.Err != nil {
+		return result{err: o.Err}
+	}
+	film, tags, err := pixel.Film{}, pixel.Tags{}, error(nil)
+	if pixel.Sniff(o.Data) != "" {
+		var plain pixel.Plain
+		plain, err = pixel.DecodePlain(o.Data)
+		film = plain.Film
+	} else {
+		film, r.header, err = p.radiograph(o.Data)
+		tags = tagsOf(r.header)
+	}
+	if err == nil {
+		r.view, err = p.view(film, tags, o)
+	}
+	r.err = err
+	return r
+}
+
+// radiograph reads a DICOM object that passes the gate.
+func (p *Preparer) radiograph(data []byte) (pixel.Film, dicom.Header, error) {
+	file, err := dicom.Parse(data)
+	if err != nil {
+		return pixel.Film{}, dicom.Header{}, err
+	}
+	if err := gate(file.Header); err != nil {
+		return pixel.Film{}, file.Header, err
+	}
+	pixels, err := file.Pixels(p.codecs)
+	if err != nil {
+		return pixel.Film{}, file.Header, err
+	}
+	film, err := filmOf(file.Header, pixels)
+	return film, file.Header, err
+}
+
+func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv1.PreparedView, error) {
+	view, err := pixel.Classify(tags, o.Projection)
+	if err != nil {
+		return nil, err
+	}
+	rendered, err := pixel.Render(film, p.config.Policy)
+	if err != nil {
+		return nil, err
+	}
+	png, err := pixel.EncodePNG(rendered.Pixels)
+	if err != nil {
+		return nil, err
+	}
+	pixels, object := sha256.Sum256(rendered.Pixels), sha256.Sum256(o.Data)
+	return &radstreamv1.PreparedView{
+		Projection: view.Projection, ProjectionSource: view.Source, Png: png, Exposed: rendered.Exposed,
+		PixelsSha256: pixels[:], ObjectSha256: object[:], WindowPolicy: string(rendered.Policy),
+		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns),
+	}, nil
+}
+
+// agree fills what the arrival does not say from the headers, the first that says it
+// first, and refuses the objects of another study or patient. Headers of objects that are
+// refused for other reasons count too: they name the study as truly.
+func agree(a *Arrival, results []result) {
+	const op = "ingest.Prepare"
+	dated := !a.StudyTime.IsZero()
+	for i := range results {
+		r := &results[i]
+		h := r.header
+		if a.StudyUID == "" {
+			a.StudyUID = h.StudyUID
+		}
+		if h.StudyUID != "" && h.StudyUID != a.StudyUID {
+			r.err = fault.Reject(op, fault.Invalid, ReasonStudy, "all objects of an arrival must have its Study Instance UID (0020,000D)")
+			continue
+		}
+		if a.PatientID == "" {
+			a.PatientID = h.PatientID
+		}
+		if h.PatientID != "" && h.PatientID != a.PatientID {
+			r.err = fault.Reject(op, fault.Invalid, ReasonPatient, "all objects of an arrival must have its Patient ID (0010,0020)")
+			continue
+		}
+		if !dated && !h.StudyTime.IsZero() && (a.StudyTime.IsZero() || h.StudyTime.Before(a.StudyTime)) {
+			a.StudyTime = h.StudyTime
+		}
+	}
+}

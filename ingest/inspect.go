@@ -1,0 +1,133 @@
+package ingest
+
+import (
+	"encoding/hex"
+
+	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/ingest/dicom/codec"
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// Inspection is what ingest makes of one file. Its JSON field names are a promise. What
+// could not be found out is absent, or zero among the numbers of the header.
+type Inspection struct {
+	File           string `json:"file"`
+	TransferSyntax string `json:"transfer_syntax"` // UID, or the media type of a plain film
+	Modality       string `json:"modality"`
+	Rows           int    `json:"rows"`
+	Columns        int    `json:"columns"`
+	Frames         int    `json:"frames"`
+	Samples        int    `json:"samples"` // a pixel; 1 for a plain film, whose colour becomes grey
+	BitsStored     int    `json:"bits_stored"`
+	Photometric    string `json:"photometric"`
+
+	// Figures of the stored values, sign-extended, before rescale, window and inversion.
+	// The hash is over little-endian samples, 2 bytes each when more than 8 bits are
+	// allocated, else 1.
+	PxMin    *int     `json:"px_min,omitempty"`
+	PxMax    *int     `json:"px_max,omitempty"`
+	PxMean   *float64 `json:"px_mean,omitempty"`
+	PxSHA256 string   `json:"px_sha256,omitempty"`
+
+	View           string   `json:"view,omitempty"`            // frontal or lateral
+	ViewConfidence *float64 `json:"view_confidence,omitempty"` // 1: a tag says it; 0: assumed
+	WindowPolicy   string   `json:"window_policy,omitempty"`   // what policy auto came to
+	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
+	Quality string `json:"quality,omitempty"`
+	// Error says why the pixels cannot be read as a grey image.
+	Error *InspectionError `json:"error,omitempty"`
+}
+
+// InspectionError is a fault as data.
+type InspectionError struct {
+	Kind   string `json:"kind"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+}
+
+// Inspect tells what can be told of a file, DICOM, JPEG or PNG by its content. name is
+// only repeated. It never fails: faults of the file are part of the answer.
+func Inspect(data []byte, name string) Inspection {
+	i := Inspection{File: name}
+	if err := i.inspect(data); err != nil {
+		i.Error = &InspectionError{Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err)), Detail: fault.Detail(err)}
+	}
+	return i
+}
+
+func (i *Inspection) inspect(data []byte) error {
+	if format := pixel.Sniff(data); format != "" {
+		i.TransferSyntax, i.Frames, i.Samples, i.Photometric = "image/"+string(format), 1, 1, "MONOCHROME2"
+		plain, err := pixel.DecodePlain(data)
+		if err != nil {
+			return err
+		}
+		i.Rows, i.Columns, i.BitsStored = plain.Rows, plain.Columns, plain.Bits
+		i.figures(&dicom.Pixels{Rows: plain.Rows, Columns: plain.Columns, Samples: plain.Samples, Wide: plain.Bits > 8})
+		i.look(plain.Film, i.classify(pixel.Tags{}))
+		return nil
+	}
+	file, err := dicom.Parse(data)
+	if err != nil {
+		return err
+	}
+	h := file.Header
+	i.TransferSyntax, i.Modality, i.Photometric = h.TransferSyntax, h.Modality, h.Photometric
+	i.Rows, i.Columns, i.Frames, i.Samples, i.BitsStored = h.Rows, h.Columns, h.Frames, h.Samples, h.BitsStored
+	refused := i.classify(tagsOf(h))
+	pixels, err := file.Pixels(codec.Standard())
+	if err != nil {
+		if i.ViewConfidence != nil && *i.ViewConfidence == 0 { // no view to assume without an image
+			i.View, i.ViewConfidence = "", nil
+		}
+		return err
+	}
+	i.figures(pixels)
+	if err := grey(h); err != nil {
+		return err
+	}
+	film, err := filmOf(h, pixels)
+	i.look(film, firstOf(gate(h), refused, err))
+	return nil
+}
+
+func (i *Inspection) figures(p *dicom.Pixels) {
+	s := p.Stats()
+	i.PxMin, i.PxMax, i.PxMean, i.PxSHA256 = &s.Min, &s.Max, &s.Mean, hex.EncodeToString(s.SHA256[:])
+}
+
+// classify tells the projection; the error is for a film that is neither.
+func (i *Inspection) classify(tags pixel.Tags) error {
+	view, err := pixel.Classify(tags, radstreamv1.Projection_PROJECTION_UNSPECIFIED)
+	if err != nil {
+		return err
+	}
+	i.View, i.ViewConfidence = "frontal", &view.Confidence
+	if view.Projection == radstreamv1.Projection_PROJECTION_LATERAL {
+		i.View = "lateral"
+	}
+	return nil
+}
+
+// look shows the film as prepare would. refused is why prepare would not come that far.
+func (i *Inspection) look(film pixel.Film, refused error) {
+	rendered, err := pixel.Render(film, pixel.Auto)
+	if err == nil {
+		i.WindowPolicy = string(rendered.Policy)
+	}
+	i.Quality = "ok"
+	if err := firstOf(refused, err); err != nil {
+		i.Quality = string(fault.ReasonOf(err))
+	}
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+package pixel
+
+import (
+	"math"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Policy says how grey values are made of stored values.
+type Policy string
+
+// The policies.
+const (
+	Auto       Policy = "auto"       // DICOM when the object's window is usable, else Percentile
+	DICOM      Policy = "dicom"      // the object's own window
+	Percentile Policy = "percentile" // the middle 99 percent of the exposed pixels
+	Fixed      Policy = "fixed"      // the paper's: level -500, width 1500, meant for values in HU
+	None       Policy = "none"       // the values are grey already
+)
+
+// Policies lists the policies that can be asked for.
+func Policies() []Policy { return []Policy{Auto, DICOM, Percentile, Fixed} }
+
+// Function is a VOI LUT Function (PS3.3 C.11.2.1.2, C.11.2.1.3). Empty means Linear.
+type Function string
+
+// The functions.
+const (
+	Linear      Function = "LINEAR"
+	LinearExact Function = "LINEAR_EXACT"
+	Sigmoid     Function = "SIGMOID"
+)
+
+// Window maps rescaled values to grey.
+type Window struct {
+	Center, Width float64
+	Function      Function
+}
+
+// values is the number of different stored values.
+const values = 1 << 16
+
+// leastVisible is the share of the exposed pixels that a usable window leaves between
+// black and white.
+const leastVisible = 0.05
+
+// table returns the grey value of each stored value.
+func (f *Film) table(p Policy) (*[values]byte, Policy, error) {
+	h := f.histogram(f.exposed())
+	first, last, n := h.span(f.Signed)
+	if first == last { // a film of two flat halves is all border
+		h = f.histogram(0, 0, f.Columns, f.Rows)
+		first, last, n = h.span(f.Signed)
+	}
+	if first == last {
+		return nil, "", fault.Reject("pixel.Render", fault.Invalid, ReasonBlank, "the pixels must not all have one value")
+	}
+	var grey [values]byte
+	if f.Display {
+		for i := range grey {
+			grey[i] = byte(min(i, 255))
+		}
+		f.finish(&grey)
+		return &grey, None, nil
+	}
+	usable := f.Window.Width > 0 && f.visible(h, f.Window, n)
+	w, used := f.Window, DICOM
+	switch {
+	case p == Fixed:
+		w, used = Window{Center: -500, Width: 1500}, Fixed
+	case p == DICOM && !usable:
+		return nil, "", fault.Reject("pixel.Render", fault.Unsupported, ReasonNoWindow,
+			"the object must have a window that leaves at least %d %% of its pixels between black and white", int(100*leastVisible))
+	case p == Percentile, p == Auto && !usable:
+		w, used = f.percentile(h, n), Percentile
+	}
+	for raw := range grey {
+		grey[raw] = byte(math.Floor(255*w.level(f.rescaled(f.Signed, raw)) + 0.5))
+	}
+	f.finish(&grey)
+	return &grey, used, nil
+}
+
+// finish inverts grey and blackens the padding.
+func (f *Film) finish(grey *[values]byte) {
+	if f.Invert {
+		for i := range grey {
+			grey[i] = 255 - grey[i]
+		}
+	}
+	if f.HasPadding {
+		grey[f.Padding] = 0
+	}
+}
+
+func (f *Film) rescaled(signed bool, raw int) float64 {
+	if signed {
+		raw = int(int16(raw))
+	}
+	return float64(raw)*f.Slope + f.Intercept
+}
+
+// level returns the brightness of x, 0 to 1 (PS3.3 C.11.2.1.2.1, C.11.2.1.3).
+func (w Window) level(x float64) float64 {
+	var y float64
+	switch {
+	case w.Function == Sigmoid:
+		y = 1 / (1 + math.Exp(-4*(x-w.Center)/w.Width))
+	case w.Function == LinearExact:
+		y = (x-w.Center)/w.Width + 0.5
+	case w.Width <= 1:
+		if x > w.Center-0.5 {
+			y = 1
+		}
+	default:
+		y = (x-(w.Center-0.5))/(w.Width-1) + 0.5
+	}
+	return max(0, min(1, y))
+}
+
+// visible tells whether w shows something: whether enough of the n exposed pixels are
+// neither black nor white. Windows in real headers are often left over from another image.
+func (f *Film) visible(h *histogram, w Window, n int) bool {
+	between := 0
+	for raw, count := range h {
+		if count == 0 {
+			continue
+		}
+		if y := w.level(f.rescaled(f.Signed, raw)); y > 0.002 && y < 0.998 {
+			between += int(count)
+		}
+	}
+	return float64(between) >= leastVisible*float64(n)
+}
+
+// percentile returns the window from the 0.5th to the 99.5th percentile of the exposed
+// pixels, or over all of them when these are equal.
+func (f *Film) percentile(h *histogram, n int) Window {
+	skip := n / 200
+	first, last, _ := h.span(f.Signed)
+	low, high := h.after(skip, f.Signed, false), h.after(skip, f.Signed, true)
+	if low == high {
+		low, high = first, last
+	}
+	a, b := f.rescaled(f.Signed, low), f.rescaled(f.Signed, high)
+	return Window{Center: (a + b) / 2, Width: math.Abs(b - a), Function: LinearExact}
+}
+
+// histogram counts samples by their 16 bits.
+type histogram [values]uint32
+
+// histogram counts the pixels of a rectangle that are not padding.
+func (f *Film) histogram(x0, y0, x1, y1 int) *histogram {
+	h := &histogram{}
+	for y := y0; y < y1; y++ {
+		for _, raw := range f.Samples[y*f.Columns+x0 : y*f.Columns+x1] {
+			h[raw]++
+		}
+	}
+	if f.HasPadding {
+		h[f.Padding] = 0
+	}
+	return h
+}
+
+// exposed returns the film without its border: from each edge the rows or columns that
+// hold one value throughout, and all the same one, are the collimator or a frame.
+func (f *Film) exposed() (x0, y0, x1, y1 int) {
+	flat := func(start, step, n int, value uint16) bool {
+		for i := range n {
+			if f.Samples[start+i*step] != value {
+				return false
+			}
+		}
+		return true
+	}
+	x1, y1 = f.Columns, f.Rows
+	row := func(y int, value uint16) bool { return flat(y*f.Columns, 1, f.Columns, value) }
+	column := func(x int, value uint16) bool { return flat(y0*f.Columns+x, f.Columns, y1-y0, value) }
+	for top := f.Samples[0]; y1-y0 > 1 && row(y0, top); {
+		y0++
+	}
+	for bottom := f.Samples[(y1-1)*f.Columns]; y1-y0 > 1 && row(y1-1, bottom); {
+		y1--
+	}
+	for left := f.Samples[y0*f.Columns]; x1-x0 > 1 && column(x0, left); {
+		x0++
+	}
+	for right := f.Samples[y0*f.Columns+x1-1]; x1-x0 > 1 && column(x1-1, right); {
+		x1--
+	}
+	return x0, y0, x1, y1
+}
+
+// span returns the smallest and the largest value that occurs and the number of pixels.
+func (h *histogram) span(signed bool) (first, last, n int) {
+	for _, count := range h {
+		n += int(count)
+	}
+	return h.after(0, signed, false), h.after(0, signed, true), n
+}
+
+// after returns the value, as its 16 bits, of the pixel behind the skip smallest ones, or
+// in front of the skip largest ones when fromTop is set.
+func (h *histogram) after(skip int, signed, fromTop bool) int {
+	for i := range values {
+		raw := i
+		if fromTop {
+			raw = values - 1 - i
+		}
+		if signed {
+			raw ^= 0x8000 // the order of two's complement
+		}
+		if skip -= int(h[raw]); skip < 0 {
+			return raw
+		}
+	}
+	return 0 // no pixel at all
+}

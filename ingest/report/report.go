@@ -1,0 +1,172 @@
+// Package report turns the text of a radiology report into what the text encoder reads.
+//
+// A report is written for people: it repeats the request, hedges in twenty ways and
+// measures in two units. Encoder and retrieval need only what was seen and concluded,
+// said in one way. So the text passes through named stages, each a pure function of the
+// text before it:
+//
+//	report as written
+//	  -> sections      keep findings and impression, drop history, technique, requests
+//	  -> symbols       bullets, numbering, XXXX, control characters, white space
+//	  -> hedges        "may represent", "cannot exclude" -> "possible"; negation untouched
+//	  -> terminology   PTX -> pneumothorax (UMLS preferred names, data/terminology.tsv)
+//	  -> measurements  2cm x 3cm -> 6 cm2
+//	  -> sentences     a list of sentences
+//	  -> cut           as many whole sentences as fit the encoder, and their tokens
+//
+// The sections as written stay beside the cleaned text. [Prepare] is the whole way,
+// [Explain] the same with the text after every stage. The lexicons are tab-separated
+// files in data/; the package reads nothing else, and equal input gives equal output.
+//
+// It follows Hao et al. 2025 (ClinVLA), report preprocessing, with one change: the paper
+// deletes vague phrases, which turns an uncertain finding into a certain one; here each
+// becomes the word "possible".
+package report
+
+import (
+	"crypto/sha256"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// MaxBytes bounds the text of one report.
+const MaxBytes = 256 << 10
+
+// Reasons for which a report is refused.
+const (
+	ReasonMalformed fault.Reason = "malformed_report" // not UTF-8, or longer than MaxBytes
+	ReasonEmpty     fault.Reason = "empty_report"     // nothing is left after cleaning
+)
+
+// Tokenizer turns text into ids of the encoder's vocabulary. Encode puts [CLS] first and
+// [SEP] last and never cuts; ID names tokenizer and vocabulary.
+type Tokenizer interface {
+	Encode(text string) []int32
+	ID() string
+}
+
+// Section is one part of a report that is kept, as written.
+type Section struct {
+	Name string `json:"name"` // findings or impression
+	Text string `json:"text"`
+}
+
+// Stage is the text after one named stage.
+type Stage struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Steps is what every stage made of a report. Stages are in the order of the package
+// documentation; the text of the stages sentences and cut has one sentence a line.
+type Steps struct {
+	Sections  []Section `json:"sections"`
+	Stages    []Stage   `json:"stages"`
+	Sentences []string  `json:"sentences"` // after the cut
+	Tokens    []int32   `json:"tokens"`    // [CLS] ... [SEP]
+}
+
+// Prepare cleans text and cuts it to at most maxTokens tokens, [CLS] and [SEP] included.
+// Text of the result is the sentences that were kept, joined by one space.
+//
+// Errors: Invalid with [ReasonMalformed] or [ReasonEmpty]; Internal when maxTokens is
+// below 3, which leaves no room for a word.
+func Prepare(text string, tok Tokenizer, maxTokens int) (*radstreamv1.PreparedReport, error) {
+	steps, err := Explain(text, tok, maxTokens)
+	if err != nil {
+		return nil, fault.Wrap("report.Prepare", err)
+	}
+	sum := sha256.Sum256([]byte(text))
+	p := &radstreamv1.PreparedReport{
+		Text:         strings.Join(steps.Sentences, " "),
+		Tokens:       steps.Tokens,
+		ReportSha256: sum[:],
+	}
+	for _, s := range steps.Sections {
+		p.Sections = append(p.Sections, &radstreamv1.Section{Name: s.Name, Text: s.Text})
+	}
+	return p, nil
+}
+
+// Explain does what [Prepare] does and keeps the text after every stage. When it fails,
+// the steps up to the failure are returned beside the error.
+func Explain(text string, tok Tokenizer, maxTokens int) (Steps, error) {
+	const op = "report.Explain"
+	var s Steps
+	if maxTokens < 3 {
+		return s, fault.Errorf(op, fault.Internal, "the number of tokens is at least 3, not %d", maxTokens)
+	}
+	if len(text) > MaxBytes {
+		return s, fault.Reject(op, fault.Invalid, ReasonMalformed, "a report has at most %d bytes, this one %d", MaxBytes, len(text))
+	}
+	if !utf8.ValidString(text) {
+		return s, fault.Reject(op, fault.Invalid, ReasonMalformed, "a report is UTF-8 text")
+	}
+	lex, err := loadLexicon()
+	if err != nil {
+		return s, fault.E(op, fault.Internal, err)
+	}
+
+	s.Sections = lex.sections(text)
+	var kept strings.Builder
+	for i, sec := range s.Sections {
+		if i > 0 {
+			kept.WriteString("\n\n") // a blank line ends a sentence
+		}
+		kept.WriteString(sec.Text)
+	}
+	now := kept.String()
+	step := func(name, text string) {
+		now = text
+		s.Stages = append(s.Stages, Stage{name, text})
+	}
+	step("sections", now)
+	step("symbols", cleanSymbols(now))
+	step("hedges", lex.normaliseHedges(now))
+	step("terminology", lex.expandTerms(now))
+	step("measurements", standardiseMeasurements(now))
+	all := splitSentences(now)
+	step("sentences", strings.Join(all, "\n"))
+	if len(all) == 0 {
+		return s, fault.Reject(op, fault.Invalid, ReasonEmpty, "a report says something under findings or impression, or has no headings")
+	}
+	s.Sentences, s.Tokens = cutToFit(all, tok, maxTokens)
+	step("cut", strings.Join(s.Sentences, "\n"))
+	return s, nil
+}
+
+// cutToFit keeps the leading whole sentences whose tokens fit. When the first alone does
+// not, its tokens are cut behind the maxTokens-1st and closed with its last, [SEP]; the
+// text then ends with the last word that fits whole.
+func cutToFit(sentences []string, tok Tokenizer, maxTokens int) ([]string, []int32) {
+	if all := tok.Encode(strings.Join(sentences, " ")); len(all) <= maxTokens {
+		return sentences, all
+	}
+	first := tok.Encode(sentences[0])
+	if len(first) > maxTokens {
+		words := strings.Fields(sentences[0])
+		n, _ := longestPrefix(words, tok, maxTokens)
+		cut := append(append([]int32(nil), first[:maxTokens-1]...), first[len(first)-1])
+		return []string{strings.Join(words[:n], " ")}, cut
+	}
+	n, tokens := longestPrefix(sentences, tok, maxTokens)
+	return sentences[:n], tokens
+}
+
+// longestPrefix searches by halving for the most leading parts whose tokens fit, and
+// returns their number and tokens. The first part is always kept.
+func longestPrefix(parts []string, tok Tokenizer, maxTokens int) (int, []int32) {
+	fits, tokens := 1, tok.Encode(parts[0])
+	for tooMany := min(len(parts), maxTokens) + 1; fits+1 < tooMany; { // a part has a token at least
+		mid := (fits + tooMany) / 2
+		if ids := tok.Encode(strings.Join(parts[:mid], " ")); len(ids) <= maxTokens {
+			fits, tokens = mid, ids
+		} else {
+			tooMany = mid
+		}
+	}
+	return fits, tokens
+}

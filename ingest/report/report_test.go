@@ -1,0 +1,406 @@
+package report
+
+import (
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
+
+// wordTokenizer gives every word and every point a token of its own; ids are lengths.
+type wordTokenizer struct{}
+
+var wordPieces = regexp.MustCompile(`[\pL\pN]+|[^\pL\pN\s]`)
+
+func (wordTokenizer) Encode(text string) []int32 {
+	ids := []int32{101}
+	for _, w := range wordPieces.FindAllString(text, -1) {
+		ids = append(ids, int32(1000+len(w)))
+	}
+	return append(ids, 102)
+}
+
+func (wordTokenizer) ID() string { return "words" }
+
+func TestTranscripts(t *testing.T) {
+	inputs, err := filepath.Glob("testdata/*.in")
+	if err != nil || len(inputs) == 0 {
+		t.Fatal("no transcripts in testdata", err)
+	}
+	for _, in := range inputs {
+		t.Run(filepath.Base(in), func(t *testing.T) {
+			text, err := os.ReadFile(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := transcript(string(text))
+			golden := strings.TrimSuffix(in, ".in") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Errorf("run with -update if the change is meant (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func transcript(text string) string {
+	var b strings.Builder
+	steps, err := Explain(text, wordTokenizer{}, 64)
+	for _, s := range steps.Sections {
+		fmt.Fprintf(&b, "section %s\n%s\n\n", s.Name, s.Text)
+	}
+	for _, s := range steps.Stages[min(1, len(steps.Stages)):] {
+		fmt.Fprintf(&b, "stage %s\n%s\n\n", s.Name, s.Text)
+	}
+	fmt.Fprintf(&b, "tokens %d\n", len(steps.Tokens))
+	if err != nil {
+		fmt.Fprintf(&b, "error %v %v\n", fault.KindOf(err), fault.ReasonOf(err))
+	}
+	return b.String()
+}
+
+func TestSections(t *testing.T) {
+	f := func(text string) Section { return Section{findings, text} }
+	i := func(text string) Section { return Section{impression, text} }
+	for _, c := range []struct {
+		name, text string
+		want       []Section
+	}{
+		{"none", "The lungs are clear.", []Section{f("The lungs are clear.")}},
+		{"colons", "HISTORY: cough\nFINDINGS: Clear.\nIMPRESSION: Normal.", []Section{f("Clear."), i("Normal.")}},
+		{"any case", "History: cough\nfindings: Clear.\nOpinion: Normal.", []Section{f("Clear."), i("Normal.")}},
+		{"on a line", "Indication\nCough.\nFindings\nClear.\nConclusion\nNormal.", []Section{f("Clear."), i("Normal.")}},
+		{"inline", "Indication: Cough. Findings: Clear. Diagnosis: Normal.", []Section{f("Clear."), i("Normal.")}},
+		{"no colon", "TECHNIQUE Two views.\nFINDINGS The heart is normal.\nIMPRESSION No disease.", []Section{f("The heart is normal."), i("No disease.")}},
+		{"all capitals", "INDICATION: COUGH. FINDINGS: CLEAR. IMPRESSION: NORMAL.", []Section{f("CLEAR."), i("NORMAL.")}},
+		{"capitals are no heading", "FINDINGS ARE NORMAL.\nIMPRESSION IS GOOD.", []Section{f("FINDINGS ARE NORMAL.\nIMPRESSION IS GOOD.")}},
+		{"bold", "**Findings:** Clear.\n\n## Impression\nNormal.", []Section{f("Clear."), i("Normal.")}},
+		{"CRLF", "HISTORY: x\r\nFINDINGS:\r\nClear.\r\n", []Section{f("Clear.")}},
+		{"letterhead", "CITY HOSPITAL\nFINDINGS: Clear.", []Section{f("Clear.")}},
+		{"before an impression", "The lungs are clear.\nIMPRESSION: Normal.", []Section{f("The lungs are clear."), i("Normal.")}},
+		{"paragraph without a heading", "INDICATION: Cough.\n\nCOMPARISON: None.\n\nThe lungs are clear.\n\nIMPRESSION: Normal.", []Section{f("The lungs are clear."), i("Normal.")}},
+		{"second paragraph of a history", "HISTORY: Cough.\n\nMore history.\n\nFINDINGS: Clear.", []Section{f("Clear.")}},
+		{"body parts", "History: cough\nLungs: Clear.\nHeart: Normal.", []Section{f("Lungs: Clear.\nHeart: Normal.")}},
+		{"word in a sentence", "The findings: as before. In my opinion normal. comparison is made.", []Section{f("The findings: as before. In my opinion normal. comparison is made.")}},
+		{"only dropped", "HISTORY: cough\nTECHNIQUE: PA\nCOMPARISON: none", nil},
+		{"empty findings", "FINDINGS:\nIMPRESSION: Normal.", []Section{i("Normal.")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if d := cmp.Diff(c.want, lexiconOf(t).sections(c.text)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestStages(t *testing.T) {
+	lex := lexiconOf(t)
+	stages := map[string]func(string) string{
+		"symbols": cleanSymbols, "hedges": lex.normaliseHedges, "terminology": lex.expandTerms,
+		"measurements": standardiseMeasurements,
+		"sentences":    func(s string) string { return strings.Join(splitSentences(s), "|") },
+	}
+	for _, c := range []struct{ stage, in, want string }{
+		{"symbols", "1. Clear.\n2. Normal heart", "Clear. Normal heart"},
+		{"symbols", "1. No edema 2. Fracture of rib 5. The heart", "No edema. Fracture of rib 5. The heart"},
+		{"symbols", "- Clear\n• Normal", "Clear. Normal"},
+		{"symbols", "hard\nwrapped  line", "hard wrapped line"},
+		{"symbols", "Lungs: clear\nHeart: normal", "Lungs: clear. Heart: normal"},
+		{"symbols", "Normal chest x-XXXX. There are no XXXX of fluid, XXXX.", "Normal chest. There are no of fluid."},
+		{"symbols", "non-XXXX mass, without-XXXX, XXXX-negative", "non mass, without, negative"},
+		{"symbols", "a\x00b\u200b\u00a0c \u2013 d **e**", "ab c - d e"},
+		{"symbols", "T1. 2.5 cm (XXXX)", "T1. 2.5 cm"},
+
+		{"hedges", "This may represent pneumonia.", "This possible pneumonia."},
+		{"hedges", "Cannot exclude effusion", "possible effusion"},
+		{"hedges", "Effusion cannot be completely excluded.", "Effusion possible."},
+		{"hedges", "could possibly represent", "possible"},
+		{"hedges", "possibly most likely scar", "possible scar"},
+		{"hedges", "No findings suggestive of pneumonia.", "No findings suggestive of pneumonia."},
+		{"hedges", "No edema, likely scar.", "No edema, possible scar."},
+		{"hedges", "No edema but may represent scar.", "No edema but possible scar."},
+		{"hedges", "Unlikely edema. Edema is not excluded.", "Unlikely edema. Edema is not excluded."},
+		{"hedges", "CT may be helpful.", "CT may be helpful."},
+		{"hedges", "less likely infection", "less likely infection"},
+		{"hedges", "Clear in May 2010", "Clear in May 2010"},
+
+		{"terminology", "No PTX.", "No pneumothorax."},
+		{"terminology", "PTX. ptx", "pneumothorax. pneumothorax"},
+		{"terminology", "ILD-like, childhood", "interstitial lung disease-like, childhood"},
+		{"terminology", "SOB but he did sob", "dyspnea but he did sob"},
+		{"terminology", "tb or TB", "tb or tuberculosis"},
+		{"terminology", "known DISH and COPD", "known diffuse idiopathic skeletal hyperostosis and chronic obstructive pulmonary disease"},
+		{"terminology", "PETRI DISH AND COPD", "PETRI DISH AND chronic obstructive pulmonary disease"},
+		{"terminology", "mild pulmonary oedema", "mild pulmonary edema"},
+		{"terminology", "s/p CABG w/o CHF, w/effusion", "status post coronary artery bypass graft without congestive heart failure, with effusion"},
+		{"terminology", "PE on the PA view", "PE on the PA view"},
+
+		{"measurements", "2cm x 3cm", "6 cm2"},
+		{"measurements", "a 2.2 x 1.6 cm mass.", "a 3.52 cm2 mass."},
+		{"measurements", "20 mm by 3 cm", "6 cm2"},
+		{"measurements", "2 x 3 x 4 cm", "24 cm3"},
+		{"measurements", "10x20x30mm", "6 cm3"},
+		{"measurements", "an 8mm nodule, 5 millimeters", "an 0.8 cm nodule, 0.5 cm"},
+		{"measurements", "1.50 cm", "1.5 cm"},
+		{"measurements", "3-5 mm, 4 or 5 mm", "3-5 mm, 4 or 5 mm"},
+		{"measurements", "4.3 x 2.8 in the left", "4.3 x 2.8 in the left"},
+		{"measurements", "1 x 2 x 3 x 4 cm", "1 x 2 x 3 x 4 cm"},
+		{"measurements", "6 cm2, 5 mmHg, 12/5 mm, T5 mm", "6 cm2, 5 mmHg, 12/5 mm, T5 mm"},
+		{"measurements", "1234.5 mm", "123 cm"},
+		{"measurements", "0 mm", "0 mm"},
+
+		{"sentences", "Seen by Dr. Smith. Clear.", "Seen by Dr. Smith.|Clear."},
+		{"sentences", "A 1.5 cm nodule. Clear", "A 1.5 cm nodule.|Clear."},
+		{"sentences", "Opacity, e.g. scar. Clear.", "Opacity, e.g. scar.|Clear."},
+		{"sentences", "Left apex.There is fluid.", "Left apex.|There is fluid."},
+		{"sentences", "Normal? Yes! possible scar.", "Normal?|Yes!|possible scar."},
+		{"sentences", "Scar vs. mass at No. 5 rib.", "Scar vs. mass at No. 5 rib."},
+		{"sentences", "(Clear.) Normal. . .", "(Clear.)|Normal."},
+		{"sentences", "Vitamin D. Normal. J. Smith.", "Vitamin D. Normal.|J. Smith."},
+	} {
+		if got := stages[c.stage](c.in); got != c.want {
+			t.Errorf("%s(%q)\n got %q\nwant %q", c.stage, c.in, got, c.want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		max        int
+		want       string
+		tokens     int
+	}{
+		{"all fits", "One two. Three four.", 8, "One two. Three four.", 8},
+		{"last sentence does not", "One two. Three four.", 7, "One two.", 5},
+		{"first sentence does not", "One two three four five.", 5, "One two three", 5},
+		{"one word", "One two.", 3, "One", 3},
+	} {
+		p, err := Prepare(c.text, wordTokenizer{}, c.max)
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		if p.Text != c.want || len(p.Tokens) != c.tokens || p.Tokens[c.tokens-1] != 102 {
+			t.Errorf("%s: %q with tokens %v", c.name, p.Text, p.Tokens)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		max        int
+		kind       fault.Kind
+		reason     fault.Reason
+	}{
+		{"empty", "", 128, fault.Invalid, ReasonEmpty},
+		{"blank", " \n\t", 128, fault.Invalid, ReasonEmpty},
+		{"only dropped", "HISTORY: cough", 128, fault.Invalid, ReasonEmpty},
+		{"only masks", "FINDINGS: XXXX.", 128, fault.Invalid, ReasonEmpty},
+		{"not UTF-8", "clear \xff", 128, fault.Invalid, ReasonMalformed},
+		{"too long", strings.Repeat("a", MaxBytes+1), 128, fault.Invalid, ReasonMalformed},
+		{"no room", "clear", 2, fault.Internal, ""},
+	} {
+		_, err := Prepare(c.text, wordTokenizer{}, c.max)
+		if err == nil || fault.KindOf(err) != c.kind || fault.ReasonOf(err) != c.reason {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if _, err := Prepare(strings.Repeat("a", MaxBytes), wordTokenizer{}, 128); err != nil {
+		t.Error("a report of the largest size:", err)
+	}
+}
+
+// TestLongPatterns holds that no repetition takes more than linear time: a quadratic stage
+// would run for minutes. The tokenizer of the test takes most of the time.
+func TestLongPatterns(t *testing.T) {
+	for _, pattern := range []string{"a.", "no likely ", "1. A ", "FINDINGS\tA\n", "HISTORY:\n\nb\n", "2 x 3 cm ", "Dr. ", "XXXX-", ".) ", "A. ", "w/", "possible ", "\u00e9"} {
+		text := strings.Repeat(pattern, MaxBytes/4/len(pattern))
+		if _, err := Prepare(text, wordTokenizer{}, 128); err != nil && fault.ReasonOf(err) != ReasonEmpty {
+			t.Errorf("%q: %v", pattern, err)
+		}
+	}
+}
+
+func TestLexicon(t *testing.T) {
+	lex := lexiconOf(t)
+	terms := 0
+	for _, list := range lex.terms {
+		terms += len(list)
+	}
+	if terms < 60 {
+		t.Errorf("%d terms", terms)
+	}
+	for _, ambiguous := range []string{"PE", "PA", "AP", "MS", "RA", "MI", "AF", "CF", "PCP", "ASD", "CAD", "CVA"} {
+		if got := lex.expandTerms("x " + ambiguous); got != "x "+ambiguous {
+			t.Errorf("%s is ambiguous and became %q", ambiguous, got)
+		}
+	}
+	for name, files := range map[string][3]string{
+		"cue in a hedge": {"findings\tfindings", "not certain\tpossible", "TB\texact\ttuberculosis\t"},
+		"action":         {"findings\tsomewhere", "", ""},
+		"twice":          {"findings\tfindings\nfindings\tdrop", "", ""},
+		"cui":            {"", "", "TB\texact\ttuberculosis\t41296"},
+		"columns":        {"", "", "TB\texact\ttuberculosis"},
+	} {
+		if _, err := parseLexicon(files[0], files[1], files[2]); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestNegationSurvives(t *testing.T) {
+	words := []string{"no", "not", "without", "negative for", "may represent", "cannot exclude", "likely", "suggestive of",
+		"PTX", "effusion", "and", "but", ".", ",", "2 x 3 cm", "XXXX", "1.", "\n", "Denies", "absent", "x-XXXX"}
+	rapid.Check(t, func(t *rapid.T) {
+		text := "Clear " + strings.Join(rapid.SliceOfN(rapid.SampledFrom(words), 1, 40).Draw(t, "words"), " ")
+		steps, err := Explain(text, wordTokenizer{}, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, after := len(findCues(text)), len(findCues(strings.Join(steps.Sentences, " "))); before != after {
+			t.Fatalf("%d negations became %d in %q", before, after, steps.Sentences)
+		}
+	})
+}
+
+func TestIndiana(t *testing.T) {
+	rows := table(t, "indiana/openi_reports.csv")
+	var before, after, whole, n int
+	for _, r := range rows {
+		text := ""
+		for _, name := range []string{"indication", "comparison", "findings", "impression"} {
+			if r[name] != "" {
+				text += strings.ToUpper(name) + ": " + r[name] + "\n"
+			}
+		}
+		steps, err := Explain(text, wordTokenizer{}, 1<<20)
+		if err != nil {
+			if r["findings"] != "" || r["impression"] != "" || fault.ReasonOf(err) != ReasonEmpty {
+				t.Errorf("study %s: %v", r["uid"], err)
+			}
+			continue
+		}
+		kept := r["findings"] + "\n\n" + r["impression"]
+		clean := strings.Join(steps.Sentences, " ")
+		if b, a := len(findCues(kept)), len(findCues(clean)); a != b {
+			t.Errorf("study %s: %d negations became %d", r["uid"], b, a)
+		}
+		n++
+		before += len(text)
+		after += len(clean)
+		if len(wordTokenizer{}.Encode(clean)) <= 128 {
+			whole++
+		}
+	}
+	if len(rows) == 0 {
+		return // table said so
+	}
+	if n < 3000 {
+		t.Fatalf("only %d reports", n)
+	}
+	t.Logf("%d of %d reports kept; cleaned text is %.1f %% shorter; %.1f %% have at most 128 words and marks",
+		n, len(rows), 100*(1-float64(after)/float64(before)), 100*float64(whole)/float64(n))
+}
+
+func TestClinicalNotes(t *testing.T) {
+	for _, r := range table(t, "covidcxr/studies.csv") {
+		_, err := Prepare(r["clinical_notes"], wordTokenizer{}, 128)
+		if empty := strings.TrimSpace(r["clinical_notes"]) == ""; (err != nil) != empty {
+			t.Errorf("study %s: empty %v, error %v", r["study_id"], empty, err)
+		}
+	}
+}
+
+func FuzzPrepare(f *testing.F) {
+	inputs, _ := filepath.Glob("testdata/*.in")
+	for _, in := range inputs {
+		if b, err := os.ReadFile(in); err == nil {
+			f.Add(string(b), 64)
+		}
+	}
+	f.Add("1. 2 x 3 x 4 cm no\u00a0XXXX-XXXX FINDINGS:", 3)
+	f.Add("w/İK cannot exclude", 8)
+	f.Fuzz(func(t *testing.T, text string, maxTokens int) {
+		p, err := Prepare(text, wordTokenizer{}, maxTokens)
+		if err != nil {
+			return
+		}
+		if len(p.Tokens) > maxTokens || p.Text == "" || !utf8.ValidString(p.Text) || strings.ContainsAny(p.Text, "\n\r\x00") {
+			t.Errorf("%d tokens of %d, text %q", len(p.Tokens), maxTokens, p.Text)
+		}
+	})
+}
+
+func BenchmarkPrepare(b *testing.B) {
+	text, err := os.ReadFile("testdata/mimic_like.in")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := Prepare(string(text), wordTokenizer{}, 128); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func lexiconOf(t *testing.T) *lexicon {
+	t.Helper()
+	lex, err := loadLexicon()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lex
+}
+
+// table reads a CSV file of the data folder. Without the folder the test ends: failed
+// where CI=true, else with a line that says that it did not run.
+func table(t *testing.T, name string) []map[string]string {
+	t.Helper()
+	dir := os.Getenv("RADSTREAM_DATA")
+	if dir == "" {
+		dir = "../../../shared/data"
+	}
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("real data is needed where CI=true:", err)
+		}
+		fmt.Fprintf(os.Stderr, "\n*** %s DID NOT RUN: no real data (set RADSTREAM_DATA) ***\n\n", t.Name())
+		return nil
+	}
+	defer f.Close()
+	all, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []map[string]string
+	for _, r := range all[1:] {
+		row := map[string]string{}
+		for i, v := range r {
+			row[all[0][i]] = v
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}

@@ -1,0 +1,137 @@
+package report
+
+import (
+	"strings"
+	"unicode"
+)
+
+// What a heading does with the text under it; the words of data/headings.tsv.
+const (
+	findings   = "findings"
+	impression = "impression"
+	dropped    = "drop"
+	bodyPart   = "part" // "Lungs:" begins findings only when nothing kept is open, and stays in the text
+)
+
+// sections cuts text at its headings and keeps findings and impressions, in order.
+//
+// A heading is a phrase of data/headings.tsv that stands
+//   - at the start of a line, in any case, before a colon or alone on the line;
+//   - at the start of a line, in capitals, before words that are not in capitals;
+//   - behind the end of a sentence, capitalised, before a colon;
+//   - anywhere, in capitals, before a colon.
+//
+// Without a findings heading, text under no heading is findings: what precedes the first
+// heading, and paragraphs (behind a blank line) that follow the first paragraph of a
+// dropped section. Hospitals that head only INDICATION and COMPARISON write so. With a
+// findings heading such text is letterhead or more history, and is dropped.
+func (l *lexicon) sections(text string) []Section {
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+	type part struct {
+		Section
+		stray bool // under no heading of its own
+	}
+	var parts []part
+	hasFindings := false
+	add := func(name, body string, stray bool) {
+		if body = strings.TrimRight(strings.TrimSpace(body), "#*_ \t\n"); body != "" { // without the next heading's ornament
+			parts = append(parts, part{Section{name, body}, stray})
+			hasFindings = hasFindings || name == findings && !stray
+		}
+	}
+	open, start := "", 0 // the section that is being read
+	end := func(to int) {
+		body := text[start:to]
+		switch open {
+		case "":
+			add(findings, body, true)
+		case dropped:
+			if _, rest, ok := cutParagraph(body); ok {
+				add(findings, rest, true)
+			}
+		default:
+			add(open, body, false)
+		}
+	}
+	for _, h := range l.findHeadings(text) {
+		if h.action == bodyPart {
+			if open == findings || open == impression {
+				continue
+			}
+			end(h.start)
+			open, start = findings, h.start
+			continue
+		}
+		end(h.start)
+		open, start = h.action, h.end
+	}
+	end(len(text))
+
+	var kept []Section
+	for _, p := range parts {
+		if !p.stray || !hasFindings {
+			kept = append(kept, p.Section)
+		}
+	}
+	return kept
+}
+
+// heading is a heading found at text[start:end], colon included.
+type heading struct {
+	action     string
+	start, end int
+}
+
+func (l *lexicon) findHeadings(text string) []heading {
+	var found []heading
+	l.headings.each(text, func(m match) {
+		end, ok := headingEnd(text, m)
+		if ok {
+			found = append(found, heading{m.entry.action, m.start, end})
+		}
+	})
+	return found
+}
+
+// headingEnd decides whether the phrase m is a heading and where its text begins.
+func headingEnd(text string, m match) (end int, ok bool) {
+	const ornament = " \t*#_>-•"
+	phrase := text[m.start:m.end]
+	capitals := phrase == strings.ToUpper(phrase)
+	before := strings.TrimRight(text[:m.start], ornament)
+	atLine := before == "" || strings.HasSuffix(before, "\n")
+	atSentence := before != "" && strings.ContainsAny(before[len(before)-1:], ".;:!?)]")
+
+	after := strings.TrimLeft(text[m.end:], " \t*_")
+	end = len(text) - len(after)
+	if strings.HasPrefix(after, ":") {
+		end = len(text) - len(strings.TrimLeft(after[1:], "*_"))
+		return end, atLine || capitals || atSentence && unicode.IsUpper(rune(phrase[0]))
+	}
+	if !atLine || m.entry.action == bodyPart {
+		return 0, false
+	}
+	if after == "" || after[0] == '\n' {
+		return end, true
+	}
+	word, _, _ := strings.Cut(after[:min(len(after), 32)], " ")
+	return end, capitals && word != strings.ToUpper(word) && unicode.IsUpper(rune(word[0]))
+}
+
+// cutParagraph splits at the first blank line that has text before it.
+func cutParagraph(s string) (first, rest string, ok bool) {
+	seen := false
+	for at := 0; at < len(s); {
+		line, next := s[at:], len(s)
+		if i := strings.IndexByte(line, '\n'); i >= 0 {
+			line, next = line[:i], at+i+1
+		}
+		blank := strings.TrimSpace(line) == ""
+		if blank && seen {
+			return s[:at], s[next:], true
+		}
+		seen = seen || !blank
+		at = next
+	}
+	return s, "", false
+}

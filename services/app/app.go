@@ -1,0 +1,379 @@
+// Package app wires the stages into one process: it opens what the configuration names,
+// starts what it does not name, and gives each stage its worker loop.
+//
+//	data -> nats -> bus ---------+-> prepare
+//	   \--> qdrantd -> store ----+-> index
+//	   \--> model -> encoder ----+-> embed
+//	                             +-> query
+//
+// A target picks what runs, with what it needs. All-in-one is no special case: a server
+// that was started here is dialled like any other.
+//
+// The files: app.go the graph, worker.go a stage with its consumer and its clock,
+// prepare.go, embed.go and index.go the handlers, model.go, identity.go, status.go.
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/indexer"
+	"github.com/radstream/radstream/indexer/flat"
+	"github.com/radstream/radstream/indexer/qdrant"
+	"github.com/radstream/radstream/indexer/qdrantd"
+	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/blob"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/config"
+	"github.com/radstream/radstream/services/keyring"
+	"github.com/radstream/radstream/services/lifecycle"
+	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/query"
+)
+
+// grace is how long the whole process may take to stop.
+const grace = 30 * time.Second
+
+// dataFormat is the version of the layout of the data folder.
+const dataFormat = 1
+
+// Options are what the configuration cannot say.
+type Options struct {
+	Version string
+	Log     zerolog.Logger
+}
+
+// Addresses are where the running system can be reached. What does not run is empty.
+type Addresses struct {
+	NATS   string `json:"nats"`   // URL
+	Qdrant string `json:"qdrant"` // host:port, gRPC
+	Query  string `json:"query"`  // host:port, HTTP
+}
+
+// App is a running process. Make one with [Start].
+type App struct {
+	conf    config.Config
+	opt     Options
+	group   *lifecycle.Group
+	cancel  context.CancelFunc
+	done    chan struct{}
+	err     error // of the group; valid once done is closed
+	started time.Time
+
+	// Each is set by the service of its name and used by those that need it.
+	addresses  Addresses
+	bus        *bus.Bus
+	identity   identity
+	ring       *keyring.Ring
+	preparer   *ingest.Preparer
+	manifest   *model.Manifest
+	modelDir   string
+	model      *loadedModel
+	store      indexer.Store
+	collection string
+	clocks     []*clock // of the stages that run here
+}
+
+// Start starts what c targets and returns when all of it is ready. It then runs until ctx
+// ends or [App.Stop]; [App.Wait] returns what came of it.
+//
+// Errors: Usage for addresses that are taken and settings that do not fit together,
+// Unavailable for servers that cannot be reached, Unsupported for a newer data folder.
+func Start(ctx context.Context, c config.Config, o Options) (*App, error) {
+	a := &App{conf: c, opt: o, done: make(chan struct{}), started: time.Now()}
+	targets := make([]string, len(c.Target))
+	for i, t := range c.Target {
+		targets[i] = map[string]string{"ingest": stagePrepare, "embed": stageEmbed, "index": stageIndex, "query": "query"}[t]
+	}
+	var err error
+	if a.group, err = lifecycle.New(grace, a.services()...); err != nil {
+		return nil, err
+	}
+	ctx, a.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(a.done)
+		a.err = a.group.Run(ctx, targets...)
+	}()
+	if err := a.group.Ready(ctx); err != nil {
+		a.cancel()
+		if stopped := a.Wait(); stopped != nil {
+			return nil, stopped
+		}
+		return nil, err
+	}
+	return a, nil
+}
+
+// Wait returns when everything has stopped; nil after a clean stop.
+func (a *App) Wait() error {
+	<-a.done
+	return a.err
+}
+
+// Stop asks everything to stop; [App.Wait] tells when it has.
+func (a *App) Stop() { a.cancel() }
+
+// Addresses tells where the system can be reached.
+func (a *App) Addresses() Addresses { return a.addresses }
+
+// services lists every service, whether targeted or not.
+func (a *App) services() []lifecycle.Service {
+	return []lifecycle.Service{
+		{Name: "data", Start: a.startData},
+		{Name: "nats", Needs: []string{"data"}, Start: a.startNATS},
+		{Name: "bus", Needs: []string{"nats"}, Start: a.startBus},
+		{Name: "qdrantd", Needs: []string{"data"}, Start: a.startQdrant},
+		{Name: "model", Needs: []string{"data"}, Start: a.startModel},
+		{Name: "encoder", Needs: []string{"model"}, Start: a.startEncoder},
+		{Name: "store", Needs: []string{"qdrantd", "model"}, Start: a.startStore},
+		{Name: stageIndex, Needs: []string{"bus", "store"}, Start: a.startIndex},
+		{Name: stageEmbed, Needs: []string{"bus", "encoder"}, Start: a.startEmbed},
+		{Name: stagePrepare, Needs: []string{"bus"}, Start: a.startPrepare},
+		{Name: "query", Needs: []string{"bus", "encoder", "store"}, Start: a.startQuery},
+	}
+}
+
+type running = func(context.Context) error
+
+// startData makes the data folder or checks that this program can use it.
+func (a *App) startData(context.Context) (running, error) {
+	const op = "app.data"
+	if err := os.MkdirAll(a.conf.DataDir, 0o755); err != nil {
+		return nil, fault.E(op, fault.Usage, err)
+	}
+	file := filepath.Join(a.conf.DataDir, "FORMAT")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		text = []byte(strconv.Itoa(dataFormat) + "\n")
+		err = os.WriteFile(file, text, 0o644)
+	}
+	if err != nil {
+		return nil, fault.E(op, fault.Usage, err)
+	}
+	format, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || format < 1 {
+		return nil, fault.Errorf(op, fault.Corrupt, "%s must hold a number: this is not a data folder of radstream, or it is damaged", file)
+	}
+	if format > dataFormat {
+		return nil, fault.Reject(op, fault.Unsupported, "newer_data_folder", "%s was written by a newer radstream (format %d, this one knows %d): use that version, or another folder with --data", a.conf.DataDir, format, dataFormat)
+	}
+	if a.ring, err = keyring.Open(a.conf.KeyDir()); err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		return nil, err
+	}
+	prep := ingest.Default()
+	prep.Policy = pixel.Policy(a.conf.Ingest.WindowPolicy)
+	a.preparer, err = ingest.New(prep, tok)
+	return nil, err
+}
+
+func (a *App) startNATS(ctx context.Context) (running, error) {
+	a.addresses.NATS = a.conf.NATS.URL
+	if a.conf.NATS.URL != "" {
+		return nil, nil
+	}
+	c := natsd.DefaultConfig(filepath.Join(a.conf.DataDir, "nats"))
+	var err error
+	if c.Host, c.Port, err = hostPort(a.conf.NATS.Listen); err != nil {
+		return nil, err
+	}
+	c.Token = string(a.conf.NATS.Token)
+	srv, err := natsd.Start(ctx, c, a.opt.Log)
+	if err != nil {
+		return nil, err
+	}
+	a.addresses.NATS = srv.ClientURL()
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		srv.Shutdown()
+		return nil
+	}, nil
+}
+
+func (a *App) startBus(ctx context.Context) (_ running, err error) {
+	c := bus.DefaultConfig()
+	c.URL, c.CredsFile, c.Token = a.addresses.NATS, a.conf.NATS.Creds, string(a.conf.NATS.Token)
+	if a.bus, err = bus.Connect(ctx, c, a.opt.Log); err != nil {
+		return nil, err
+	}
+	if err = a.bus.EnsureStreams(ctx); err == nil {
+		a.identity, err = openIdentity(ctx, a.bus)
+	}
+	if err != nil {
+		a.bus.Close()
+		return nil, err
+	}
+	if a.bus.Sync(ctx) != bus.SyncAlways {
+		a.opt.Log.Warn().Str("nats", a.addresses.NATS).Msg("the NATS server does not sync every write (sync: always), or does not say: a power cut may lose what it acknowledged")
+	}
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		a.bus.Close()
+		return nil
+	}, nil
+}
+
+// startQdrant serves the embedded index, unless the configuration names another.
+func (a *App) startQdrant(ctx context.Context) (running, error) {
+	a.addresses.Qdrant = a.conf.Qdrant.Address
+	if a.conf.Qdrant.Address != "" {
+		return nil, nil
+	}
+	listener, err := listen(ctx, a.conf.Qdrant.Listen)
+	if err != nil {
+		return nil, err
+	}
+	db, err := flat.Open(filepath.Join(a.conf.DataDir, "index"), flat.Options{
+		OnCompactError: func(err error) { a.opt.Log.Error().Err(err).Msg("the index could not be compacted") },
+	})
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	a.addresses.Qdrant = listener.Addr().String()
+	srv := qdrantd.New(db, qdrantd.Config{})
+	return func(ctx context.Context) error {
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(listener) }()
+		var err error
+		select {
+		case err = <-served:
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
+			srv.Stop(end)
+			cancel()
+			err = <-served
+		}
+		return errors.Join(err, db.Close())
+	}, nil
+}
+
+// startModel finds the model and reads its manifest: all that the index needs to know.
+func (a *App) startModel(context.Context) (_ running, err error) {
+	if a.modelDir = a.conf.Model.Dir; a.modelDir == "" {
+		if a.modelDir, err = builtinModel(filepath.Join(a.conf.DataDir, "models"), a.preparer.Version()); err != nil {
+			return nil, err
+		}
+	}
+	if a.manifest, err = model.Load(a.modelDir); err != nil {
+		return nil, err
+	}
+	a.collection = indexer.CollectionFor(a.manifest.Ref.Key())
+	return nil, nil
+}
+
+func (a *App) startEncoder(ctx context.Context) (_ running, err error) {
+	if a.model, err = loadModel(ctx, a.conf, a.modelDir, a.preparer.Version()); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		return a.model.Close()
+	}, nil
+}
+
+func (a *App) startStore(ctx context.Context) (running, error) {
+	store, err := qdrant.Dial(a.addresses.Qdrant, string(a.conf.Qdrant.APIKey), a.conf.Qdrant.TLS)
+	if err != nil {
+		return nil, err
+	}
+	labels := make([]string, len(a.manifest.Labels))
+	for i, l := range a.manifest.Labels {
+		labels[i] = l.Name
+	}
+	if err := store.Ensure(ctx, indexSpec(a.manifest.Ref.Key(), a.conf.Index.Collection, a.manifest.Config.Joint, labels)); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	a.store = store
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		return store.Close()
+	}, nil
+}
+
+func (a *App) startPrepare(ctx context.Context) (running, error) {
+	bucket, err := a.bus.ObjectStore(ctx, bus.BucketObjects)
+	if err != nil {
+		return nil, err
+	}
+	limit := uint64(a.conf.Ingest.MaxObjectBytes)
+	reader, err := blob.NewReader(blob.NewJetStream(bucket, limit), a.conf.Ingest.AllowedRoots, limit)
+	if err != nil {
+		return nil, err
+	}
+	h := &prepareHandler{preparer: a.preparer, objects: reader, archive: a.bus, identities: a.identity, keys: a.ring, parallel: a.conf.Ingest.Workers}
+	run, err := startWorker(ctx, a, worker{stage: stagePrepare, stream: event.StreamStudies, durable: stagePrepare, batch: 16}, h)
+	if err != nil {
+		return nil, errors.Join(err, reader.Close())
+	}
+	return func(ctx context.Context) error { return errors.Join(run(ctx), reader.Close()) }, nil
+}
+
+func (a *App) startEmbed(ctx context.Context) (running, error) {
+	h := &embedHandler{encoder: a.model.encoder, labels: a.model.labels}
+	return startWorker(ctx, a, worker{
+		stage: stageEmbed, stream: event.StreamPrepared, durable: stageEmbed + "_" + a.manifest.Ref.Key(),
+		batch: a.conf.Embed.BatchSize, deadline: a.conf.Embed.BatchDeadline,
+	}, h)
+}
+
+func (a *App) startIndex(ctx context.Context) (running, error) {
+	key := a.manifest.Ref.Key()
+	h := &indexHandler{store: a.store, collection: a.collection}
+	return startWorker(ctx, a, worker{
+		stage: stageIndex, stream: event.StreamEmbedded, durable: stageIndex + "_" + key,
+		subjects: []event.Subject{event.EmbeddedSubject("*", key, "*")}, batch: a.conf.Index.BatchSize,
+	}, h)
+}
+
+func (a *App) startQuery(ctx context.Context) (running, error) {
+	if a.conf.Query.Listen.Off() {
+		return nil, nil
+	}
+	listener, err := listen(ctx, a.conf.Query.Listen)
+	if err != nil {
+		return nil, err
+	}
+	a.addresses.Query = listener.Addr().String()
+	service := query.New(a.model.encoder, a.preparer, a.store, a.collection, a.ring, a.identity)
+	srv := query.NewServer(service, a.Status, a.opt.Log)
+	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
+}
+
+func hostPort(l config.Listen) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(string(l))
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	return host, port, fault.E("app.hostPort", fault.Usage, err)
+}
+
+// listen opens a TCP listener, or says in one line why it cannot.
+func listen(ctx context.Context, l config.Listen) (net.Listener, error) {
+	const op = "app.listen"
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", string(l))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.Errorf(op, fault.Usage, "address %s is in use; stop the server there or set another port", l)
+	}
+	if err != nil {
+		return nil, fault.Errorf(op, fault.Usage, "cannot listen on %s: %w", l, err)
+	}
+	return listener, nil
+}

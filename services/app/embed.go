@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"image"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/stage"
+)
+
+// prepared is a revision of a study, ready to be encoded.
+type prepared struct {
+	tenant event.Tenant
+	study  *radstreamv1.StudyPrepared
+	input  embedder.StudyInput
+}
+
+// embedHandler turns revisions of studies into vectors and label scores.
+type embedHandler struct {
+	encoder *embedder.Encoder
+	labels  []zeroshot.Label
+}
+
+func (h *embedHandler) Decode(in stage.Input) (prepared, error) {
+	m, err := in.Message()
+	if err != nil {
+		return prepared{}, err
+	}
+	study, ok := m.(*radstreamv1.StudyPrepared)
+	if !ok {
+		return prepared{}, fault.Reject("app.embed", fault.Unsupported, event.ReasonType, "the stream %s holds prepared studies only", in.Stream)
+	}
+	p := prepared{study: study}
+	if p.tenant, err = in.Tenant(); err != nil {
+		return prepared{}, err
+	}
+	if p.input, err = h.input(study); err != nil {
+		return prepared{}, err
+	}
+	return p, h.encoder.Check(p.input)
+}
+
+// input reads what the encoders take out of a prepared study.
+func (h *embedHandler) input(s *radstreamv1.StudyPrepared) (embedder.StudyInput, error) {
+	var in embedder.StudyInput
+	for _, v := range s.GetViews() {
+		img, err := viewImage(v)
+		if err != nil {
+			return in, err
+		}
+		in.Images = append(in.Images, img)
+	}
+	if r := s.GetReport(); r != nil {
+		in.Tokens = r.GetTokens()
+		if s.GetProvenance().GetTokenizer() != h.encoder.Tokenizer().ID() {
+			// Prepared for another vocabulary: the cleaned text is there for this.
+			in.Tokens, _ = h.encoder.Tokenizer().EncodeMax(r.GetText(), h.encoder.Model().Tokenizer.MaxLength)
+		}
+	}
+	return in, nil
+}
+
+// viewImage decodes a prepared view.
+func viewImage(v *radstreamv1.PreparedView) (embedder.Image, error) {
+	pixels, err := pixel.DecodePNG(v.GetPng())
+	if err != nil {
+		return embedder.Image{}, fault.Wrap("app.viewImage", err)
+	}
+	b := v.GetExposed()
+	img := embedder.Image{
+		Pixels:  pixels,
+		Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1())),
+	}
+	if v.GetProjection() == radstreamv1.Projection_PROJECTION_LATERAL {
+		img.View = embedder.Lateral
+	}
+	return img, nil
+}
+
+func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Result {
+	results := make([]stage.Result, len(batch))
+	inputs := make([]embedder.StudyInput, len(batch))
+	for i, p := range batch {
+		inputs[i] = p.input
+	}
+	vectors, err := h.encoder.EncodeStudies(ctx, inputs)
+	for i, p := range batch {
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		results[i].Out, results[i].Err = h.output(p, vectors[i])
+	}
+	return results
+}
+
+func (h *embedHandler) output(p prepared, v embedder.StudyVectors) ([]stage.Output, error) {
+	ref := h.encoder.Model().Ref
+	body := &radstreamv1.StudyEmbedded{
+		PrepId: p.study.GetPrepId(), StudyKey: p.study.GetStudyKey(), PatientKey: p.study.GetPatientKey(), Rev: p.study.GetRev(),
+		ModelRef: ref.String(), ShiftedTime: p.study.GetShiftedTime(), PreparationVersion: p.study.GetProvenance().GetPreparationVersion(),
+	}
+	for _, named := range []struct {
+		name   radstreamv1.VectorName
+		values embedder.Vector
+	}{
+		{radstreamv1.VectorName_VECTOR_NAME_IMAGE, v.Image},
+		{radstreamv1.VectorName_VECTOR_NAME_FRONTAL, v.Frontal},
+		{radstreamv1.VectorName_VECTOR_NAME_LATERAL, v.Lateral},
+		{radstreamv1.VectorName_VECTOR_NAME_TEXT, v.Text},
+	} {
+		if named.values != nil {
+			body.Vectors = append(body.Vectors, &radstreamv1.Vector{Name: named.name, Values: named.values})
+		}
+	}
+	if v.Image != nil { // a report alone shows nothing to score
+		scores, err := zeroshot.Scores(v.Image, h.labels, h.encoder.Model().Temperature)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range scores {
+			body.LabelScores = append(body.LabelScores, &radstreamv1.LabelScore{Label: s.Label, Score: s.Value})
+		}
+	}
+	return []stage.Output{{
+		ID:      event.ID("embedded", p.study.GetPrepId(), ref.String()),
+		Subject: event.EmbeddedSubject(p.tenant, ref.Key(), event.StudyKey(p.study.GetStudyKey())),
+		Body:    body,
+		Rev:     event.Rev(p.study.GetRev()),
+	}}, nil
+}

@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/stage"
+)
+
+// worker says how a stage is fed.
+type worker struct {
+	stage    string
+	stream   string
+	durable  string
+	subjects []event.Subject // empty: the whole stream
+	batch    int
+	deadline time.Duration // how long a batch waits for more; 0 takes what is there
+}
+
+// startWorker opens the consumer of a stage and returns its loop.
+func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[In]) (running, error) {
+	attempts, err := a.bus.Attempts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	source := bus.DefaultSourceConfig(w.stream, w.durable)
+	source.Subjects = w.subjects
+	source.Prefetch = 2 * w.batch
+	source.MaxAckPending = max(source.MaxAckPending, 8*w.batch)
+	src, err := a.bus.Source(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	c := stage.DefaultConfig(w.stage)
+	c.MaxBatch, c.BatchDeadline = w.batch, w.deadline
+	log := a.opt.Log
+	timed := &clock{name: w.stage}
+	s, err := stage.New(c, src, a.bus, &timedHandler[In]{h, timed}, stage.Deps{
+		Log: log, Now: time.Now, Attempts: attempts,
+		Events: stage.Events{
+			Handled: func(in stage.Input, _ int, _ time.Duration) {
+				log.Debug().Str("stage", w.stage).Uint64("sequence", in.Sequence).Msg("handled")
+			},
+			Rejected: func(in stage.Input, err error) {
+				log.Info().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Msg("rejected")
+			},
+			Retried: func(in stage.Input, err error, delay time.Duration) {
+				log.Warn().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Dur("again_after", delay).Msg("will be tried again")
+			},
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, src.Close(ctx))
+	}
+	a.clocks = append(a.clocks, timed)
+	return func(ctx context.Context) error {
+		err := s.Run(ctx)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
+		defer cancel()
+		return errors.Join(err, src.Close(end))
+	}, nil
+}
+
+// StageTime is how long a stage has worked in this process.
+type StageTime struct {
+	Name   string        `json:"name"`
+	Inputs int           `json:"inputs"` // handled, counting repeats
+	Busy   time.Duration `json:"busy"`   // time inside the handler
+}
+
+// StageTimes returns the stages that run here, in the order a study passes them.
+func (a *App) StageTimes() []StageTime {
+	var out []StageTime
+	for _, name := range []string{stagePrepare, stageEmbed, stageIndex} {
+		for _, c := range a.clocks {
+			if c.name == name {
+				out = append(out, c.read())
+			}
+		}
+	}
+	return out
+}
+
+// clock adds up the time of one stage's handler.
+type clock struct {
+	name string
+
+	mu     sync.Mutex
+	inputs int
+	busy   time.Duration
+}
+
+func (c *clock) add(n int, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inputs += n
+	c.busy += took
+}
+
+func (c *clock) read() StageTime {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return StageTime{c.name, c.inputs, c.busy}
+}
+
+// timedHandler is a handler on the clock.
+type timedHandler[In any] struct {
+	stage.Handler[In]
+	clock *clock
+}
+
+func (h *timedHandler[In]) Handle(ctx context.Context, batch []In) []stage.Result {
+	start := time.Now()
+	results := h.Handler.Handle(ctx, batch)
+	h.clock.add(len(batch), time.Since(start))
+	return results
+}

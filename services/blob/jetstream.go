@@ -1,0 +1,126 @@
+package blob
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// JetStream keeps objects in a NATS Object Store, under the hash as name. The server
+// holds an object in pieces and its own digest over them; both hashes are checked.
+//
+// Delete purges the pieces; their bytes may lie in the server's files until it compacts
+// them.
+type JetStream struct {
+	bucket   jetstream.ObjectStore
+	maxBytes uint64
+}
+
+var _ Store = (*JetStream)(nil)
+
+// NewJetStream keeps objects of up to maxBytes each in bucket, which services/bus made.
+func NewJetStream(bucket jetstream.ObjectStore, maxBytes uint64) *JetStream {
+	return &JetStream{bucket: bucket, maxBytes: maxBytes}
+}
+
+// Put implements [Store].
+func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRef, error) {
+	const op = "blob.JetStream.Put"
+	if uint64(len(data)) > s.maxBytes {
+		return nil, tooLarge(op, uint64(len(data)), s.maxBytes)
+	}
+	ref := newRef(data)
+	name := strings.TrimPrefix(ref.Uri, objectScheme)
+	info, err := s.bucket.GetInfo(ctx, name)
+	if err == nil && info.Size == ref.Size {
+		return ref, nil
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, busFault(op, err)
+	}
+	if _, err := s.bucket.Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data)); err != nil {
+		return nil, busFault(op, err)
+	}
+	return ref, nil
+}
+
+// Get implements [Store].
+func (s *JetStream) Get(ctx context.Context, ref *radstreamv1.ObjectRef) (_ []byte, err error) {
+	const op = "blob.JetStream.Get"
+	name, err := objectName(op, ref)
+	if err != nil {
+		return nil, err
+	}
+	// The size first: opening the object makes the server send it.
+	size, err := s.Stat(ctx, ref)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	object, err := s.bucket.Get(ctx, name)
+	if err != nil {
+		return nil, busFault(op, err)
+	}
+	defer object.Close()
+	// One byte more than announced, so that the reader reaches the end and compares the digest.
+	var data bytes.Buffer
+	data.Grow(int(size))
+	if _, err := io.Copy(&data, io.LimitReader(object, int64(size)+1)); err != nil {
+		return nil, busFault(op, err)
+	}
+	if err := checkStored(op, name, data.Bytes()); err != nil {
+		return nil, err
+	}
+	return data.Bytes(), nil
+}
+
+// Stat implements [Store].
+func (s *JetStream) Stat(ctx context.Context, ref *radstreamv1.ObjectRef) (uint64, error) {
+	const op = "blob.JetStream.Stat"
+	name, err := objectName(op, ref)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.bucket.GetInfo(ctx, name)
+	if err != nil {
+		return 0, busFault(op, err)
+	}
+	return info.Size, checkSize(op, ref, info.Size, s.maxBytes)
+}
+
+// Delete implements [Store].
+func (s *JetStream) Delete(ctx context.Context, ref *radstreamv1.ObjectRef) error {
+	const op = "blob.JetStream.Delete"
+	name, err := objectName(op, ref)
+	if err != nil {
+		return err
+	}
+	if err := s.bucket.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return busFault(op, err)
+	}
+	return nil
+}
+
+// busFault sorts the errors of nats.go.
+func busFault(op string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fault.Wrap(op, err)
+	case errors.Is(err, jetstream.ErrObjectNotFound):
+		return missing(op)
+	case errors.Is(err, jetstream.ErrDigestMismatch):
+		return fault.E(op, fault.Corrupt, err)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, jetstream.ErrBucketNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		return fault.E(op, fault.Unavailable, err)
+	}
+	return fault.E(op, fault.Transient, err)
+}

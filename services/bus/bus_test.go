@@ -1,0 +1,307 @@
+package bus_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/stage/stagetest"
+)
+
+// serve starts a server on a free port.
+func serve(t testing.TB, dir string) *natsd.Server {
+	t.Helper()
+	c := natsd.DefaultConfig(dir)
+	c.Port = 0
+	s, err := natsd.Start(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+// connect dials url and makes the streams.
+func connect(t testing.TB, url string) *bus.Bus {
+	t.Helper()
+	c := bus.DefaultConfig()
+	c.URL = url
+	b, err := bus.Connect(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.EnsureStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func open(t testing.TB) *bus.Bus { return connect(t, serve(t, t.TempDir()).ClientURL()) }
+
+func TestSuite(t *testing.T) {
+	stagetest.Suite(t, func(t *testing.T) stagetest.Bus {
+		b := open(t)
+		c := bus.DefaultSourceConfig(event.StreamStudies, "suite")
+		c.AckWait = 400 * time.Millisecond
+		src, err := b.Source(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := b.Attempts(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stagetest.Bus{Source: src, Publisher: b, Attempts: a}
+	})
+}
+
+func TestConnectNamesTheServer(t *testing.T) {
+	c := bus.DefaultConfig()
+	c.URL = "nats://someone:secret@127.0.0.1:1"
+	_, err := bus.Connect(t.Context(), c, zerolog.Nop())
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "secret") {
+		t.Fatal(err)
+	}
+	c.Token, c.User, c.Timeout = "a", "b", 0
+	_, err = bus.Connect(t.Context(), c, zerolog.Nop())
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "only one of") || !strings.Contains(err.Error(), "timeout") {
+		t.Fatal(err)
+	}
+}
+
+func TestEnsureStreamsReportsDifferences(t *testing.T) {
+	s := serve(t, t.TempDir())
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := jetstream.StreamConfig{Name: event.StreamPrepared, Subjects: []string{"rad.v1.*.prepared.*.*"}, Retention: jetstream.WorkQueuePolicy,
+		MaxAge: time.Hour, Storage: jetstream.MemoryStorage, DenyDelete: true, Duplicates: time.Second, MaxMsgsPerSubject: 1}
+	if _, err := js.CreateStream(t.Context(), odd); err != nil {
+		t.Fatal(err)
+	}
+	c := bus.DefaultConfig()
+	c.URL = s.ClientURL()
+	b, err := bus.Connect(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	err = b.EnsureStreams(t.Context())
+	if fault.KindOf(err) != fault.Usage {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"PREPARED: retention is WorkQueue, expected Limits", "max_age is 1h0m0s", "storage is Memory", "deny_delete is true",
+		"duplicate_window is 1s", "allow_direct is false", "max_msgs_per_subject is 1, expected -1"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "STUDIES") {
+		t.Errorf("a stream that fits is named: %v", err)
+	}
+	if info, err := js.Stream(t.Context(), event.StreamPrepared); err != nil || info.CachedInfo().Config.MaxAge != time.Hour {
+		t.Errorf("the stream was changed: %v", err)
+	}
+	if st, err := b.StreamState(t.Context(), event.StreamRejected); err != nil || st.Messages != 0 {
+		t.Errorf("the other streams were not created: %+v, %v", st, err)
+	}
+}
+
+func TestEnsureStreamsNamesAStreamInTheWay(t *testing.T) {
+	s := serve(t, t.TempDir())
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"rad.v1.*.prepared.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	c := bus.DefaultConfig()
+	c.URL = s.ClientURL()
+	b, err := bus.Connect(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.EnsureStreams(t.Context()); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "stream PREPARED") {
+		t.Fatal(err)
+	}
+}
+
+// republishing what is stored with an expectation that no longer holds must say "stored",
+// not "conflict": it is what happens when a PubAck is lost.
+func TestLostPubAckIsNoConflict(t *testing.T) {
+	b := open(t)
+	var none uint64
+	e := stagetest.Arrival(t, "a")
+	first, err := b.PublishSeq(t.Context(), e, &none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.PublishSeq(t.Context(), e, &none)
+	if err != nil || again != first {
+		t.Fatalf("sequence %d then %d, %v", first, again, err)
+	}
+}
+
+func TestPublishErrors(t *testing.T) {
+	b := open(t)
+	e := stagetest.Arrival(t, "a")
+	e.Subject = "nobody.listens"
+	if err := b.Publish(t.Context(), e, nil); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("no stream: %v", err)
+	}
+	e = stagetest.Arrival(t, "big")
+	e.Body = make([]byte, 1<<20)
+	if err := b.Publish(t.Context(), e, nil); fault.KindOf(err) != fault.Unsupported || fault.ReasonOf(err) != bus.ReasonTooLarge {
+		t.Errorf("too large: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Publish(ctx, stagetest.Arrival(t, "b"), nil); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestReads(t *testing.T) {
+	b := open(t)
+	ctx := t.Context()
+	subject := event.StudyArrivedSubject("t")
+	if _, _, err := b.LastForSubject(ctx, event.StreamStudies, subject); fault.KindOf(err) != fault.NotFound {
+		t.Fatalf("empty: %v", err)
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		if err := b.Publish(ctx, stagetest.Arrival(t, id), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, seq, err := b.LastForSubject(ctx, event.StreamStudies, "rad.v1.*.study.arrived")
+	if err != nil || e.ID != "c" || seq != 3 {
+		t.Fatalf("last: %s %d %v", e.ID, seq, err)
+	}
+	m, err := b.Get(ctx, event.StreamStudies, 2)
+	if err != nil || m.ID != "b" || m.Subject != subject || m.Stored.IsZero() {
+		t.Fatalf("get: %+v %v", m, err)
+	}
+	for range 2 {
+		if err := b.SecureDelete(ctx, event.StreamStudies, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Get(ctx, event.StreamStudies, 2); fault.KindOf(err) != fault.NotFound {
+		t.Fatalf("deleted: %v", err)
+	}
+	st, err := b.StreamState(ctx, event.StreamStudies)
+	if err != nil || st.Messages != 2 || st.LastSeq != 3 || st.Subjects != 1 {
+		t.Fatalf("state: %+v %v", st, err)
+	}
+	if _, err := b.StreamState(ctx, "NONE"); fault.KindOf(err) != fault.NotFound {
+		t.Fatalf("no stream: %v", err)
+	}
+	if got := b.Sync(ctx); got != bus.SyncAlways {
+		t.Errorf("sync: %s", got)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	b := open(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, id := range []string{"a", "b", "c"} {
+		if err := b.Publish(ctx, stagetest.Arrival(t, id), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		start   bus.Start
+		want    string
+		pending uint64
+	}{
+		{"all", bus.FromAll(), "abc", 3},
+		{"zero value", bus.Start{}, "abc", 3},
+		{"seq", bus.FromSeq(2), "bc", 2},
+		{"time", bus.FromTime(time.Now().Add(-time.Hour)), "abc", 3},
+		{"last", bus.LastPerSubject(), "c", 1},
+	} {
+		w, err := b.Watch(ctx, bus.WatchConfig{Stream: event.StreamStudies, Subjects: []event.Subject{"rad.v1.t.study.>"}, Start: c.start, HeadersOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Pending() != c.pending {
+			t.Errorf("%s: %d pending at first, want %d", c.name, w.Pending(), c.pending)
+		}
+		got := ""
+		for range c.want {
+			m, err := w.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Body) != 0 {
+				t.Errorf("%s: a body came along", c.name)
+			}
+			got += string(m.ID)
+		}
+		if got != c.want || w.Pending() != 0 {
+			t.Errorf("%s: got %s, %d pending; want %s", c.name, got, w.Pending(), c.want)
+		}
+		w.Close()
+	}
+	w, err := b.Watch(ctx, bus.WatchConfig{Stream: event.StreamStudies, Start: bus.FromNow()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := b.Publish(ctx, stagetest.Arrival(t, "d"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := w.Next(ctx); err != nil || m.ID != "d" || m.Sequence != 4 || len(m.Body) == 0 {
+		t.Fatalf("from now: %+v %v", m, err)
+	}
+	ended, end := context.WithCancel(ctx)
+	end()
+	if _, err := w.Next(ended); fault.KindOf(err) != fault.Canceled {
+		t.Fatalf("ended context: %v", err)
+	}
+}
+
+func TestInputWithoutID(t *testing.T) {
+	s := serve(t, t.TempDir())
+	b := connect(t, s.ClientURL())
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, h := range []nats.Header{nil, {"Nats-Msg-Id": {"theirs"}}, {"CE-ID": {"cloud"}}} {
+		if _, err := nc.RequestMsg(&nats.Msg{Subject: "rad.v1.t.study.arrived", Header: h, Data: []byte("{}")}, 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq, want := range []event.MessageID{event.ID("place", event.StreamStudies, "1"), "theirs", "cloud"} {
+		if m, err := b.Get(t.Context(), event.StreamStudies, uint64(seq)+1); err != nil || m.ID != want {
+			t.Errorf("message %d has id %s, want %s (%v)", seq+1, m.ID, want, err)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package bus
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/stage"
+)
+
+var _ stage.Publisher = (*Bus)(nil)
+
+// Publish stores e in the stream of its subject and returns after the stream confirmed
+// it. An id that the stream saw within its duplicate window is stored once, so a call
+// whose outcome is unknown may be repeated. See [stage.Publisher] for expectLast.
+//
+// Errors: Conflict, Unsupported (too large), Unavailable (no server, no such stream, no
+// space), Transient (no answer in time), Canceled.
+func (b *Bus) Publish(ctx context.Context, e event.Envelope, expectLast *uint64) error {
+	_, err := b.PublishSeq(ctx, e, expectLast)
+	return err
+}
+
+// PublishSeq is [Bus.Publish] that also returns the stream sequence of the event, that of
+// the first copy where this was a repetition.
+func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expectLast *uint64) (uint64, error) {
+	m := &nats.Msg{Subject: string(e.Subject), Data: e.Body, Header: e.Header()}
+	m.Header.Set(jetstream.MsgIDHeader, string(e.ID))
+	if expectLast != nil {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*expectLast, 10))
+	}
+	ack, err := b.js.PublishMsg(ctx, m)
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	err = failure("bus.Publish", err)
+	if fault.KindOf(err) == fault.Conflict {
+		if seq := b.stored(ctx, e); seq != 0 {
+			return seq, nil
+		}
+	}
+	return 0, err
+}
+
+// stored returns the sequence of e where it is the last message on its subject, else 0.
+// The server looks at the expected sequence before it looks for duplicates, so the
+// repetition of a publish whose PubAck was lost would conflict with itself.
+func (b *Bus) stored(ctx context.Context, e event.Envelope) uint64 {
+	stream, err := b.js.StreamNameBySubject(ctx, string(e.Subject))
+	if err != nil {
+		return 0 // the conflict stands
+	}
+	if last, seq, err := b.LastForSubject(ctx, stream, e.Subject); err == nil && last.ID == e.ID {
+		return seq
+	}
+	return 0
+}

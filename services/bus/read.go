@@ -1,0 +1,156 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Message is an event as it lies in a stream.
+type Message struct {
+	event.Envelope
+	Stream   string
+	Sequence uint64
+	Stored   time.Time // when the server stored it
+}
+
+// envelope reads a NATS message. An event without a ce-id takes its Nats-Msg-Id, and
+// without that an id made of its place in the stream, so that every input has one and has
+// the same one at each delivery.
+func envelope(subject string, h nats.Header, body []byte, stream string, seq uint64) event.Envelope {
+	e := event.FromMessage(subject, h, body)
+	if e.ID == "" {
+		e.ID = event.MessageID(h.Get(jetstream.MsgIDHeader))
+	}
+	if e.ID == "" {
+		e.ID = event.ID("place", stream, strconv.FormatUint(seq, 10))
+	}
+	return e
+}
+
+// LastForSubject returns the last message on subject, which may hold wildcards, and its
+// stream sequence. Errors: NotFound where there is none, or the bus's own.
+func (b *Bus) LastForSubject(ctx context.Context, stream string, subject event.Subject) (event.Envelope, uint64, error) {
+	const op = "bus.LastForSubject"
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return event.Envelope{}, 0, failure(op, err)
+	}
+	m, err := s.GetLastMsgForSubject(ctx, string(subject))
+	if err != nil {
+		return event.Envelope{}, 0, failure(op, err)
+	}
+	return envelope(m.Subject, m.Header, m.Data, stream, m.Sequence), m.Sequence, nil
+}
+
+// Get returns one message by its sequence. Errors: NotFound, or the bus's own.
+func (b *Bus) Get(ctx context.Context, stream string, seq uint64) (Message, error) {
+	const op = "bus.Get"
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return Message{}, failure(op, err)
+	}
+	m, err := s.GetMsg(ctx, seq)
+	if err != nil {
+		return Message{}, failure(op, err)
+	}
+	return Message{Envelope: envelope(m.Subject, m.Header, m.Data, stream, seq), Stream: stream, Sequence: seq, Stored: m.Time}, nil
+}
+
+// SecureDelete removes a message and overwrites its bytes on disk. A message that is not
+// there any more is no error.
+func (b *Bus) SecureDelete(ctx context.Context, stream string, seq uint64) error {
+	const op = "bus.SecureDelete"
+	if _, err := b.Get(ctx, stream, seq); err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			return nil
+		}
+		return fault.Wrap(op, err)
+	}
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return failure(op, err)
+	}
+	return failure(op, s.SecureDeleteMsg(ctx, seq))
+}
+
+// WatchConfig says what a [Watcher] reads.
+type WatchConfig struct {
+	Stream   string
+	Subjects []event.Subject // may hold wildcards; empty is everything
+	Start    Start
+	// HeadersOnly leaves the bodies out: attributes are enough to follow a study.
+	HeadersOnly bool
+}
+
+// Watcher reads a stream in order, without acknowledging. It is used from one goroutine.
+type Watcher struct {
+	stream  string
+	it      jetstream.MessagesContext
+	pending uint64
+}
+
+// Watch starts reading. Errors: NotFound where the stream is missing, or the bus's own.
+func (b *Bus) Watch(ctx context.Context, c WatchConfig) (*Watcher, error) {
+	const op = "bus.Watch"
+	cons, err := b.js.OrderedConsumer(ctx, c.Stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: filters(c.Subjects),
+		DeliverPolicy:  c.Start.policy,
+		OptStartSeq:    c.Start.seq,
+		OptStartTime:   c.Start.time,
+		HeadersOnly:    c.HeadersOnly,
+		// About a minute of trying to resume; then Next says so.
+		MaxResetAttempts: 8,
+	})
+	if err != nil {
+		return nil, failure(op, err)
+	}
+	it, err := cons.Messages()
+	if err != nil {
+		return nil, failure(op, err)
+	}
+	w := &Watcher{stream: c.Stream, it: it}
+	if info := cons.CachedInfo(); info != nil {
+		w.pending = info.NumPending
+	}
+	return w, nil
+}
+
+// Next returns the next message, waiting for one to be stored where there is none. After
+// a lost connection it goes on behind the last message it returned; when that fails for
+// about a minute the error is Unavailable and another Watch has to be opened.
+func (w *Watcher) Next(ctx context.Context) (Message, error) {
+	const op = "bus.Watcher.Next"
+	m, err := w.it.Next(jetstream.NextContext(ctx))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return Message{}, fault.Wrap(op, ctx.Err())
+	case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+		return Message{}, fault.E(op, fault.Unavailable, err)
+	case err != nil:
+		return Message{}, failure(op, err)
+	}
+	md, err := m.Metadata()
+	if err != nil {
+		return Message{}, fault.E(op, fault.Internal, err)
+	}
+	w.pending = md.NumPending
+	return Message{
+		Envelope: envelope(m.Subject(), m.Headers(), m.Data(), w.stream, md.Sequence.Stream),
+		Stream:   w.stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp,
+	}, nil
+}
+
+// Pending is how many messages were still to come when the last one was sent, or when the
+// watch began: at 0 a replay has seen all there was.
+func (w *Watcher) Pending() uint64 { return w.pending }
+
+// Close ends the watch.
+func (w *Watcher) Close() { w.it.Stop() }

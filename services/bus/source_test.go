@@ -1,0 +1,146 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/stage/stagetest"
+)
+
+func TestCloseHandsBack(t *testing.T) {
+	b := open(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for i := range 20 {
+		if err := b.Publish(ctx, stagetest.Arrival(t, fmt.Sprint(i)), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := bus.DefaultSourceConfig(event.StreamStudies, "d")
+	c.AckWait = time.Hour // what is not handed back would not come again
+	first, err := b.Source(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := first.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Done(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Next(ctx); fault.KindOf(err) != fault.Unavailable {
+		t.Fatalf("after close: %v", err)
+	}
+	second, err := b.Source(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[event.MessageID]bool{}
+	for len(seen) < 19 {
+		d, err := second.Next(ctx)
+		if err != nil {
+			t.Fatalf("after %d: %v", len(seen), err)
+		}
+		seen[d.Input().ID] = true
+		if err := d.Done(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := b.ConsumerState(ctx, event.StreamStudies, "d")
+	if err != nil || st.Pending != 0 || st.AckPending != 0 || st.AckedTo != 20 {
+		t.Fatalf("%+v %v", st, err)
+	}
+}
+
+func TestServerRestart(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir)
+	b := connect(t, s.ClientURL())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	src, err := b.Source(ctx, bus.DefaultSourceConfig(event.StreamStudies, "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var port int
+	if _, err := fmt.Sscanf(s.ClientURL(), "nats://127.0.0.1:%d", &port); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer stop()
+	if k := fault.KindOf(b.Publish(short, stagetest.Arrival(t, "a"), nil)); k != fault.Transient && k != fault.Unavailable {
+		t.Fatalf("publish without a server: %s", k)
+	}
+	c := natsd.DefaultConfig(dir)
+	c.Port = port
+	s, err = natsd.Start(ctx, c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	if err := b.Publish(ctx, stagetest.Arrival(t, "a"), nil); err != nil { // waits for the reconnect
+		t.Fatal(err)
+	}
+	if d, err := src.Next(ctx); err != nil || d.Input().ID != "a" {
+		t.Fatalf("after the restart: %v", err)
+	}
+}
+
+func TestSourceErrors(t *testing.T) {
+	b := open(t)
+	c := bus.DefaultSourceConfig("NONE", "d")
+	if _, err := b.Source(t.Context(), c); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no stream: %v", err)
+	}
+	c.Stream, c.Prefetch = event.StreamStudies, 0
+	if _, err := b.Source(t.Context(), c); fault.KindOf(err) != fault.Usage {
+		t.Errorf("config: %v", err)
+	}
+	c.Prefetch = 1
+	if _, err := b.Source(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	c.Start = bus.FromSeq(5)
+	if _, err := b.Source(t.Context(), c); fault.KindOf(err) != fault.Usage {
+		t.Errorf("another start: %v", err)
+	}
+}
+
+func TestDeletedConsumer(t *testing.T) {
+	s := serve(t, t.TempDir())
+	b := connect(t, s.ClientURL())
+	src, err := b.Source(t.Context(), bus.DefaultSourceConfig(event.StreamStudies, "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ended := make(chan error, 1)
+	go func() { _, err := src.Next(t.Context()); ended <- err }()
+	if _, err := nc.Request("$JS.API.CONSUMER.DELETE.STUDIES.d", nil, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; fault.KindOf(err) != fault.NotFound {
+		t.Fatal(err)
+	}
+	if _, err := b.ConsumerState(t.Context(), event.StreamStudies, "d"); fault.KindOf(err) != fault.NotFound {
+		t.Fatal(err)
+	}
+}

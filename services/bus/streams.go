@@ -1,0 +1,195 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+const (
+	// keep is how long streams that are no archive keep a message.
+	keep = 7 * 24 * time.Hour
+	// duplicates is the least window in which a repeated message id is dropped.
+	duplicates = 2 * time.Minute
+)
+
+// streamConfig is how the server is asked to keep s. Replicas, placement and compression
+// are the operator's: set them on the stream, they are not compared.
+func streamConfig(s event.Stream) jetstream.StreamConfig {
+	c := jetstream.StreamConfig{
+		Name:              s.Name,
+		Description:       s.About,
+		Retention:         jetstream.LimitsPolicy,
+		Storage:           jetstream.FileStorage,
+		Discard:           jetstream.DiscardOld,
+		MaxMsgs:           -1,
+		MaxBytes:          -1,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		MaxMsgsPerSubject: -1,
+		Replicas:          1,
+		Duplicates:        duplicates,
+		AllowDirect:       true,
+	}
+	for _, subject := range s.Subjects {
+		c.Subjects = append(c.Subjects, string(subject))
+	}
+	if s.PerSubject > 0 {
+		c.MaxMsgsPerSubject = s.PerSubject
+	}
+	if !s.Archive {
+		c.MaxAge = keep
+	}
+	return c
+}
+
+// EnsureStreams creates the streams of [event.Streams] that are missing. A stream that
+// exists is left as it is; where its settings differ from what Radstream relies on, the
+// error (Usage) lists every difference of every stream.
+func (b *Bus) EnsureStreams(ctx context.Context) error {
+	const op = "bus.EnsureStreams"
+	var all []string
+	for _, s := range event.Streams() {
+		want := streamConfig(s)
+		stream, err := b.js.Stream(ctx, s.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			stream, err = b.js.CreateStream(ctx, want)
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was quicker
+				stream, err = b.js.Stream(ctx, s.Name)
+			}
+		}
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.Code == 400 { // above all: another stream has the subjects
+			return fault.Errorf(op, fault.Usage, "stream %s cannot be created: %w", s.Name, err)
+		}
+		if err != nil {
+			return fault.Errorf(op, fault.KindOf(failure(op, err)), "stream %s: %w", s.Name, err)
+		}
+		for _, d := range differences(stream.CachedInfo().Config, want) {
+			all = append(all, s.Name+": "+d)
+		}
+	}
+	if len(all) > 0 {
+		return fault.Errorf(op, fault.Usage, "streams exist with other settings, which are left as they are: %s", strings.Join(all, "; "))
+	}
+	return nil
+}
+
+// differences names the settings of have that Radstream cannot work with.
+func differences(have, want jetstream.StreamConfig) []string {
+	var ds []string
+	check := func(name string, have, want any) {
+		if h, w := fmt.Sprint(have), fmt.Sprint(want); h != w {
+			ds = append(ds, fmt.Sprintf("%s is %s, expected %s", name, h, w))
+		}
+	}
+	slices.Sort(have.Subjects)
+	slices.Sort(want.Subjects)
+	check("subjects", have.Subjects, want.Subjects)
+	check("retention", have.Retention, want.Retention)
+	check("storage", have.Storage, want.Storage)
+	check("max_age", have.MaxAge, want.MaxAge)
+	check("max_msgs", have.MaxMsgs, want.MaxMsgs)
+	check("max_bytes", have.MaxBytes, want.MaxBytes)
+	check("max_msgs_per_subject", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	check("max_msg_size", have.MaxMsgSize, want.MaxMsgSize)
+	check("allow_direct", have.AllowDirect, want.AllowDirect)
+	check("deny_delete", have.DenyDelete, want.DenyDelete) // erasing needs it
+	check("no_ack", have.NoAck, want.NoAck)
+	check("sealed", have.Sealed, want.Sealed)
+	check("mirror", have.Mirror != nil, false)
+	check("sources", len(have.Sources), 0)
+	check("subject_transform", have.SubjectTransform != nil, false)
+	check("async persist_mode", have.PersistMode == jetstream.AsyncPersistMode, false) // acknowledges before it is on disk
+	if have.Duplicates < want.Duplicates {
+		ds = append(ds, fmt.Sprintf("duplicate_window is %s, expected %s or more", have.Duplicates, want.Duplicates))
+	}
+	return ds
+}
+
+// StreamState is what a stream holds.
+type StreamState struct {
+	Name     string
+	Messages uint64
+	Bytes    uint64
+	Subjects uint64
+	FirstSeq uint64 // of the oldest message; LastSeq + 1 where there is none
+	LastSeq  uint64
+	LastTime time.Time // when the last message was stored; zero where there is none
+}
+
+// StreamState asks the server about a stream. Errors: NotFound, or the bus's own.
+func (b *Bus) StreamState(ctx context.Context, stream string) (StreamState, error) {
+	const op = "bus.StreamState"
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return StreamState{}, failure(op, err)
+	}
+	st := s.CachedInfo().State
+	return StreamState{Name: stream, Messages: st.Msgs, Bytes: st.Bytes, Subjects: st.NumSubjects, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq, LastTime: st.LastTime}, nil
+}
+
+// ConsumerState is how far a durable consumer came.
+type ConsumerState struct {
+	Name        string
+	Pending     uint64 // messages never delivered yet
+	AckPending  int    // delivered, not settled
+	Redelivered int    // of these, delivered more than once
+	AckedTo     uint64 // every message up to this stream sequence is settled
+}
+
+// ConsumerState asks the server about a consumer. Errors: NotFound, or the bus's own.
+func (b *Bus) ConsumerState(ctx context.Context, stream, durable string) (ConsumerState, error) {
+	const op = "bus.ConsumerState"
+	c, err := b.js.Consumer(ctx, stream, durable)
+	if err != nil {
+		return ConsumerState{}, failure(op, err)
+	}
+	i := c.CachedInfo()
+	return ConsumerState{Name: durable, Pending: i.NumPending, AckPending: i.NumAckPending, Redelivered: i.NumRedelivered, AckedTo: i.AckFloor.Stream}, nil
+}
+
+// Sync says when a server writes what it acknowledges to disk.
+type Sync string
+
+// What a server does.
+const (
+	SyncAlways   Sync = "always"   // before it acknowledges
+	SyncInterval Sync = "interval" // some time after: a power cut loses what was acknowledged
+	SyncUnknown  Sync = "unknown"  // this client may not ask
+)
+
+// Sync asks the server when it syncs. It answers SyncUnknown where the client's account
+// does not import the system service $SYS.REQ.SERVER.PING.JSZ (natsd and deploy share
+// it). In a cluster, one server answers.
+func (b *Bus) Sync(ctx context.Context) Sync {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, "$SYS.REQ.SERVER.PING.JSZ", nil)
+	if err != nil {
+		return SyncUnknown
+	}
+	var answer struct {
+		Data struct {
+			Config *struct {
+				SyncAlways bool `json:"sync_always"`
+			} `json:"config"`
+		} `json:"data"`
+	}
+	switch err := json.Unmarshal(m.Data, &answer); {
+	case err != nil || answer.Data.Config == nil:
+		return SyncUnknown
+	case answer.Data.Config.SyncAlways:
+		return SyncAlways
+	}
+	return SyncInterval
+}

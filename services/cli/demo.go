@@ -1,0 +1,364 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/ingest/phantom"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/app"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/config"
+	"github.com/radstream/radstream/services/publish"
+	"github.com/radstream/radstream/services/query"
+)
+
+// demoMark lies in the demo's folder and says that the demo may empty it.
+const demoMark = ".radstream-demo"
+
+func (c *cli) demo() *cobra.Command {
+	d := demo{cli: c, phantoms: phantom.Defaults()}
+	d.phantoms.Broken = 7
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Make phantom studies, run everything on them, print answers",
+		Long: `Make phantom studies, some broken on purpose, publish them to a radstream inside this
+process, and print what came of them: each broken one with its reason, text and image
+queries, the label scores of one study, counts and times. It exits 0 only if every
+expected study was found by its own id and by each of its own films. Everything lies in
+one folder, which is emptied first.`,
+		Example: `  radstream demo
+  radstream demo --stay      # and go on at the usual addresses, for your own queries`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&d.dir, "dir", "demo", "folder for studies and data; emptied first")
+	cmd.Flags().IntVar(&d.phantoms.Studies, "studies", d.phantoms.Studies, "how many studies")
+	cmd.Flags().Uint64Var(&d.phantoms.Seed, "seed", d.phantoms.Seed, "another seed gives other patients")
+	cmd.Flags().BoolVar(&d.stay, "stay", false, "stay up at the usual addresses until interrupted")
+	return cmd
+}
+
+// demo is one run of the command.
+type demo struct {
+	*cli
+	dir      string
+	stay     bool
+	phantoms phantom.Config
+
+	app    *app.App
+	bus    *bus.Bus
+	client *query.Client
+	truth  map[event.StudyUID]phantom.Truth
+	order  []event.StudyUID // of the studies that are not broken
+}
+
+func (d *demo) run(ctx context.Context) (err error) {
+	if err := d.empty(); err != nil {
+		return err
+	}
+	start := time.Now()
+	studies := filepath.Join(d.dir, "studies")
+	if _, err := d.makePhantoms(ctx, studies, d.phantoms); err != nil {
+		return err
+	}
+	if err := d.readTruth(studies); err != nil {
+		return err
+	}
+	made := time.Since(start)
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		d.app.Stop()
+		err = errors.Join(err, d.app.Wait())
+	}()
+	d.client = query.NewClient(d.app.Addresses().Query)
+	status, err := d.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("%d phantom studies, %d of them broken on purpose, made in %.1f s. Nothing here is for diagnosis.", d.phantoms.Studies, d.phantoms.Broken, made.Seconds())
+	if status.Untrained {
+		d.say("The model %s is UNTRAINED: its weights are random. A film finds its own study, which shows\nthat the machinery works; texts and scores mean nothing until a trained model is there.", status.Model)
+	}
+	conf := bus.DefaultConfig()
+	conf.URL = d.app.Addresses().NATS
+	if d.bus, err = bus.Connect(ctx, conf, zerolog.Nop()); err != nil {
+		return err
+	}
+	defer d.bus.Close()
+
+	summary, err := d.publishFolder(ctx, studies)
+	if err != nil {
+		return err
+	}
+	stages := d.app.StageTimes()
+	wrong := d.reportRejections(summary)
+	if err := d.queries(ctx); err != nil {
+		return err
+	}
+	lost, err := d.findEach(ctx, studies)
+	if err != nil {
+		return err
+	}
+	latency, err := d.oneMore(ctx)
+	if err != nil {
+		return err
+	}
+	d.section("Counts")
+	d.say("%d published = %d indexed + %d rejected", summary.Published, summary.Indexed, summary.Rejected)
+	d.section("Time of each stage")
+	d.printTimes(made, summary, stages)
+	d.say("publish to searchable, one more study with nothing else going on: %.0f ms", float64(latency)/float64(time.Millisecond))
+	switch {
+	case summary.Published != summary.Indexed+summary.Rejected || summary.Published != d.phantoms.Studies:
+		return fault.Errorf("", fault.Internal, "%d studies were made, but %d published, %d indexed, %d rejected", d.phantoms.Studies, summary.Published, summary.Indexed, summary.Rejected)
+	case wrong > 0:
+		return fault.Errorf("", fault.Internal, "%d studies were rejected that should not have been, or the other way round", wrong)
+	case lost > 0:
+		return fault.Errorf("", fault.Internal, "%d searches did not find the study that they came from", lost)
+	}
+	if d.stay {
+		return d.remain(ctx, studies)
+	}
+	return nil
+}
+
+func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.Stdout, format+"\n", args...) }
+
+func (d *demo) section(title string) {
+	fmt.Fprintf(d.Stdout, "\n%s\n%s\n", title, strings.Repeat("-", len(title)))
+}
+
+// empty removes what an earlier demo left, and nothing else.
+func (d *demo) empty() error {
+	const op = "cli.demo"
+	entries, err := os.ReadDir(d.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.E(op, fault.Usage, err)
+	}
+	mark := filepath.Join(d.dir, demoMark)
+	if _, err := os.Stat(mark); err != nil && len(entries) > 0 {
+		return fault.Errorf(op, fault.Usage, "%s holds files that no demo wrote: name another folder with --dir", d.dir)
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	return fault.E(op, fault.Usage, os.WriteFile(mark, []byte("radstream demo may empty this folder\n"), 0o644))
+}
+
+func (d *demo) readTruth(studies string) error {
+	data, err := os.ReadFile(filepath.Join(studies, "truth.json"))
+	if err != nil {
+		return fault.E("cli.demo", fault.Internal, err)
+	}
+	var list []phantom.Truth
+	if err := json.Unmarshal(data, &list); err != nil {
+		return fault.E("cli.demo", fault.Internal, err)
+	}
+	d.truth = map[event.StudyUID]phantom.Truth{}
+	for _, t := range list {
+		uid := event.StudyUID(t.StudyUID)
+		d.truth[uid] = t
+		if t.Broken == "" {
+			d.order = append(d.order, uid)
+		}
+	}
+	return nil
+}
+
+func (d *demo) start(ctx context.Context) (err error) {
+	conf := config.Default()
+	conf.DataDir = filepath.Join(d.dir, "data")
+	conf.Log.Level = "error"
+	if !d.stay { // free ports, so that a demo never meets another server
+		conf.NATS.Listen, conf.Qdrant.Listen, conf.Query.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	}
+	d.app, err = app.Start(ctx, conf, app.Options{Version: d.Version, Log: d.logger(conf.Log)})
+	return err
+}
+
+func (d *demo) publishFolder(ctx context.Context, dir string) (publish.Summary, error) {
+	plan, err := publish.Scan(ctx, []string{dir})
+	if err != nil {
+		return publish.Summary{}, err
+	}
+	return d.runPlan(ctx, d.bus, plan, publish.Config{Tenant: event.DefaultTenant, Wait: true})
+}
+
+// reportRejections prints every rejection and counts those that do not fit the truth.
+func (d *demo) reportRejections(s publish.Summary) (wrong int) {
+	d.section("Broken on purpose, and what became of each")
+	broken := map[string]phantom.BrokenKind{}
+	for _, t := range d.truth {
+		if t.Broken != "" {
+			broken[filepath.Join(d.dir, "studies", t.Folder, t.BrokenObject)] = t.Broken
+		}
+	}
+	w := tabwriter.NewWriter(d.Stdout, 0, 0, 2, ' ', 0)
+	for _, r := range s.Rejections {
+		kind, expected := broken[r.Path]
+		delete(broken, r.Path)
+		if !expected {
+			wrong++
+			kind = "NOT BROKEN"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s: %s\n", r.Path, kind, r.Reason, r.Detail)
+	}
+	for path, kind := range broken {
+		wrong++
+		fmt.Fprintf(w, "%s\t%s\tNOT REJECTED\n", path, kind)
+	}
+	w.Flush()
+	return wrong
+}
+
+// queries prints five texts, a film and the scores of a study.
+func (d *demo) queries(ctx context.Context) error {
+	d.section("Five texts, the five best studies of each")
+	for _, text := range []string{"left pleural effusion", "enlarged heart", "right pneumothorax", "pulmonary nodule", "no acute cardiopulmonary abnormality"} {
+		r, err := d.client.Search(ctx, query.Request{Text: text, K: 5})
+		if err != nil {
+			return err
+		}
+		d.say("%q", text)
+		d.printFound(r.Hits)
+	}
+	uid := d.order[len(d.order)/2]
+	t := d.truth[uid]
+	film := filepath.Join(d.dir, "studies", t.Folder, t.Objects[0])
+	d.section("One film: " + film)
+	r, err := d.searchFilm(ctx, film, 5)
+	if err != nil {
+		return err
+	}
+	d.printFound(r.Hits)
+	d.section(fmt.Sprintf("Label scores of study %s, which shows: %s", uid, findings(t)))
+	labels, err := d.client.Labels(ctx, event.DefaultTenant, uid)
+	if err != nil {
+		return err
+	}
+	d.printLabels(labels)
+	return nil
+}
+
+func (d *demo) searchFilm(ctx context.Context, film string, k int) (query.Response, error) {
+	data, err := readBounded(film, query.MaxImage)
+	if err != nil {
+		return query.Response{}, err
+	}
+	return d.client.Search(ctx, query.Request{Image: data, K: k})
+}
+
+func (d *demo) printFound(hits []query.Hit) {
+	for _, h := range hits {
+		d.say("  %.4f  %s  %s", h.Similarity, h.Study, findings(d.truth[h.Study]))
+	}
+}
+
+// findings names what a study truly shows.
+func findings(t phantom.Truth) string {
+	if len(t.Findings) == 0 {
+		return "normal"
+	}
+	var out []string
+	for _, f := range t.Findings {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s", f.Kind, f.Side)))
+	}
+	return strings.Join(out, ", ")
+}
+
+// findEach looks for every study by its id and by each of its films, and counts the
+// searches whose best hit is another study, or is not the same film.
+func (d *demo) findEach(ctx context.Context, studies string) (lost int, err error) {
+	d.section("Every study by its own id, and by each of its own films")
+	films := 0
+	check := func(how string, uid event.StudyUID, r query.Response, err error) error {
+		if err != nil {
+			return err
+		}
+		if len(r.Hits) == 0 || r.Hits[0].Study != uid || r.Hits[0].Similarity < 0.999 {
+			lost++
+			d.say("  NOT FOUND by %s: %s", how, uid)
+		}
+		return nil
+	}
+	for _, uid := range d.order {
+		r, err := d.client.Search(ctx, query.Request{Study: uid, K: 1})
+		if err := check("id", uid, r, err); err != nil {
+			return lost, err
+		}
+		for _, o := range d.truth[uid].Objects {
+			films++
+			r, err := d.searchFilm(ctx, filepath.Join(studies, d.truth[uid].Folder, o), 1)
+			if err := check(o, uid, r, err); err != nil {
+				return lost, err
+			}
+		}
+	}
+	d.say("%d studies and %d films searched for, %d not found", len(d.order), films, lost)
+	return lost, nil
+}
+
+// oneMore publishes a single study and returns the time until it can be found.
+func (d *demo) oneMore(ctx context.Context) (time.Duration, error) {
+	conf := d.phantoms
+	conf.Studies, conf.Seed, conf.Broken, conf.PriorShare = 1, conf.Seed+1, 0, 0
+	dir := filepath.Join(d.dir, "one-more")
+	if _, err := phantom.Write(ctx, dir, conf, nil); err != nil {
+		return 0, err
+	}
+	plan, err := publish.Scan(ctx, []string{dir})
+	if err != nil {
+		return 0, err
+	}
+	store, err := d.objects(ctx, d.bus)
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	s, err := publish.New(d.bus, store, publish.Config{Tenant: event.DefaultTenant, Wait: true}).Run(ctx, plan)
+	took := time.Since(start)
+	if err == nil && s.Indexed != 1 {
+		err = fault.Errorf("cli.demo", fault.Internal, "the one more study was not indexed")
+	}
+	return took, err
+}
+
+func (d *demo) printTimes(made time.Duration, s publish.Summary, stages []app.StageTime) {
+	w := tabwriter.NewWriter(d.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, n int, took time.Duration) {
+		fmt.Fprintf(w, "%s\t%d studies\t%.2f s\t%.1f ms each\t\n", name, n, took.Seconds(), took.Seconds()*1000/float64(max(n, 1)))
+	}
+	row("phantoms made", d.phantoms.Studies, made)
+	for _, st := range stages {
+		row(st.Name, st.Inputs, st.Busy)
+	}
+	row("publish until searchable, all", s.Published, time.Duration(s.Seconds*float64(time.Second)))
+	w.Flush()
+}
+
+// remain keeps everything up until the user interrupts.
+func (d *demo) remain(ctx context.Context, studies string) error {
+	uid := d.order[0]
+	film := filepath.Join(studies, d.truth[uid].Folder, d.truth[uid].Objects[0])
+	d.section("It stays up. In another terminal")
+	d.say("  bin/radstream search --text \"left pleural effusion\"\n  bin/radstream search --image %s\n  bin/radstream labels --study %s\n  bin/radstream status\n  bin/radstream publish /path/to/your/studies --wait\nStop it with Ctrl-C.", film, uid)
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,227 @@
+// Package config is the one configuration of radstream: what every part may be told, with
+// its default, unit, range and meaning in one place.
+//
+//	Default() -> YAML file -> environment RADSTREAM_* -> command-line flags -> Validate -> Config
+//
+// A later source wins over an earlier one, key by key. A key that is not known is an
+// error in a file and a warning in the environment, where others may use the prefix.
+// Every source and the whole are checked to the end, so that one run names every fault.
+//
+// The struct tags of [Config] are the single description: koanf is the key, doc its
+// meaning, min, max, oneof and need its range, flag its flag where that is not the key
+// with hyphens. Loading, checking, printing ([Print]) and the reference text ([Reference])
+// all read them.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Config is the whole configuration. Its zero value is not usable; start with [Default].
+type Config struct {
+	DataDir  string   `koanf:"data_dir" flag:"data" need:"yes" doc:"folder of everything that is kept: streams, index, keys"`
+	Target   []string `koanf:"target" need:"yes" oneof:"ingest,embed,index,query" doc:"stages that run in this process"`
+	Insecure bool     `koanf:"insecure" doc:"allow listening on addresses that other machines reach, although nothing authenticates callers of the query API and the embedded Qdrant yet"`
+
+	NATS        NATS        `koanf:"nats"`
+	Qdrant      Qdrant      `koanf:"qdrant"`
+	Query       Query       `koanf:"query"`
+	Model       Model       `koanf:"model"`
+	ONNXRuntime ONNXRuntime `koanf:"onnxruntime"`
+	Ingest      Ingest      `koanf:"ingest"`
+	Embed       Embed       `koanf:"embed"`
+	Index       Index       `koanf:"index"`
+	Tenants     Tenants     `koanf:"tenants"`
+	Log         Log         `koanf:"log"`
+}
+
+// NATS says where the bus is.
+type NATS struct {
+	URL    string `koanf:"url" doc:"NATS server or servers, such as nats://host:4222, separated by commas; empty runs one in this process"`
+	Listen Listen `koanf:"listen" doc:"where the server in this process listens; port 0 takes a free one"`
+	Creds  string `koanf:"creds" doc:"credentials file for nats.url; empty for none"`
+	Token  Secret `koanf:"token" doc:"token that clients of the server in this process present; needed when it listens beyond loopback"`
+}
+
+// Qdrant says where the index is.
+type Qdrant struct {
+	Address string `koanf:"address" doc:"host:port of a Qdrant server's gRPC; empty runs a compatible exact index in this process"`
+	Listen  Listen `koanf:"listen" doc:"where the index in this process listens; port 0 takes a free one"`
+	APIKey  Secret `koanf:"api_key" doc:"API key for qdrant.address; empty for none"`
+	TLS     bool   `koanf:"tls" doc:"dial qdrant.address with TLS"`
+}
+
+// Query is the HTTP API.
+type Query struct {
+	Listen Listen `koanf:"listen" doc:"where the query API listens; port 0 takes a free one, off leaves it out"`
+}
+
+// Model says which model embeds.
+type Model struct {
+	Dir string `koanf:"dir" doc:"folder of a model with its manifest.json; empty takes the built-in model tiny"`
+}
+
+// ONNXRuntime is the library that runs models.
+type ONNXRuntime struct {
+	Library string `koanf:"library" doc:"path of libonnxruntime.so; empty searches the usual places"`
+	Threads int    `koanf:"threads" min:"0" max:"1024" doc:"threads of one inference; 0 takes one for each core"`
+}
+
+// Ingest makes prepared studies of what arrives.
+type Ingest struct {
+	Workers        int      `koanf:"workers" min:"0" max:"1024" doc:"objects prepared at the same time; 0 takes one for each core"`
+	WindowPolicy   string   `koanf:"window_policy" oneof:"auto,dicom,percentile,fixed" doc:"how stored values become grey: the object's own window (dicom), percentiles of the exposed field, width 1500 level -500 (fixed), or the object's where usable, else percentiles (auto)"`
+	AllowedRoots   []string `koanf:"allowed_roots" doc:"absolute folders below which file: references may be read; empty allows none"`
+	MaxObjectBytes int      `koanf:"max_object_bytes" min:"1024" max:"4294967296" doc:"largest object that is read, in bytes"`
+}
+
+// Embed runs the encoders.
+type Embed struct {
+	BatchSize     int           `koanf:"batch_size" min:"1" max:"1024" doc:"images in one inference at most"`
+	BatchDeadline time.Duration `koanf:"batch_deadline" min:"1ms" max:"1m" doc:"how long a study waits for others to fill the batch"`
+}
+
+// Index writes to the index.
+type Index struct {
+	BatchSize  int    `koanf:"batch_size" min:"1" max:"10000" doc:"points in one upsert at most"`
+	Collection string `koanf:"collection" need:"yes" doc:"alias of the Qdrant collection that is written and searched"`
+}
+
+// Tenants are the customers.
+type Tenants struct {
+	KeysDir string `koanf:"keys_dir" doc:"folder of the tenants' secret keys; empty takes keys in data_dir"`
+}
+
+// Log is what operators read.
+type Log struct {
+	Level  string `koanf:"level" oneof:"debug,info,warn,error" doc:"least severe events that are logged"`
+	Format string `koanf:"format" oneof:"json,console" doc:"one JSON object a line, or text for a terminal"`
+}
+
+// Default returns the configuration of `radstream up` with no arguments: everything in
+// this process, on loopback, below ./data.
+func Default() Config {
+	return Config{
+		DataDir: "./data",
+		Target:  []string{"ingest", "embed", "index", "query"},
+		NATS:    NATS{Listen: "127.0.0.1:4222"},
+		Qdrant:  Qdrant{Listen: "127.0.0.1:6334"},
+		Query:   Query{Listen: "127.0.0.1:8080"},
+		Ingest:  Ingest{WindowPolicy: "auto", MaxObjectBytes: 512 << 20},
+		Embed:   Embed{BatchSize: 16, BatchDeadline: 5 * time.Millisecond},
+		Index:   Index{BatchSize: 64, Collection: "studies"},
+		Log:     Log{Level: "info", Format: "json"},
+	}
+}
+
+// KeyDir returns the folder of the tenants' keys.
+func (c Config) KeyDir() string {
+	if c.Tenants.KeysDir != "" {
+		return c.Tenants.KeysDir
+	}
+	return filepath.Join(c.DataDir, "keys")
+}
+
+// Listen is an address to listen on, host:port, or "off".
+type Listen string
+
+const off Listen = "off"
+
+// Off reports whether nothing listens.
+func (l Listen) Off() bool { return l == off }
+
+// Loopback reports whether only this machine reaches the address.
+func (l Listen) Loopback() bool {
+	host, _, err := net.SplitHostPort(string(l))
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Secret is text that is never printed, whatever prints it; convert it to string to use
+// it. It has no flag, because other users see command lines.
+type Secret string
+
+// masked stands in for a secret that is set.
+const masked = "********"
+
+// String returns asterisks, or "" for no secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return masked
+}
+
+// GoString is String, for %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText is String, for encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Sources are the places that a configuration is read from.
+type Sources struct {
+	File    string         // path of a YAML file; empty for none
+	Environ []string       // KEY=value, as os.Environ gives them
+	Flags   *pflag.FlagSet // with flags of [AddFlags], parsed; nil for none
+}
+
+// Load reads every source over [Default] and validates the whole. warnings are for the
+// log: they name what was ignored. The error is a [fault.Usage] with one fault a line,
+// each starting with its key.
+func Load(s Sources) (c Config, warnings []string, err error) {
+	const op = "config.Load"
+	c = Default()
+	var faults []error
+	if s.File != "" {
+		values, err := readFile(s.File)
+		if err != nil {
+			return c, nil, fault.E(op, fault.Usage, err)
+		}
+		faults = append(faults, c.apply(values, s.File)...)
+	}
+	values, warnings, err := readEnviron(s.Environ)
+	if err != nil {
+		return c, nil, fault.E(op, fault.Usage, err)
+	}
+	faults = append(faults, c.apply(values, "environment")...)
+	if s.Flags != nil {
+		values, err := readFlags(s.Flags)
+		if err != nil {
+			return c, nil, fault.E(op, fault.Usage, err)
+		}
+		faults = append(faults, c.apply(values, "command line")...)
+	}
+	faults = append(faults, c.faults()...)
+	if len(faults) > 0 {
+		return c, warnings, fault.E(op, fault.Usage, errors.Join(faults...))
+	}
+	return c, warnings, nil
+}
+
+// apply sets the fields that values names by key; from says where they come from.
+func (c *Config) apply(values map[string]any, from string) []error {
+	var faults []error
+	fields := c.fields()
+	for _, f := range fields {
+		v, ok := values[f.key]
+		if !ok {
+			continue
+		}
+		delete(values, f.key)
+		if err := f.set(v); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w (%s)", f.key, err, from))
+		}
+	}
+	return append(faults, unknown(values, fields, from)...)
+}

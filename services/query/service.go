@@ -1,0 +1,251 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"image"
+	"slices"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/indexer"
+	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// Reasons for which a request is refused.
+const (
+	ReasonRequest    fault.Reason = "malformed_request"
+	ReasonNoVector   fault.Reason = "study_without_images"
+	ReasonOtherModel fault.Reason = "other_model"
+)
+
+// keys holds the tenants' secrets; services/keyring.
+type keys interface {
+	Key(t event.Tenant) (deid.Key, error)
+}
+
+// identities turns study keys back into StudyUIDs; KV identity.
+type identities interface {
+	Study(ctx context.Context, t event.Tenant, k event.StudyKey) (event.StudyUID, error)
+}
+
+// Service answers queries. It is safe for concurrent use.
+type Service struct {
+	encoder    *embedder.Encoder
+	preparer   *ingest.Preparer
+	store      indexer.Store
+	collection string
+	keys       keys
+	identities identities
+}
+
+// New makes a Service over the collection of the encoder's model.
+func New(e *embedder.Encoder, p *ingest.Preparer, s indexer.Store, collection string, k keys, i identities) *Service {
+	return &Service{encoder: e, preparer: p, store: s, collection: collection, keys: k, identities: i}
+}
+
+// Search returns the studies nearest to a text, a film or a study; the study itself comes
+// first, with similarity 1.
+//
+// Errors: Invalid for a request that asks for nothing, for too much or with a film that
+// cannot be read; NotFound for a study that is not in the index; Unavailable.
+func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
+	const op = "query.Search"
+	if err := r.complete(); err != nil {
+		return Response{}, err
+	}
+	q := indexer.Query{Collection: s.collection, Tenant: string(r.Tenant), Using: indexer.Image, K: r.K}
+	for _, l := range r.Labels {
+		q.Labels = append(q.Labels, indexer.LabelAtLeast{Name: l.Label, Min: l.Score})
+	}
+	var own event.StudyKey
+	var err error
+	switch {
+	case r.Text != "":
+		q.Vector, err = s.encoder.EncodeText(ctx, r.Text)
+	case r.Image != nil:
+		q.Vector, q.Using, err = s.film(ctx, r)
+	default:
+		var p indexer.Point
+		if p, err = s.point(ctx, r.Tenant, r.Study); err == nil {
+			own, q.Vector = event.StudyKey(p.StudyKey), p.Vectors[indexer.Image]
+			if q.Vector == nil {
+				err = fault.Reject(op, fault.Unsupported, ReasonNoVector, "the study has a report only: there is no image to compare")
+			}
+		}
+	}
+	if err != nil {
+		return Response{}, fault.Wrap(op, err)
+	}
+	found, err := s.store.Search(ctx, q)
+	if err != nil {
+		return Response{}, fault.Wrap(op, err)
+	}
+	resp := Response{Model: s.encoder.Model().Ref.String(), Untrained: s.encoder.Model().Untrained, Vector: string(q.Using), Hits: make([]Hit, len(found))}
+	for i, f := range found {
+		if resp.Hits[i], err = s.hit(ctx, r.Tenant, f); err != nil {
+			return Response{}, fault.Wrap(op, err)
+		}
+	}
+	ownFirst(resp.Hits, own)
+	return resp, nil
+}
+
+// complete fills in defaults and checks the limits.
+func (r *Request) complete() error {
+	const op = "query.Request"
+	if r.Tenant == "" {
+		r.Tenant = event.DefaultTenant
+	}
+	if _, err := event.ParseTenant(string(r.Tenant)); err != nil {
+		return err
+	}
+	if r.K == 0 {
+		r.K = 10
+	}
+	asked := 0
+	for _, given := range []bool{r.Text != "", r.Image != nil, r.Study != ""} {
+		if given {
+			asked++
+		}
+	}
+	switch {
+	case asked != 1:
+		return fault.Reject(op, fault.Invalid, ReasonRequest, "ask by exactly one of text, image and study")
+	case r.K < 1 || r.K > MaxK:
+		return fault.Reject(op, fault.Invalid, ReasonRequest, "k must be 1 to %d", MaxK)
+	case len(r.Text) > MaxText:
+		return fault.Reject(op, fault.Invalid, ReasonRequest, "a text has at most %d bytes", MaxText)
+	case len(r.Image) > MaxImage:
+		return fault.Reject(op, fault.Invalid, ReasonRequest, "an image has at most %d bytes", MaxImage)
+	case r.Projection != "" && r.Projection != "frontal" && r.Projection != "lateral":
+		return fault.Reject(op, fault.Invalid, ReasonRequest, "projection must be frontal or lateral")
+	}
+	return nil
+}
+
+// film prepares and encodes the image of a request, and says which vectors it compares to:
+// those of its projection.
+func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer.VectorName, error) {
+	const op = "query.film"
+	key, err := s.keys.Key(r.Tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(r.Image)
+	object := ingest.Object{Ref: &radstreamv1.ObjectRef{Sha256: sum[:]}, Data: r.Image}
+	switch r.Projection {
+	case "frontal":
+		object.Projection = radstreamv1.Projection_PROJECTION_FRONTAL
+	case "lateral":
+		object.Projection = radstreamv1.Projection_PROJECTION_LATERAL
+	}
+	// The preparer wants to know the study; a query has none, and a header may name one.
+	facts, refused, err := s.preparer.Prepare(ctx, key, ingest.Arrival{Objects: []ingest.Object{object}})
+	switch {
+	case len(refused) > 0:
+		return nil, "", refused[0].Err
+	case err != nil && fault.ReasonOf(err) == ingest.ReasonNoStudy:
+		facts, _, err = s.preparer.Prepare(ctx, key, ingest.Arrival{StudyUID: "query", Objects: []ingest.Object{object}})
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	v := facts.Views[0]
+	pixels, err := pixel.DecodePNG(v.GetPng())
+	if err != nil {
+		return nil, "", fault.Wrap(op, err)
+	}
+	b := v.GetExposed()
+	img := embedder.Image{Pixels: pixels, Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1()))}
+	using := indexer.Frontal
+	if v.GetProjection() == radstreamv1.Projection_PROJECTION_LATERAL {
+		img.View, using = embedder.Lateral, indexer.Lateral
+	}
+	vectors, err := s.encoder.EncodeStudies(ctx, []embedder.StudyInput{{Images: []embedder.Image{img}}})
+	if err != nil {
+		return nil, "", err
+	}
+	return vectors[0].Image, using, nil
+}
+
+// point returns a study as it is in the index.
+func (s *Service) point(ctx context.Context, t event.Tenant, uid event.StudyUID) (indexer.Point, error) {
+	const op = "query.point"
+	key, err := s.keys.Key(t)
+	if err != nil {
+		return indexer.Point{}, err
+	}
+	found, err := s.store.Get(ctx, s.collection, []indexer.PointID{indexer.NewPointID(string(t), string(key.Study(uid)))})
+	if err != nil {
+		return indexer.Point{}, err
+	}
+	if len(found) == 0 {
+		return indexer.Point{}, fault.Errorf(op, fault.NotFound, "the study is not in the index")
+	}
+	if found[0].Tombstone() {
+		return indexer.Point{}, fault.Errorf(op, fault.Erased, "the study was erased")
+	}
+	if model := s.encoder.Model().Ref.String(); found[0].ModelRef != model {
+		return indexer.Point{}, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the study was embedded by %s, queries are by %s", found[0].ModelRef, model)
+	}
+	return found[0], nil
+}
+
+func (s *Service) hit(ctx context.Context, t event.Tenant, f indexer.Hit) (Hit, error) {
+	h := Hit{Key: event.StudyKey(f.Point.StudyKey), Similarity: f.Score, Rev: event.Rev(f.Point.Rev),
+		Model: f.Point.ModelRef, Views: f.Point.Views, Labels: f.Point.Labels}
+	var err error
+	h.Study, err = s.identities.Study(ctx, t, h.Key)
+	if fault.KindOf(err) == fault.NotFound {
+		err = nil // erased a moment ago, or never known here: the key alone is given
+	}
+	return h, err
+}
+
+// ownFirst moves the study that was asked for before others of the same similarity, such
+// as copies of its films.
+func ownFirst(hits []Hit, own event.StudyKey) {
+	const rounding = 1e-5
+	for i := 1; i < len(hits); i++ {
+		if hits[i].Key == own && hits[0].Similarity-hits[i].Similarity < rounding {
+			h := hits[i]
+			copy(hits[1:i+1], hits[:i])
+			hits[0] = h
+			return
+		}
+	}
+}
+
+// Labels returns the scores of a study as they are in the index, highest first, with the
+// prompts and the calibration that made them. Errors: NotFound, Erased, Unavailable.
+func (s *Service) Labels(ctx context.Context, t event.Tenant, uid event.StudyUID) (LabelsResponse, error) {
+	const op = "query.Labels"
+	r := Request{Tenant: t, Study: uid}
+	if err := r.complete(); err != nil {
+		return LabelsResponse{}, err
+	}
+	p, err := s.point(ctx, r.Tenant, uid)
+	if err != nil {
+		return LabelsResponse{}, fault.Wrap(op, err)
+	}
+	resp := LabelsResponse{Study: uid, Key: event.StudyKey(p.StudyKey), Rev: event.Rev(p.Rev), Model: p.ModelRef,
+		Untrained: s.encoder.Model().Untrained, Labels: []Label{}}
+	for _, l := range s.encoder.Model().Labels {
+		if score, ok := p.Labels[l.Name]; ok {
+			resp.Labels = append(resp.Labels, Label{Label: l.Name, Score: score, Positive: l.Positive, Negative: l.Negative,
+				Calibration: Calibration{A: l.Calibration.A, B: l.Calibration.B}})
+		}
+	}
+	sortByScore(resp.Labels)
+	return resp, nil
+}
+
+func sortByScore(labels []Label) {
+	slices.SortStableFunc(labels, func(a, b Label) int { return cmp.Compare(b.Score, a.Score) })
+}
