@@ -26,6 +26,7 @@ var layers = map[string]struct {
 	"trainer":  {[]string{"schemas", "ingest", "embedder"}, "training and serving run the same preprocessing and the same exported graph"},
 	"services": {[]string{"schemas", "ingest", "embedder", "indexer", "trainer"}, "services wire the stages together and hold no clinical logic"},
 	"cmd":      {[]string{"services"}, "a main package only starts a service"},
+	"deploy":   {nil, "deploy holds files that are run or read, and tests of them"},
 }
 
 // homes says which packages alone may import a third-party module.

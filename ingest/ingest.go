@@ -244,6 +244,12 @@ func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv
 	}, nil
 }
 
+// View prepares one object by itself, as Prepare does: for queries, which have no study.
+func (p *Preparer) View(o Object) (*radstreamv1.PreparedView, error) {
+	r := p.object(o)
+	return r.view, fault.Wrap("ingest.View", r.err)
+}
+
 // agree fills what the arrival does not say from the headers, the first that says it
 // first, and refuses the objects of another study or patient. Headers of objects that are
 // refused for other reasons count too: they name the study as truly.

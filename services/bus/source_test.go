@@ -132,6 +132,14 @@ func TestDeletedConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
+	// One delivery shows that the pull has reached the server; deleted before that, only
+	// the missing heartbeat tells, and the test would take twenty seconds.
+	if err := b.Publish(t.Context(), stagetest.Arrival(t, "a"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := src.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context()); ended <- err }()
 	if _, err := nc.Request("$JS.API.CONSUMER.DELETE.STUDIES.d", nil, 5*time.Second); err != nil {

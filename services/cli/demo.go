@@ -278,7 +278,11 @@ func findings(t phantom.Truth) string {
 	}
 	var out []string
 	for _, f := range t.Findings {
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s", f.Kind, f.Side)))
+		name := string(f.Kind)
+		if f.Side != phantom.NoSide {
+			name += " " + string(f.Side)
+		}
+		out = append(out, name)
 	}
 	return strings.Join(out, ", ")
 }

@@ -88,7 +88,7 @@ func (c *cli) runPlan(ctx context.Context, b *bus.Bus, plan publish.Plan, conf p
 	bars := c.bars()
 	n := len(plan.Studies)
 	published := bars.add("published", n)
-	var prepared, embedded, indexed, rejected bar
+	var prepared, embedded, indexed, rejected *bar
 	if conf.Wait {
 		prepared, embedded, indexed, rejected = bars.add("prepared", n), bars.add("embedded", n), bars.add("indexed", n), bars.add("rejected", n)
 	}

@@ -3,7 +3,6 @@ package query
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"image"
 	"slices"
 
@@ -133,30 +132,17 @@ func (r *Request) complete() error {
 // those of its projection.
 func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer.VectorName, error) {
 	const op = "query.film"
-	key, err := s.keys.Key(r.Tenant)
-	if err != nil {
-		return nil, "", err
-	}
-	sum := sha256.Sum256(r.Image)
-	object := ingest.Object{Ref: &radstreamv1.ObjectRef{Sha256: sum[:]}, Data: r.Image}
+	object := ingest.Object{Data: r.Image}
 	switch r.Projection {
 	case "frontal":
 		object.Projection = radstreamv1.Projection_PROJECTION_FRONTAL
 	case "lateral":
 		object.Projection = radstreamv1.Projection_PROJECTION_LATERAL
 	}
-	// The preparer wants to know the study; a query has none, and a header may name one.
-	facts, refused, err := s.preparer.Prepare(ctx, key, ingest.Arrival{Objects: []ingest.Object{object}})
-	switch {
-	case len(refused) > 0:
-		return nil, "", refused[0].Err
-	case err != nil && fault.ReasonOf(err) == ingest.ReasonNoStudy:
-		facts, _, err = s.preparer.Prepare(ctx, key, ingest.Arrival{StudyUID: "query", Objects: []ingest.Object{object}})
-	}
+	v, err := s.preparer.View(object)
 	if err != nil {
 		return nil, "", err
 	}
-	v := facts.Views[0]
 	pixels, err := pixel.DecodePNG(v.GetPng())
 	if err != nil {
 		return nil, "", fault.Wrap(op, err)

@@ -210,8 +210,7 @@ func (x *ObjectRef) GetSha256() []byte {
 type StudyObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Ref   *ObjectRef             `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
-	// For films without a DICOM header: the projection the sender states. A DICOM object
-	// speaks for itself and this is ignored.
+	// The projection the sender states. It counts where the object's own header says nothing.
 	Projection    Projection `protobuf:"varint,2,opt,name=projection,proto3,enum=radstream.v1.Projection" json:"projection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -589,7 +588,7 @@ func (x *Box) GetY1() uint32 {
 type PreparedView struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Projection       Projection             `protobuf:"varint,1,opt,name=projection,proto3,enum=radstream.v1.Projection" json:"projection,omitempty"`
-	ProjectionSource string                 `protobuf:"bytes,2,opt,name=projection_source,json=projectionSource,proto3" json:"projection_source,omitempty"` // tag, hint or pixels
+	ProjectionSource string                 `protobuf:"bytes,2,opt,name=projection_source,json=projectionSource,proto3" json:"projection_source,omitempty"` // tag, hint or assumed
 	Png              []byte                 `protobuf:"bytes,3,opt,name=png,proto3" json:"png,omitempty"`                                                   // 8-bit grey PNG, 224 x 224
 	Exposed          *Box                   `protobuf:"bytes,4,opt,name=exposed,proto3" json:"exposed,omitempty"`                                           // where the film lies in the square; the rest is padding
 	PixelsSha256     []byte                 `protobuf:"bytes,5,opt,name=pixels_sha256,json=pixelsSha256,proto3" json:"pixels_sha256,omitempty"`             // of the 224 x 224 grey bytes, row-major
