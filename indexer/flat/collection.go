@@ -99,8 +99,8 @@ func (c *collection) remove(id PointID) {
 	c.freed = append(c.freed, slot)
 }
 
-// sorted returns the live slots in the order of their ids. It takes the lock itself and
-// leaves it read-locked: the caller unlocks.
+// rlockSorted returns the live slots in the order of their ids. It takes the lock itself
+// and leaves it read-locked: the caller unlocks.
 func (c *collection) rlockSorted() []uint32 {
 	c.mu.RLock()
 	for len(c.pending)+len(c.freed) > 0 {

@@ -78,14 +78,14 @@ func Open(dir string, opt Options) (*DB, error) {
 	if opt.OnCompactError == nil {
 		opt.OnCompactError = func(error) {}
 	}
-	sync_ := fdatasync
+	flush := fdatasync
 	if opt.Sync == SyncNever {
-		sync_ = func(*os.File) error { return nil }
+		flush = func(*os.File) error { return nil }
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fault.E("flat.Open", fault.Unavailable, err)
 	}
-	db := &DB{dir: dir, opt: opt, log: newWAL(dir, sync_), nextID: 1,
+	db := &DB{dir: dir, opt: opt, log: newWAL(dir, flush), nextID: 1,
 		collections: map[uint64]*collection{}, names: map[string]uint64{}, aliases: map[string]uint64{}}
 	if err := db.takeLock(); err != nil {
 		return nil, err

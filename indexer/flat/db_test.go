@@ -178,6 +178,16 @@ func TestMissingFile(t *testing.T) {
 			t.Errorf("without %s: error %v, want kind corrupt", name, err)
 		}
 	}
+	two := t.TempDir()
+	seed(t, two, 3)
+	db = open(t, two)
+	_, _, err := db.rotate()
+	check(t, err)
+	check(t, db.Close())
+	check(t, os.Remove(walPath(two, 1)))
+	if _, err := Open(two, Options{}); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("without the first of two logs: error %v, want kind corrupt", err)
+	}
 }
 
 func TestFormatAndLock(t *testing.T) {

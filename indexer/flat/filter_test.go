@@ -23,6 +23,9 @@ func sample(t testing.TB) Object {
 	)
 }
 
+// TestConditions: the cases about except, null, empty, counts, paths, nested objects and text
+// without an index were tried on Qdrant's own engine (PyPI qdrant-edge-py 0.6.1, which is
+// Qdrant 1.17.0) with the same outcome; later versions differ in three of them.
 func TestConditions(t *testing.T) {
 	db := open(t, t.TempDir())
 	check(t, db.CreateCollection("c", testConfig()))
@@ -178,6 +181,9 @@ func TestPaths(t *testing.T) {
 	}
 	if got := show(path("priors[].days").remove(o)); got != "label.effusion n priors[].same" {
 		t.Errorf("remove: %s", got)
+	}
+	if got := show(path("priors[0]").remove(o)); got != show(o) {
+		t.Errorf("remove by index: %s", got)
 	}
 	deep := path("label.deep").set(o, obj(t, Member{"x", int64(1)}))
 	if got := show(deep); got != "label.deep label.effusion n priors[].days priors[].same" {

@@ -105,8 +105,12 @@ func TestModel(t *testing.T) {
 			},
 			"delete vectors": func(rt *rapid.T) {
 				id := ids.Draw(rt, "id")
-				check(t, db.DeleteVectors("c", Selector{IDs: []PointID{id}}, []string{"text"}))
-				if p, ok := model[id]; ok {
+				err := db.DeleteVectors("c", Selector{IDs: []PointID{id}}, []string{"text"})
+				p, ok := model[id]
+				if (err == nil) != ok {
+					rt.Fatalf("delete vectors of a point that exists (%v): %v", ok, err)
+				}
+				if ok {
 					p.vectors = maps.Clone(p.vectors)
 					delete(p.vectors, "text")
 					model[id] = p

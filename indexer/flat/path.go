@@ -96,7 +96,8 @@ func (p Path) set(o, src Object) Object {
 	return o.with(p.first, setAt(v, p.rest, src))
 }
 
-// remove returns o without the values at p.
+// remove returns o without the values at p. An element of an array cannot be removed by
+// its index, which Qdrant ignores as well.
 func (p Path) remove(o Object) Object {
 	v, ok := o.Get(p.first)
 	switch {
@@ -221,8 +222,6 @@ func removeAt(v any, rest []step) any {
 		switch {
 		case s.kind == stepAny && last:
 			return List{}
-		case s.kind == stepAt && last && s.at < len(v.items):
-			return List{slices.Delete(slices.Clone(v.items), s.at, s.at+1)}
 		case s.kind != stepKey && !last:
 			items := slices.Clone(v.items)
 			for i := range items {

@@ -41,8 +41,8 @@ type wal struct {
 	failed  error // the first write or sync that failed; final
 }
 
-func newWAL(dir string, sync_ func(*os.File) error) *wal {
-	w := &wal{dir: dir, sync: sync_}
+func newWAL(dir string, flush func(*os.File) error) *wal {
+	w := &wal{dir: dir, sync: flush}
 	w.done = sync.NewCond(&w.mu)
 	return w
 }

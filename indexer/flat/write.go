@@ -108,9 +108,10 @@ func (db *DB) UpdateVectors(name string, points []Point, filter *Filter) error {
 	})
 }
 
-// DeleteVectors removes the named vectors of the selected points.
+// DeleteVectors removes the named vectors of the selected points. NotFound: a listed id
+// does not exist; the others are changed.
 func (db *DB) DeleteVectors(name string, sel Selector, vectors []string) error {
-	return db.edit(name, sel, false, func(c *collection, _ uint32) (change, error) {
+	return db.edit(name, sel, func(c *collection, _ uint32) (change, error) {
 		for _, v := range vectors {
 			if _, ok := c.cfg.Vectors[v]; !ok {
 				return change{}, fault.Reject("flat.DeleteVectors", fault.Invalid, reasonVectorName, "not existing vector name %q", v)
@@ -124,7 +125,7 @@ func (db *DB) DeleteVectors(name string, sel Selector, vectors []string) error {
 // nil; a null in src removes its key. NotFound: a listed id does not exist; the others are
 // changed.
 func (db *DB) SetPayload(name string, sel Selector, at *Path, src Object) error {
-	return db.editPayload(name, sel, true, func(o Object) Object {
+	return db.editPayload(name, sel, func(o Object) Object {
 		if at == nil {
 			return o.Merge(src)
 		}
@@ -134,13 +135,13 @@ func (db *DB) SetPayload(name string, sel Selector, at *Path, src Object) error 
 
 // OverwritePayload replaces the payload of the selected points. NotFound as SetPayload.
 func (db *DB) OverwritePayload(name string, sel Selector, payload Object) error {
-	return db.editPayload(name, sel, true, func(Object) Object { return payload })
+	return db.editPayload(name, sel, func(Object) Object { return payload })
 }
 
 // DeletePayload removes the values at paths from the selected points. NotFound as
 // SetPayload.
 func (db *DB) DeletePayload(name string, sel Selector, paths []Path) error {
-	return db.editPayload(name, sel, true, func(o Object) Object {
+	return db.editPayload(name, sel, func(o Object) Object {
 		for _, p := range paths {
 			o = p.remove(o)
 		}
@@ -148,9 +149,9 @@ func (db *DB) DeletePayload(name string, sel Selector, paths []Path) error {
 	})
 }
 
-// ClearPayload empties the payload of the selected points; ids that do not exist are fine.
+// ClearPayload empties the payload of the selected points. NotFound as SetPayload.
 func (db *DB) ClearPayload(name string, sel Selector) error {
-	return db.editPayload(name, sel, false, func(Object) Object { return Object{} })
+	return db.editPayload(name, sel, func(Object) Object { return Object{} })
 }
 
 // Delete removes the selected points; ids that do not exist are fine.
@@ -168,13 +169,13 @@ func (db *DB) Delete(name string, sel Selector) error {
 	})
 }
 
-func (db *DB) editPayload(name string, sel Selector, mustExist bool, edit func(Object) Object) error {
-	return db.edit(name, sel, mustExist, func(c *collection, slot uint32) (change, error) {
+func (db *DB) editPayload(name string, sel Selector, edit func(Object) Object) error {
+	return db.edit(name, sel, func(c *collection, slot uint32) (change, error) {
 		return change{hasPayload: true, payload: edit(c.payloads[slot])}, nil
 	})
 }
 
-func (db *DB) edit(name string, sel Selector, mustExist bool, f func(*collection, uint32) (change, error)) error {
+func (db *DB) edit(name string, sel Selector, f func(*collection, uint32) (change, error)) error {
 	return db.onCollection(name, func(t *txn, c *collection) error {
 		slots, missing, err := c.selectSlots(sel)
 		if err != nil {
@@ -194,9 +195,6 @@ func (db *DB) edit(name string, sel Selector, mustExist bool, f func(*collection
 			if err := b.add(ch); err != nil {
 				return err
 			}
-		}
-		if !mustExist {
-			missing = nil
 		}
 		return firstError(b.flushIf(true), missing)
 	})

@@ -281,7 +281,8 @@ func decode(id *qdrant.PointId, payload map[string]*qdrant.Value, vectors *qdran
 		}
 		data := v.GetDense().GetData()
 		if data == nil {
-			data = v.GetData() //nolint:staticcheck // servers before 1.16 answer in this form
+			//lint:ignore SA1019 servers before 1.16 answer in this form
+			data = v.GetData()
 		}
 		p.Vectors[indexer.VectorName(name)] = data
 	}

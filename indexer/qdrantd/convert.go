@@ -135,7 +135,7 @@ func vector(v *qdrant.Vector) ([]float32, error) {
 	case *qdrant.Vector_Dense:
 		return x.Dense.GetData(), nil
 	case nil: // the deprecated form, which old clients still send
-		//nolint:staticcheck // see above
+		//lint:ignore SA1019 see above
 		data, indices, count := v.GetData(), v.GetIndices(), v.GetVectorsCount()
 		return data, firstOf(field{"sparse vectors", indices != nil}, field{"multi vectors", count > 1})
 	case *qdrant.Vector_Sparse:

@@ -309,12 +309,12 @@ func (a *App) startStore(ctx context.Context) (running, error) {
 }
 
 func (a *App) startPrepare(ctx context.Context) (running, error) {
-	bucket, err := a.bus.ObjectStore(ctx, bus.BucketObjects)
+	bucket, stream, err := a.bus.ObjectStore(ctx, bus.BucketObjects)
 	if err != nil {
 		return nil, err
 	}
 	limit := uint64(a.conf.Ingest.MaxObjectBytes)
-	reader, err := blob.NewReader(blob.NewJetStream(bucket, limit), a.conf.Ingest.AllowedRoots, limit)
+	reader, err := blob.NewReader(blob.NewJetStream(bucket, stream, limit), a.conf.Ingest.AllowedRoots, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -182,11 +182,12 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 		return nil, err
 	}
 	return append(outs, stage.Output{
-		ID:         event.MessageID(next.GetPrepId()),
-		Subject:    event.PreparedSubject(a.tenant, event.PatientKey(next.GetPatientKey()), facts.StudyKey),
-		Body:       next,
-		Rev:        event.Rev(next.GetRev()),
-		ExpectLast: &last,
+		ID:      event.MessageID(next.GetPrepId()),
+		Subject: event.PreparedSubject(a.tenant, event.PatientKey(next.GetPatientKey()), facts.StudyKey),
+		Body:    next,
+		Rev:     event.Rev(next.GetRev()),
+		// On any subject of the study: it moves to another when its patient becomes known.
+		Expect: &stage.Expect{Last: last, On: event.PreparedOf(a.tenant, facts.StudyKey)},
 	}), nil
 }
 
@@ -229,7 +230,7 @@ func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal)
 // and nil if the same call may succeed later.
 func blame(err error) error {
 	switch fault.KindOf(err) {
-	case fault.Invalid, fault.Unsupported, fault.NotFound, fault.Corrupt, fault.Erased:
+	case fault.Invalid, fault.Unsupported, fault.Corrupt, fault.Erased:
 		if fault.ReasonOf(err) == "" {
 			return fault.Reject("app.prepare", fault.KindOf(err), reasonUnreadable, "%s", fault.Detail(err))
 		}

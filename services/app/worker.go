@@ -11,6 +11,11 @@ import (
 	"github.com/radstream/radstream/services/stage"
 )
 
+// ackWait is how long the work of a process that died lies idle. A batch that is being
+// handled is kept alive; one that waits its turn behind it is not, and when its turn comes
+// later than this it is delivered twice, which costs time and nothing else.
+const ackWait = 10 * time.Second
+
 // worker says how a stage is fed.
 type worker struct {
 	stage    string
@@ -29,14 +34,14 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	}
 	source := bus.DefaultSourceConfig(w.stream, w.durable)
 	source.Subjects = w.subjects
-	source.Prefetch = 2 * w.batch
+	source.AckWait, source.Prefetch = ackWait, w.batch
 	source.MaxAckPending = max(source.MaxAckPending, 8*w.batch)
 	src, err := a.bus.Source(ctx, source)
 	if err != nil {
 		return nil, err
 	}
 	c := stage.DefaultConfig(w.stage)
-	c.MaxBatch, c.BatchDeadline = w.batch, w.deadline
+	c.MaxBatch, c.BatchDeadline, c.KeepAlive = w.batch, w.deadline, ackWait/3
 	log := a.opt.Log
 	timed := &clock{name: w.stage}
 	s, err := stage.New(c, src, a.bus, &timedHandler[In]{h, timed}, stage.Deps{

@@ -31,6 +31,7 @@ const DefaultMaxBytes = 512 << 20
 const (
 	ReasonMissing    fault.Reason = "object_missing"       // Invalid: nothing lies there
 	ReasonMismatch   fault.Reason = "checksum_mismatch"    // Invalid: the bytes are not the ones the reference describes
+	ReasonIncomplete fault.Reason = "object_incomplete"    // NotFound: only a part was stored, as after a crash; its publisher puts it again
 	ReasonNotAllowed fault.Reason = "object_not_allowed"   // Unsupported: a place that is not read here
 	ReasonTooLarge   fault.Reason = "object_too_large"     // Unsupported: over the limit
 	ReasonMalformed  fault.Reason = "malformed_object_ref" // Invalid: the reference has not the form of events.proto

@@ -1,6 +1,7 @@
 package blob_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"os"
@@ -43,11 +44,12 @@ func TestDirectory(t *testing.T) {
 
 func TestJetStream(t *testing.T) {
 	var bucket jetstream.ObjectStore
+	var stream jetstream.Stream
 	var stop func()
 	blobtest.Run(t, blobtest.Harness{
 		Open: func(t *testing.T, maxBytes uint64) blob.Store {
-			bucket, stop = startBucket(t)
-			return blob.NewJetStream(bucket, maxBytes)
+			bucket, stream, stop = startBucket(t)
+			return blob.NewJetStream(bucket, stream, maxBytes)
 		},
 		Damage: func(t *testing.T, name string) {
 			data, err := bucket.GetBytes(t.Context(), name)
@@ -197,8 +199,36 @@ func openDirectory(t *testing.T, dir string, maxBytes uint64) *blob.Directory {
 	return d
 }
 
+// TestIncompleteObject: a server that died in the middle of a Put has the description of an
+// object without all of its pieces.
+func TestIncompleteObject(t *testing.T) {
+	bucket, stream, _ := startBucket(t)
+	store := blob.NewJetStream(bucket, stream, 1<<20)
+	data := bytes.Repeat([]byte("film"), 100_000) // several pieces
+	ref, err := store.Put(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := bucket.GetInfo(t.Context(), strings.TrimPrefix(ref.Uri, "objects:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject("$O.objects.C."+info.NUID), jetstream.WithPurgeKeep(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Get(t.Context(), ref); fault.KindOf(err) != fault.NotFound || fault.ReasonOf(err) != blob.ReasonIncomplete {
+		t.Errorf("get of an incomplete object: %v", err)
+	}
+	if _, err := store.Put(t.Context(), data); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.Get(t.Context(), ref); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("putting again does not mend it: %d bytes, %v", len(got), err)
+	}
+}
+
 // startBucket runs a server on a free port and makes an Object Store on it.
-func startBucket(t *testing.T) (jetstream.ObjectStore, func()) {
+func startBucket(t *testing.T) (jetstream.ObjectStore, jetstream.Stream, func()) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
 	if err != nil {
@@ -224,5 +254,9 @@ func startBucket(t *testing.T) (jetstream.ObjectStore, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bucket, func() { s.Shutdown(); s.WaitForShutdown() }
+	stream, err := js.Stream(ctx, "OBJ_objects")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bucket, stream, func() { s.Shutdown(); s.WaitForShutdown() }
 }

@@ -21,14 +21,16 @@ import (
 // them.
 type JetStream struct {
 	bucket   jetstream.ObjectStore
+	stream   jetstream.Stream // that holds the bucket
 	maxBytes uint64
 }
 
 var _ Store = (*JetStream)(nil)
 
-// NewJetStream keeps objects of up to maxBytes each in bucket, which services/bus made.
-func NewJetStream(bucket jetstream.ObjectStore, maxBytes uint64) *JetStream {
-	return &JetStream{bucket: bucket, maxBytes: maxBytes}
+// NewJetStream keeps objects of up to maxBytes each in bucket, which lies in stream;
+// services/bus makes both.
+func NewJetStream(bucket jetstream.ObjectStore, stream jetstream.Stream, maxBytes uint64) *JetStream {
+	return &JetStream{bucket: bucket, stream: stream, maxBytes: maxBytes}
 }
 
 // Put implements [Store].
@@ -41,15 +43,36 @@ func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRe
 	name := strings.TrimPrefix(ref.Uri, objectScheme)
 	info, err := s.bucket.GetInfo(ctx, name)
 	if err == nil && info.Size == ref.Size {
-		return ref, nil
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		err = s.whole(ctx, info)
+		if err == nil {
+			return ref, nil
+		}
+		if fault.ReasonOf(err) != ReasonIncomplete {
+			return nil, fault.Wrap(op, err)
+		}
+	} else if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, busFault(op, err)
 	}
 	if _, err := s.bucket.Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data)); err != nil {
 		return nil, busFault(op, err)
 	}
 	return ref, nil
+}
+
+// whole checks that every piece of an object is there. The client library sends the pieces
+// and the description of an object at once, so a server that dies meanwhile may keep the
+// description alone; reading such an object would wait for its pieces in vain.
+func (s *JetStream) whole(ctx context.Context, info *jetstream.ObjectInfo) error {
+	const op = "blob.whole"
+	pieces := "$O." + info.Bucket + ".C." + info.NUID // ADR-20
+	state, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(pieces))
+	if err != nil {
+		return busFault(op, err)
+	}
+	if have := state.State.Subjects[pieces]; have != uint64(info.Chunks) {
+		return fault.Reject(op, fault.NotFound, ReasonIncomplete, "%d of the object's %d pieces are there; it has to be put again", have, info.Chunks)
+	}
+	return nil
 }
 
 // Get implements [Store].
@@ -60,8 +83,11 @@ func (s *JetStream) Get(ctx context.Context, ref *radstreamv1.ObjectRef) (_ []by
 		return nil, err
 	}
 	// The size first: opening the object makes the server send it.
-	size, err := s.Stat(ctx, ref)
+	info, err := s.bucket.GetInfo(ctx, name)
 	if err != nil {
+		return nil, busFault(op, err)
+	}
+	if err := errors.Join(checkSize(op, ref, info.Size, s.maxBytes), s.whole(ctx, info)); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
 	object, err := s.bucket.Get(ctx, name)
@@ -71,8 +97,8 @@ func (s *JetStream) Get(ctx context.Context, ref *radstreamv1.ObjectRef) (_ []by
 	defer object.Close()
 	// One byte more than announced, so that the reader reaches the end and compares the digest.
 	var data bytes.Buffer
-	data.Grow(int(size))
-	if _, err := io.Copy(&data, io.LimitReader(object, int64(size)+1)); err != nil {
+	data.Grow(int(info.Size))
+	if _, err := io.Copy(&data, io.LimitReader(object, int64(info.Size)+1)); err != nil {
 		return nil, busFault(op, err)
 	}
 	if err := checkStored(op, name, data.Bytes()); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/stage"
 	"github.com/radstream/radstream/services/stage/stagetest"
 )
 
@@ -153,7 +154,7 @@ func TestEnsureStreamsNamesAStreamInTheWay(t *testing.T) {
 // not "conflict": it is what happens when a PubAck is lost.
 func TestLostPubAckIsNoConflict(t *testing.T) {
 	b := open(t)
-	var none uint64
+	none := stage.Expect{}
 	e := stagetest.Arrival(t, "a")
 	first, err := b.PublishSeq(t.Context(), e, &none)
 	if err != nil {

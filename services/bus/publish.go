@@ -16,22 +16,25 @@ var _ stage.Publisher = (*Bus)(nil)
 
 // Publish stores e in the stream of its subject and returns after the stream confirmed
 // it. An id that the stream saw within its duplicate window is stored once, so a call
-// whose outcome is unknown may be repeated. See [stage.Publisher] for expectLast.
+// whose outcome is unknown may be repeated. See [stage.Publisher] for expect.
 //
 // Errors: Conflict, Unsupported (too large), Unavailable (no server, no such stream, no
 // space), Transient (no answer in time), Canceled.
-func (b *Bus) Publish(ctx context.Context, e event.Envelope, expectLast *uint64) error {
-	_, err := b.PublishSeq(ctx, e, expectLast)
+func (b *Bus) Publish(ctx context.Context, e event.Envelope, expect *stage.Expect) error {
+	_, err := b.PublishSeq(ctx, e, expect)
 	return err
 }
 
 // PublishSeq is [Bus.Publish] that also returns the stream sequence of the event, that of
 // the first copy where this was a repetition.
-func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expectLast *uint64) (uint64, error) {
+func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expect *stage.Expect) (uint64, error) {
 	m := &nats.Msg{Subject: string(e.Subject), Data: e.Body, Header: e.Header()}
 	m.Header.Set(jetstream.MsgIDHeader, string(e.ID))
-	if expectLast != nil {
-		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*expectLast, 10))
+	if expect != nil {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect.Last, 10))
+		if expect.On != "" {
+			m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, string(expect.On))
+		}
 	}
 	ack, err := b.js.PublishMsg(ctx, m)
 	if err == nil {

@@ -116,8 +116,9 @@ func (k *KV) Keys(ctx context.Context) ([]string, error) {
 	return keys, failure("bus.KV.Keys", err)
 }
 
-// ObjectStore opens an object store and creates it, on disk, when it is missing.
-func (b *Bus) ObjectStore(ctx context.Context, name string) (jetstream.ObjectStore, error) {
+// ObjectStore opens an object store, and creates it, on disk, when it is missing. It
+// returns the stream that holds it as well.
+func (b *Bus) ObjectStore(ctx context.Context, name string) (jetstream.ObjectStore, jetstream.Stream, error) {
 	const op = "bus.ObjectStore"
 	o, err := b.js.ObjectStore(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -127,9 +128,10 @@ func (b *Bus) ObjectStore(ctx context.Context, name string) (jetstream.ObjectSto
 		}
 	}
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, nil, failure(op, err)
 	}
-	return o, nil
+	s, err := b.js.Stream(ctx, "OBJ_"+name) // the name that every client of an Object Store uses (ADR-20)
+	return o, s, failure(op, err)
 }
 
 // Attempts is a [stage.Attempts] in a bucket.

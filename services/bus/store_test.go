@@ -86,7 +86,7 @@ func onDisk(t *testing.T, dir, text string) bool {
 func TestObjectStore(t *testing.T) {
 	b := open(t)
 	for range 2 {
-		o, err := b.ObjectStore(t.Context(), "objects")
+		o, _, err := b.ObjectStore(t.Context(), "objects")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -108,11 +108,11 @@ func (c *cli) runPlan(ctx context.Context, b *bus.Bus, plan publish.Plan, conf p
 
 // objects is where files are put before they are announced.
 func (c *cli) objects(ctx context.Context, b *bus.Bus) (*blob.JetStream, error) {
-	bucket, err := b.ObjectStore(ctx, bus.BucketObjects)
+	bucket, stream, err := b.ObjectStore(ctx, bus.BucketObjects)
 	if err != nil {
 		return nil, err
 	}
-	return blob.NewJetStream(bucket, blob.DefaultMaxBytes), nil
+	return blob.NewJetStream(bucket, stream, blob.DefaultMaxBytes), nil
 }
 
 // judge decides the exit code of a run that went through.

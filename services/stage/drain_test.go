@@ -38,8 +38,8 @@ func launch(t *testing.T, r *rig, h *fake, change func(*stage.Config)) (end func
 // deafBus publishes even when its context is over.
 type deafBus struct{ stage.Publisher }
 
-func (b deafBus) Publish(ctx context.Context, e event.Envelope, expectLast *uint64) error {
-	return b.Publisher.Publish(context.WithoutCancel(ctx), e, expectLast)
+func (b deafBus) Publish(ctx context.Context, e event.Envelope, expect *stage.Expect) error {
+	return b.Publisher.Publish(context.WithoutCancel(ctx), e, expect)
 }
 
 func TestDrainFinishesTheRunningBatch(t *testing.T) {

@@ -136,7 +136,7 @@ func prepared(a arrival, key string, rev uint64, ids []string, expect ...uint64)
 		Rev:     event.Rev(rev),
 	}
 	if len(expect) > 0 {
-		o.ExpectLast = &expect[0]
+		o.Expect = &stage.Expect{Last: expect[0]}
 	}
 	return o
 }

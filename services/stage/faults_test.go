@@ -150,8 +150,8 @@ type faultyBus struct {
 	r *rig
 }
 
-func (b faultyBus) Publish(ctx context.Context, e event.Envelope, expectLast *uint64) error {
-	return b.f.do(func() error { return b.r.pub.Publish(ctx, e, expectLast) })
+func (b faultyBus) Publish(ctx context.Context, e event.Envelope, expect *stage.Expect) error {
+	return b.f.do(func() error { return b.r.pub.Publish(ctx, e, expect) })
 }
 
 func (b faultyBus) Load(ctx context.Context, key string) (n int, err error) {

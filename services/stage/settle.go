@@ -200,7 +200,7 @@ func (s *Stage[In]) publishOne(ctx context.Context, in Input, o Output) error {
 	if e.Cause = in.Cause; e.Cause == "" {
 		e.Cause = in.ID // an arrival is its own cause
 	}
-	return s.pub.Publish(ctx, e, o.ExpectLast)
+	return s.pub.Publish(ctx, e, o.Expect)
 }
 
 // resolve handles a conflicted item again until it no longer meets somebody else's write.

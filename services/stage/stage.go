@@ -50,10 +50,10 @@ type Publisher interface {
 	// Publish returns after the stream confirmed that e is stored, or that it already
 	// holds an event with that id. A call whose outcome is unknown may be repeated.
 	//
-	// With expectLast, e is stored only if the last message on its subject has that
+	// With expect, e is stored only if the last message on expect.On has that
 	// stream sequence (0: the subject is empty), or is e itself, stored by an earlier call
 	// whose answer was lost; else the error is a Conflict.
-	Publish(ctx context.Context, e event.Envelope, expectLast *uint64) error
+	Publish(ctx context.Context, e event.Envelope, expect *Expect) error
 }
 
 // Attempts remembers across restarts of the process what was being handled. Keys are
@@ -74,15 +74,21 @@ type Handler[In any] interface {
 	Handle(ctx context.Context, batch []In) []Result
 }
 
+// Expect is what must be stored for an output to be: optimistic concurrency.
+type Expect struct {
+	Last uint64        // stream sequence of the last message on On; 0 for none yet
+	On   event.Subject // may hold wildcards that the output's subject matches; empty is that subject
+}
+
 // Output is an event to publish. The stage adds the source, the time and the cause.
 type Output struct {
 	ID      event.MessageID
 	Subject event.Subject
 	Body    proto.Message // a message that schemas/event knows
 	Rev     event.Rev     // of the study that it is about; 0 when it is about none
-	// ExpectLast is the stream sequence that the last message on Subject must have, 0 for
-	// none yet; nil when that does not matter. Not met, Handle is called again.
-	ExpectLast *uint64
+	// Expect is nil when it does not matter what else is stored. Not met, Handle is called
+	// again.
+	Expect *Expect
 }
 
 // Result is what came of one input: outputs, or an error whose fault.Kind decides the

@@ -1,1 +1,43 @@
+// Package torch trains ClinVLA on libtorch. It is the only importer of gotch.
+//
+// Everything but this comment has the build tag torch; deploy/torch/env.sh prints the
+// environment that it builds in, after `deploy/setup.sh libtorch`. Without the tag the package
+// is empty, so that a machine without libtorch builds and tests the rest.
+//
+// # Data flow
+//
+//	trainer.Batch -> layout       plain Go: kept patches side by side, indices, masks, targets
+//	              -> image, text  the equations of trainer/onnxexport, over its table of weights
+//	              -> objective    the loss terms of a preset
+//	              -> backward, clip, AdamW
+//
+// A [Trainer] is a trainer.Stepper. Nothing in a step is random (masks are drawn by the
+// caller), so that seed, batches and number of threads fix the result.
+//
+// # Memory
+//
+// A step makes about a thousand tensors. They belong to an arena, which frees them at its end;
+// a ledger counts what is open and, with Options.Trace, remembers what made it
+// ([Trainer.Open]). gotch's wrapper around a tensor is not used, only its operators
+// (package libtch): see the type tensor.
+//
+// # Losses
+//
+// With unit vectors v of the B studies' images and t of their texts, sentences u of all texts
+// and r(u, b) the region of study b that sentence u attends to:
+//
+//	global      1 - mean v_b t_b
+//	local       1 - mean u r(u, its study)
+//	global_nce  cross-entropy of v_b t_c / temperature, over texts and over studies
+//	local_nce   cross-entropy of u r(u, b) / temperature, over studies and over sentences
+//	r(u, b) =   sum a_j x_j, scaled to length 1;  a = softmax (u x_j / attention temperature),
+//	            x_j the unit local vectors of the patches of study b's current images
+//
+// The negatives of a sentence in local_nce are the regions that the same sentence finds in other
+// studies. Regions that other sentences found would be told apart by their sentences alone, with
+// nothing learned from the image.
+//
+// Reports repeat one another. Texts of a batch that say the same are positives of one another:
+// the target of the cross-entropy is spread evenly over the studies with that text
+// (BatchText.Group), and for sentences over the studies in whose report the sentence stands.
 package torch

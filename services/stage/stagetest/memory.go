@@ -5,8 +5,10 @@
 package stagetest
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,20 +50,21 @@ func NewMemory(stream string, ackWait time.Duration, takes func(event.Subject) b
 }
 
 // Publish stores e.
-func (m *Memory) Publish(ctx context.Context, e event.Envelope, expectLast *uint64) error {
+func (m *Memory) Publish(ctx context.Context, e event.Envelope, expect *stage.Expect) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Wrap("stagetest.Publish", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if expectLast != nil {
+	if expect != nil {
+		on := cmp.Or(expect.On, e.Subject)
 		var last uint64
 		for i, old := range m.events {
-			if old.Subject == e.Subject {
+			if matches(on, old.Subject) {
 				last = uint64(i) + 1
 			}
 		}
-		if last != *expectLast && (last == 0 || m.events[last-1].ID != e.ID) {
+		if last != expect.Last && (last == 0 || m.events[last-1].ID != e.ID) {
 			return fault.Errorf("stagetest.Publish", fault.Conflict, "last sequence on the subject is %d", last)
 		}
 	}
@@ -75,6 +78,12 @@ func (m *Memory) Publish(ctx context.Context, e event.Envelope, expectLast *uint
 		m.deliver(seq)
 	}
 	return nil
+}
+
+// matches tells whether subject fits pattern, in which "*" stands for one token.
+func matches(pattern, subject event.Subject) bool {
+	p, s := strings.Split(string(pattern), "."), strings.Split(string(subject), ".")
+	return slices.EqualFunc(p, s, func(a, b string) bool { return a == "*" || a == b })
 }
 
 // Events returns what is stored, oldest first.

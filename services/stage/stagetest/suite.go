@@ -174,10 +174,11 @@ func suiteDuplicate(t *testing.T, b Bus) {
 }
 
 func suiteExpectLast(t *testing.T, b Bus) {
-	seq := func(n uint64) *uint64 { return &n }
+	seq := func(n uint64) *stage.Expect { return &stage.Expect{Last: n} }
+	anyTenant := func(n uint64) *stage.Expect { return &stage.Expect{Last: n, On: "rad.v1.*.study.arrived"} }
 	for _, c := range []struct {
 		id       string
-		last     *uint64
+		last     *stage.Expect
 		conflict bool
 	}{
 		{"a", seq(3), true},
@@ -188,6 +189,9 @@ func suiteExpectLast(t *testing.T, b Bus) {
 		{"a", seq(0), true}, // by now somebody came after it
 		{"c", nil, false},
 		{"d", seq(3), false},
+		{"e", anyTenant(3), true},
+		{"e", anyTenant(4), false},
+		{"e", anyTenant(4), false}, // the answer was lost; it is stored
 	} {
 		err := b.Publisher.Publish(t.Context(), Arrival(t, c.id), c.last)
 		if c.conflict != (err != nil) || err != nil && fault.KindOf(err) != fault.Conflict {

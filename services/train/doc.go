@@ -1,0 +1,12 @@
+// Package train does what radtrain is asked for: it connects the trainer, which knows no
+// servers, to the streams, files and native libraries around it.
+//
+//	Phantoms   phantom studies -> ingest -> archive file and manifest
+//	Freeze     a range of PREPARED -> manifest
+//	Load       manifests -> messages, checked by hash -> trainer.Dataset
+//	Fit        dataset -> trainer.Fit over libtorch -> model directory
+//	Evaluate*  model directory -> embedder (ONNX Runtime) -> trainer/eval
+//
+// Only stepper_torch.go, which is built with the tag torch, knows libtorch; without the tag
+// [Fit] says how to get it, and everything else works.
+package train

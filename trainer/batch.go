@@ -1,0 +1,178 @@
+package trainer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"image"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/schemas/model"
+)
+
+// Batcher draws the batches of a run. It holds no state: batch i is a function of the data,
+// the configuration and i.
+type Batcher struct {
+	config  Config
+	image   model.ImageConfig
+	studies []*Study
+	// Of the tokenizer of the reports: every report begins and ends with these.
+	start, end int32
+}
+
+// NewBatcher returns a Batcher over d.Train. c must be valid.
+func NewBatcher(c Config, m model.Config, d *Dataset) *Batcher {
+	first := d.Train[0].Report.Tokens
+	return &Batcher{config: c, image: m.Image, studies: d.Train, start: first[0], end: first[len(first)-1]}
+}
+
+// Purposes of random numbers; each has its own stream.
+const (
+	drawOrder = iota
+	drawSample
+)
+
+// Batch returns the batch of a step, from 0. Every study is seen once before any is seen
+// again, in an order of its own each time; where the data are fewer than a batch, a batch
+// holds them all once.
+func (b *Batcher) Batch(step int) Batch {
+	n := min(b.config.Batch, len(b.studies))
+	perEpoch := len(b.studies) / n
+	epoch, place := step/perEpoch, step%perEpoch
+	order := rand.New(rand.NewPCG(b.config.Seed, drawOrder<<56|uint64(epoch))).Perm(len(b.studies))
+	masked := step < b.config.Steps-b.config.UnmaskedSteps
+	var out Batch
+	groups := grouper{}
+	for i, at := range order[place*n:][:n] {
+		s := b.studies[at]
+		r := rand.New(rand.NewPCG(b.config.Seed, drawSample<<56|uint64(step)<<16|uint64(i)))
+		b.addImages(&out, i, s, masked, r)
+		out.Texts = append(out.Texts, b.text(s, groups, r))
+	}
+	return out
+}
+
+// addImages adds the views of a study, now and then without one of them, and now and then
+// those of its prior.
+func (b *Batcher) addImages(out *Batch, study int, s *Study, masked bool, r *rand.Rand) {
+	current := s.Images
+	if len(current) > 1 && r.Float64() < b.config.ViewDrop {
+		leave := r.IntN(len(current))
+		current = slices.Concat(current[:leave], current[leave+1:])
+	}
+	for _, i := range current {
+		b.addImage(out, study, i, masked, r)
+	}
+	if s.prior == nil || r.Float64() >= b.config.PriorUse {
+		return
+	}
+	days := float32(s.Time.Sub(s.prior.Time).Hours() / 24)
+	for _, i := range s.prior.Images {
+		i.Prior, i.Days = true, days
+		b.addImage(out, study, i, masked, r)
+	}
+}
+
+func (b *Batcher) addImage(out *Batch, study int, i embedder.Image, masked bool, r *rand.Rand) {
+	pixels, exposed := b.config.augment(i.Pixels, i.Exposed, b.image.Size, r)
+	out.Pixels = append(out.Pixels, pixels...)
+	e := BatchImage{Study: study, View: i.View, Exposed: exposed, Prior: i.Prior, Days: i.Days}
+	if masked {
+		e.Keep = keep(exposed, b.image, b.config.KeepShare, r)
+	}
+	out.Images = append(out.Images, e)
+}
+
+// keep draws which patches enter the encoder: the given share of all patches of an image, of
+// those that are at least partly exposed.
+func keep(exposed image.Rectangle, c model.ImageConfig, share float64, r *rand.Rand) []int32 {
+	var seen []int32
+	side := c.Size / c.Patch
+	for p := range c.Patches() {
+		x, y := p%side*c.Patch, p/side*c.Patch
+		if exposed.Overlaps(image.Rect(x, y, x+c.Patch, y+c.Patch)) {
+			seen = append(seen, int32(p))
+		}
+	}
+	r.Shuffle(len(seen), func(i, j int) { seen[i], seen[j] = seen[j], seen[i] })
+	seen = seen[:min(len(seen), max(1, int(math.Round(share*float64(c.Patches())))))]
+	slices.Sort(seen)
+	return seen
+}
+
+// text draws what stands for the report: the whole of it, its impression, or one of its
+// sentences. Queries are as short as a sentence, so the model must see such texts.
+func (b *Batcher) text(s *Study, g grouper, r *rand.Rand) BatchText {
+	parts := s.Report.Sentences
+	switch u := r.Float64(); {
+	case u < b.config.ImpressionShare:
+		if s.Report.Impression < len(parts) {
+			parts = parts[s.Report.Impression:]
+		}
+	case u < b.config.ImpressionShare+b.config.SentenceShare:
+		i := r.IntN(len(parts))
+		parts = parts[i : i+1]
+	}
+	t := BatchText{Tokens: []int32{b.start}}
+	for _, p := range parts {
+		from := len(t.Tokens)
+		t.Tokens = append(t.Tokens, p...)
+		t.Sentences = append(t.Sentences, Span{Start: from, End: len(t.Tokens), Group: g.of(p)})
+	}
+	t.Group = g.of(t.Tokens[1:])
+	t.Tokens = append(t.Tokens, b.end)
+	return t
+}
+
+// grouper numbers token lists: equal lists get equal numbers.
+type grouper map[string]int
+
+func (g grouper) of(tokens []int32) int {
+	var key bytes.Buffer
+	_ = binary.Write(&key, binary.LittleEndian, tokens) // a buffer takes everything
+	n, known := g[key.String()]
+	if !known {
+		n = len(g)
+		g[key.String()] = n
+	}
+	return n
+}
+
+// augment returns a film as another exposure of the same patient might have looked: moved by
+// some pixels, brighter or darker, with other contrast and more noise. Left stays left. What
+// is moved in from outside is black and not exposed.
+func (c Config) augment(pixels []byte, exposed image.Rectangle, size int, r *rand.Rand) ([]byte, image.Rectangle) {
+	dx, dy := r.IntN(2*c.Shift+1)-c.Shift, r.IntN(2*c.Shift+1)-c.Shift
+	gain, offset := 1+c.Intensity*(2*r.Float64()-1), 128*c.Intensity*(2*r.Float64()-1)
+	gamma := math.Exp(c.Intensity * (2*r.Float64() - 1))
+	noise := c.Noise * r.Float64()
+	var table [256]int
+	for v := range table {
+		x := 255 * math.Pow(float64(v)/255, gamma)
+		table[v] = int(math.Round(16 * ((x-127.5)*gain + 127.5 + offset)))
+	}
+	// A row of normal numbers that is long enough not to repeat in step with the image's rows.
+	var grain [1021]int
+	for i := range grain {
+		grain[i] = int(math.Round(16 * noise * r.NormFloat64()))
+	}
+	at := r.IntN(len(grain))
+	out := make([]byte, len(pixels))
+	box := exposed.Add(image.Pt(dx, dy)).Intersect(image.Rect(0, 0, size, size))
+	if box.Empty() {
+		box, dx, dy = exposed, 0, 0
+	}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		from, to := pixels[(y-dy)*size:], out[y*size:]
+		at = (at + 1 + r.IntN(64)) % len(grain)
+		for x := box.Min.X; x < box.Max.X; x++ {
+			if at++; at == len(grain) {
+				at = 0
+			}
+			to[x] = byte(min(max((table[from[x-dx]]+grain[at]+8)>>4, 0), 255))
+		}
+	}
+	return out, box
+}

@@ -1,0 +1,84 @@
+package trainer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Config is one run. Start from [DefaultConfig]; what a run used is stored beside its model.
+type Config struct {
+	Seed  uint64 `json:"seed"`  // of weights, order, augmentation and masks (1)
+	Batch int    `json:"batch"` // studies a step, 2 to 4096 (32)
+	Steps int    `json:"steps"` // updates, 1 or more (6000)
+	// UnmaskedSteps are the last steps, in which all patches enter the encoder, as they do when
+	// the model serves; 0 to Steps (1000).
+	UnmaskedSteps int     `json:"unmasked_steps"`
+	KeepShare     float64 `json:"keep_share"` // of patches in a masked step, above 0 to 1 (0.25)
+
+	LearningRate float64 `json:"learning_rate"` // at its highest, above 0 (1e-3)
+	Warmup       int     `json:"warmup"`        // steps of linear rise, 0 or more (200)
+	Floor        float64 `json:"floor"`         // learning rate at the end, as a share of the highest, 0 to 1 (0.01)
+
+	// What stands for the report in a step: its impression, one of its sentences, or (what is
+	// left) all of it. 0 to 1 together (0.35, 0.25).
+	ImpressionShare float64 `json:"impression_share"`
+	SentenceShare   float64 `json:"sentence_share"`
+
+	Shift     int     `json:"shift"`     // pixels that a film moves at most, 0 to 64 (10)
+	Intensity float64 `json:"intensity"` // change of brightness, contrast and gamma, 0 to 0.5 (0.12)
+	Noise     float64 `json:"noise"`     // deviation of added noise at most, grey values, 0 to 64 (4)
+	ViewDrop  float64 `json:"view_drop"` // share of studies that lack one of their views, 0 to 1 (0.1)
+	PriorUse  float64 `json:"prior_use"` // share of studies with a prior that show it, 0 to 1 (0.5)
+
+	ValidateEvery int `json:"validate_every"` // steps between validations; 0 is never (1000)
+}
+
+// DefaultConfig returns the settings of the shipped tiny model.
+func DefaultConfig() Config {
+	return Config{
+		Seed: 1, Batch: 32, Steps: 6000, UnmaskedSteps: 1000, KeepShare: 0.25,
+		LearningRate: 1e-3, Warmup: 200, Floor: 0.01,
+		ImpressionShare: 0.35, SentenceShare: 0.25,
+		Shift: 10, Intensity: 0.12, Noise: 4, ViewDrop: 0.1, PriorUse: 0.5,
+		ValidateEvery: 1000,
+	}
+}
+
+// Validate returns a Usage fault that lists everything that is wrong, or nil.
+func (c Config) Validate() error {
+	var faults []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	share := func(name string, v float64) { want(v >= 0 && v <= 1, "%s must be 0 to 1", name) }
+	want(c.Batch >= 2 && c.Batch <= 4096, "batch must be 2 to 4096 studies")
+	want(c.Steps >= 1 && c.Steps < 1<<30, "steps must be 1 or more")
+	want(c.UnmaskedSteps >= 0 && c.UnmaskedSteps <= c.Steps, "unmasked steps must be 0 to steps")
+	want(c.KeepShare > 0 && c.KeepShare <= 1, "keep share must be above 0, to 1")
+	want(c.LearningRate > 0 && !math.IsInf(c.LearningRate, 0), "learning rate must be above 0")
+	want(c.Warmup >= 0, "warm-up must not be negative")
+	share("floor", c.Floor)
+	want(c.ImpressionShare >= 0 && c.SentenceShare >= 0 && c.ImpressionShare+c.SentenceShare <= 1, "impression and sentence share must be 0 to 1 together")
+	want(c.Shift >= 0 && c.Shift <= 64, "shift must be 0 to 64 pixels")
+	want(c.Intensity >= 0 && c.Intensity <= 0.5, "intensity must be 0 to 0.5")
+	want(c.Noise >= 0 && c.Noise <= 64, "noise must be 0 to 64 grey values")
+	share("view drop", c.ViewDrop)
+	share("prior use", c.PriorUse)
+	want(c.ValidateEvery >= 0, "validate every must not be negative")
+	return fault.E("trainer.Config", fault.Usage, errors.Join(faults...))
+}
+
+// rate returns the learning rate of a step, from 0: a linear warm-up, then half a cosine down
+// to the floor.
+func (c Config) rate(step int) float64 {
+	if step < c.Warmup {
+		return c.LearningRate * float64(step+1) / float64(c.Warmup)
+	}
+	done := float64(step-c.Warmup) / float64(max(1, c.Steps-c.Warmup))
+	return c.LearningRate * (c.Floor + (1-c.Floor)*0.5*(1+math.Cos(math.Pi*done)))
+}

@@ -1,0 +1,127 @@
+package trainer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"image"
+	"image/png"
+	"slices"
+	"time"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+)
+
+// Study is a prepared study as training and evaluation see it.
+type Study struct {
+	Key, Patient string
+	Time         time.Time        // shifted; zero when unknown
+	Images       []embedder.Image // its own views, decoded
+	Report       Report
+	Split        Split
+	Labelled     bool // Labels are all findings that are present
+	Labels       []string
+
+	// prior is the newest older study of the patient in the same data, or nil.
+	prior *Study
+}
+
+// Report is the text of a study.
+type Report struct {
+	Tokens []int32 // [CLS] ... [SEP]; nil without a report
+	// Sentences are the tokens of each sentence, without [CLS] and [SEP]; joined they are
+	// Tokens. Those from Impression on sum the study up; there may be none.
+	Sentences  [][]int32
+	Impression int
+}
+
+const viewSide = 224 // pixels a side of a prepared view: the promise of ingest
+
+// NewStudy decodes a prepared study. t is the tokenizer that made its tokens. Errors: Corrupt
+// for views that are no 224 x 224 grey PNG or not the pixels of their hash.
+func NewStudy(s *radstreamv1.StudyPrepared, t report.Tokenizer) (*Study, error) {
+	out := &Study{Key: s.StudyKey, Patient: s.PatientKey}
+	if s.ShiftedTime != nil {
+		out.Time = s.ShiftedTime.AsTime()
+	}
+	for _, v := range s.Views {
+		i, err := decodeView(v)
+		if err != nil {
+			return nil, err
+		}
+		out.Images = append(out.Images, i)
+	}
+	if s.Report != nil {
+		out.Report = sentences(s.Report, t)
+	}
+	return out, nil
+}
+
+func decodeView(v *radstreamv1.PreparedView) (embedder.Image, error) {
+	const op = "trainer.decodeView"
+	config, err := png.DecodeConfig(bytes.NewReader(v.Png))
+	if err != nil || config.Width != viewSide || config.Height != viewSide {
+		return embedder.Image{}, fault.Reject(op, fault.Corrupt, ReasonData, "a prepared view is a PNG of %d x %d pixels", viewSide, viewSide)
+	}
+	decoded, err := png.Decode(bytes.NewReader(v.Png))
+	grey, ok := decoded.(*image.Gray)
+	if err != nil || !ok {
+		return embedder.Image{}, fault.Reject(op, fault.Corrupt, ReasonData, "a prepared view is a grey PNG")
+	}
+	if sum := sha256.Sum256(grey.Pix); !bytes.Equal(sum[:], v.PixelsSha256) {
+		return embedder.Image{}, fault.Reject(op, fault.Corrupt, ReasonData, "a prepared view does not have the pixels of its hash")
+	}
+	b := v.GetExposed()
+	out := embedder.Image{Pixels: grey.Pix, Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1()))}
+	if out.Exposed.Empty() || !out.Exposed.In(image.Rect(0, 0, viewSide, viewSide)) {
+		return embedder.Image{}, fault.Reject(op, fault.Corrupt, ReasonData, "a prepared view has an exposed box inside its pixels")
+	}
+	if v.Projection == radstreamv1.Projection_PROJECTION_LATERAL {
+		out.View = embedder.Lateral
+	}
+	return out, nil
+}
+
+// sentences finds the sentences of a prepared report again. Cleaned text is cleaned once more
+// to the same sentences; where that ever fails, the whole text counts as one.
+func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
+	out := Report{Tokens: r.Tokens}
+	if len(r.Tokens) < 3 {
+		return Report{}
+	}
+	body := r.Tokens[1 : len(r.Tokens)-1]
+	whole := Report{Tokens: r.Tokens, Sentences: [][]int32{body}, Impression: 1}
+	split := func(text string) (parts [][]int32) {
+		steps, err := report.Explain(text, t, maxReportTokens)
+		if err != nil {
+			return nil
+		}
+		for _, s := range steps.Sentences {
+			if ids := t.Encode(s); len(ids) > 2 {
+				parts = append(parts, ids[1:len(ids)-1])
+			}
+		}
+		return parts
+	}
+	out.Sentences = split(r.Text)
+	if !slices.Equal(slices.Concat(out.Sentences...), body) {
+		return whole
+	}
+	out.Impression = len(out.Sentences)
+	for _, s := range r.Sections {
+		if s.Name != "impression" {
+			continue
+		}
+		// The impression comes last, unless it was cut off.
+		parts := split(s.Text)
+		if n := len(out.Sentences) - len(parts); n >= 0 && slices.EqualFunc(out.Sentences[n:], parts, slices.Equal) {
+			out.Impression = n
+		}
+	}
+	return out
+}
+
+// maxReportTokens is enough for the sections of any prepared report.
+const maxReportTokens = 4096

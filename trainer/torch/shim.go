@@ -1,0 +1,85 @@
+//go:build torch
+
+package torch
+
+// #cgo CXXFLAGS: -std=c++17
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/sugarme/gotch/libtch"
+)
+
+// failure turns the message of a shim function into an error.
+func failure(message *C.char) error {
+	if message == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(message))
+	return errors.New(C.GoString(message))
+}
+
+// lastError takes the error that an operator of gotch left on this thread.
+func lastError() error {
+	return failure((*C.char)(unsafe.Pointer(libtch.GetAndResetLastErr())))
+}
+
+func handles(ts []tensor) (*C.rt_tensor, C.int) {
+	return (*C.rt_tensor)(unsafe.Pointer(unsafe.SliceData(ts))), C.int(len(ts))
+}
+
+func shimGELU(x tensor) (tensor, error) {
+	var out C.rt_tensor
+	err := failure(C.rt_gelu(C.rt_tensor(x), &out))
+	return tensor(out), err
+}
+
+func backward(loss tensor) error { return failure(C.rt_backward(C.rt_tensor(loss))) }
+
+// clip returns the L2 norm of the gradients of weights and scales them down to most.
+func clip(weights []tensor, most float64) (float64, error) {
+	w, n := handles(weights)
+	var norm C.double
+	err := failure(C.rt_clip(w, n, C.double(most), &norm))
+	return float64(norm), err
+}
+
+// adamw makes one fused step on weights that share a rate and a decay.
+func adamw(weights, first, second, steps []tensor, lr, decay float64) error {
+	w, n := handles(weights)
+	m, _ := handles(first)
+	v, _ := handles(second)
+	s, _ := handles(steps)
+	return failure(C.rt_adamw(w, m, v, s, n, C.double(lr), beta1, beta2, C.double(decay), epsilon))
+}
+
+// forget drops the gradients of weights.
+func forget(weights []tensor) error {
+	w, n := handles(weights)
+	return failure(C.rt_forget(w, n))
+}
+
+// gradient copies the gradient of w; zeros where it has none.
+func gradient(w tensor, out []float64) error {
+	return failure(C.rt_gradient(C.rt_tensor(w), (*C.double)(unsafe.SliceData(out)), C.int64_t(len(out))))
+}
+
+// read copies the numbers of x.
+func read(x tensor, out []float32) error {
+	return failure(C.rt_read(C.rt_tensor(x), (*C.float)(unsafe.SliceData(out)), C.int64_t(len(out))))
+}
+
+func setThreads(n int) error { return failure(C.rt_threads(C.int(n))) }
+
+// autocast lets matrix products of this thread run in bfloat16, or ends that.
+func autocast(on bool) error {
+	var flag C.int
+	if on {
+		flag = 1
+	}
+	return failure(C.rt_autocast(flag))
+}
