@@ -319,7 +319,7 @@ func (a *App) startPrepare(ctx context.Context) (running, error) {
 		return nil, err
 	}
 	h := &prepareHandler{preparer: a.preparer, objects: reader, archive: a.bus, identities: a.identity, keys: a.ring, parallel: a.conf.Ingest.Workers}
-	run, err := startWorker(ctx, a, worker{stage: stagePrepare, stream: event.StreamStudies, durable: stagePrepare, batch: 16}, h)
+	run, err := startWorker(ctx, a, worker{stage: stagePrepare, stream: event.StreamStudies, durable: stagePrepare, batch: 16, deadline: shortWait}, h)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
@@ -339,7 +339,7 @@ func (a *App) startIndex(ctx context.Context) (running, error) {
 	h := &indexHandler{store: a.store, collection: a.collection}
 	return startWorker(ctx, a, worker{
 		stage: stageIndex, stream: event.StreamEmbedded, durable: stageIndex + "_" + key,
-		subjects: []event.Subject{event.EmbeddedSubject("*", key, "*")}, batch: a.conf.Index.BatchSize,
+		subjects: []event.Subject{event.EmbeddedSubject("*", key, "*")}, batch: a.conf.Index.BatchSize, deadline: shortWait,
 	}, h)
 }
 

@@ -16,6 +16,9 @@ import (
 // later than this it is delivered twice, which costs time and nothing else.
 const ackWait = 10 * time.Second
 
+// shortWait fills batches with what has been delivered already, and no more.
+const shortWait = 2 * time.Millisecond
+
 // worker says how a stage is fed.
 type worker struct {
 	stage    string
@@ -23,7 +26,7 @@ type worker struct {
 	durable  string
 	subjects []event.Subject // empty: the whole stream
 	batch    int
-	deadline time.Duration // how long a batch waits for more; 0 takes what is there
+	deadline time.Duration // how long a batch waits for more
 }
 
 // startWorker opens the consumer of a stage and returns its loop.

@@ -14,7 +14,8 @@ import (
 )
 
 // bars shows progress on standard error: as bars on a terminal, elsewhere as one line a
-// second. Its methods are safe for concurrent use.
+// second, and with --json not at all: what a program reads there is errors. Its methods
+// are safe for concurrent use.
 type bars struct {
 	term *mpb.Progress // nil elsewhere
 	out  io.Writer
@@ -36,6 +37,8 @@ func (c *cli) bars() *bars {
 	b := &bars{out: c.Stderr, last: time.Now()}
 	if f, ok := c.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		b.term = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
+	} else if c.json {
+		b.out = io.Discard
 	}
 	return b
 }
@@ -82,6 +85,9 @@ func (b *bars) finish() {
 // line prints every count; b.mu is held.
 func (b *bars) line() {
 	b.last = time.Now()
+	if len(b.all) == 0 || b.all[0].total == 0 {
+		return
+	}
 	counts := make([]string, len(b.all))
 	for i, n := range b.all {
 		counts[i] = fmt.Sprintf("%s %d/%d", n.name, n.done, n.total)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,7 @@ func Run(ctx context.Context, env Env) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !c.running { // refused before it ran: cobra's errors have no kind
 		err = fault.Errorf("", fault.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
+		c.json = c.json || slices.Contains(env.Args, "--json") // flags behind the fault were not read
 	}
 	if err != nil && !errors.Is(err, errReported) {
 		printError(env.Stderr, err, c.json)
@@ -95,9 +97,12 @@ func (c *cli) started(run func(*cobra.Command, []string) error) func(*cobra.Comm
 	}
 }
 
+// serverEnv names the variable with the address of the query service.
+const serverEnv = "RADSTREAM_SERVER"
+
 // asksServer adds the flags of commands that ask a running system.
 func (c *cli) asksServer(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&c.server, "server", envOr("RADSTREAM_SERVER", "127.0.0.1:8080"), "address of the query service [RADSTREAM_SERVER]")
+	cmd.Flags().StringVar(&c.server, "server", envOr(serverEnv, "127.0.0.1:8080"), "address of the query service [RADSTREAM_SERVER]")
 	return c.hasTenant(cmd)
 }
 

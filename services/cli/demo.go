@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,6 +17,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
@@ -23,6 +27,13 @@ import (
 	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/publish"
 	"github.com/radstream/radstream/services/query"
+)
+
+// The demo fails when the trained model answers worse than this; a hit is right when it
+// truly shows what was asked for.
+const (
+	textFloor  = 0.3
+	imageFloor = 0.3
 )
 
 // demoMark lies in the demo's folder and says that the demo may empty it.
@@ -62,6 +73,10 @@ type demo struct {
 	client *query.Client
 	truth  map[event.StudyUID]phantom.Truth
 	order  []event.StudyUID // of the studies that are not broken
+
+	preparer    *ingest.Preparer // for pictures
+	text, image precision
+	page        page
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
@@ -84,6 +99,13 @@ func (d *demo) run(ctx context.Context) (err error) {
 		d.app.Stop()
 		err = errors.Join(err, d.app.Wait())
 	}()
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		return err
+	}
+	if d.preparer, err = ingest.New(ingest.Default(), tok); err != nil {
+		return err
+	}
 	d.client = query.NewClient(d.app.Addresses().Query)
 	status, err := d.client.Status(ctx)
 	if err != nil {
@@ -109,7 +131,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := d.queries(ctx); err != nil {
 		return err
 	}
-	lost, err := d.findEach(ctx, studies)
+	lost, err := d.findEach(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,6 +144,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	d.section("Time of each stage")
 	d.printTimes(made, summary, stages)
 	d.say("publish to searchable, one more study with nothing else going on: %.0f ms", float64(latency)/float64(time.Millisecond))
+	if err := d.writePage(status); err != nil {
+		return err
+	}
 	switch {
 	case summary.Published != summary.Indexed+summary.Rejected || summary.Published != d.phantoms.Studies:
 		return fault.Errorf("", fault.Internal, "%d studies were made, but %d published, %d indexed, %d rejected", d.phantoms.Studies, summary.Published, summary.Indexed, summary.Rejected)
@@ -129,10 +154,25 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return fault.Errorf("", fault.Internal, "%d studies were rejected that should not have been, or the other way round", wrong)
 	case lost > 0:
 		return fault.Errorf("", fault.Internal, "%d searches did not find the study that they came from", lost)
+	case !status.Untrained && (d.text.mean() < textFloor || d.image.mean() < imageFloor):
+		return fault.Errorf("", fault.Internal, "P@5 is below its floor of %.2f for texts or %.2f for films", textFloor, imageFloor)
 	}
 	if d.stay {
-		return d.remain(ctx, studies)
+		return d.remain(ctx)
 	}
+	return nil
+}
+
+// writePage prints how good the answers were and writes them down with films.
+func (d *demo) writePage(status query.Status) error {
+	d.section("How good the answers are")
+	d.say("P@5 of texts: %s (floor %.2f)\nP@5 of films: %s (floor %.2f)", &d.text, textFloor, &d.image, imageFloor)
+	d.page.Model, d.page.Untrained, d.page.Text, d.page.Image = status.Model, status.Untrained, d.text.String(), d.image.String()
+	file := filepath.Join(d.dir, "answers.html")
+	if err := d.page.write(file); err != nil {
+		return err
+	}
+	d.say("the hits with their films: %s", file)
 	return nil
 }
 
@@ -231,23 +271,34 @@ func (d *demo) reportRejections(s publish.Summary) (wrong int) {
 // queries prints five texts, a film and the scores of a study.
 func (d *demo) queries(ctx context.Context) error {
 	d.section("Five texts, the five best studies of each")
-	for _, text := range []string{"left pleural effusion", "enlarged heart", "right pneumothorax", "pulmonary nodule", "no acute cardiopulmonary abnormality"} {
-		r, err := d.client.Search(ctx, query.Request{Text: text, K: 5})
+	for _, q := range demoTexts {
+		r, err := d.client.Search(ctx, query.Request{Text: q.text, K: depth})
 		if err != nil {
 			return err
 		}
-		d.say("%q", text)
-		d.printFound(r.Hits)
+		right := func(h query.Hit) bool { return shows(d.truth[h.Study], q.kind) }
+		d.text.add(r.Hits, right)
+		d.say("%q", q.text)
+		if err := d.show(pageQuery{Title: q.text}, r.Hits, right); err != nil {
+			return err
+		}
 	}
 	uid := d.order[len(d.order)/2]
 	t := d.truth[uid]
-	film := filepath.Join(d.dir, "studies", t.Folder, t.Objects[0])
-	d.section("One film: " + film)
-	r, err := d.searchFilm(ctx, film, 5)
+	film := d.film(t, 0)
+	d.section("One film, of a study that shows: " + findings(t))
+	r, err := d.searchFilm(ctx, film, depth+1)
 	if err != nil {
 		return err
 	}
-	d.printFound(r.Hits)
+	asked := pageQuery{Title: "A film that shows: " + findings(t)}
+	if asked.Film, err = d.picture(film); err != nil {
+		return err
+	}
+	d.say("%s", film)
+	if err := d.show(asked, others(r.Hits, uid), func(h query.Hit) bool { return alike(t, d.truth[h.Study]) }); err != nil {
+		return err
+	}
 	d.section(fmt.Sprintf("Label scores of study %s, which shows: %s", uid, findings(t)))
 	labels, err := d.client.Labels(ctx, event.DefaultTenant, uid)
 	if err != nil {
@@ -255,6 +306,11 @@ func (d *demo) queries(ctx context.Context) error {
 	}
 	d.printLabels(labels)
 	return nil
+}
+
+// film is the path of object n of a study.
+func (d *demo) film(t phantom.Truth, n int) string {
+	return filepath.Join(d.dir, "studies", t.Folder, t.Objects[n])
 }
 
 func (d *demo) searchFilm(ctx context.Context, film string, k int) (query.Response, error) {
@@ -265,54 +321,67 @@ func (d *demo) searchFilm(ctx context.Context, film string, k int) (query.Respon
 	return d.client.Search(ctx, query.Request{Image: data, K: k})
 }
 
-func (d *demo) printFound(hits []query.Hit) {
+// others leaves out the study that was asked for.
+func others(hits []query.Hit, uid event.StudyUID) []query.Hit {
+	return slices.DeleteFunc(slices.Clone(hits), func(h query.Hit) bool { return h.Study == uid })
+}
+
+// show prints the hits of a query, right or wrong, and puts them on the page.
+func (d *demo) show(q pageQuery, hits []query.Hit, right func(query.Hit) bool) error {
 	for _, h := range hits {
-		d.say("  %.4f  %s  %s", h.Similarity, h.Study, findings(d.truth[h.Study]))
-	}
-}
-
-// findings names what a study truly shows.
-func findings(t phantom.Truth) string {
-	if len(t.Findings) == 0 {
-		return "normal"
-	}
-	var out []string
-	for _, f := range t.Findings {
-		name := string(f.Kind)
-		if f.Side != phantom.NoSide {
-			name += " " + string(f.Side)
+		t := d.truth[h.Study]
+		mark := "wrong"
+		if right(h) {
+			mark = "right"
 		}
-		out = append(out, name)
-	}
-	return strings.Join(out, ", ")
-}
-
-// findEach looks for every study by its id and by each of its films, and counts the
-// searches whose best hit is another study, or is not the same film.
-func (d *demo) findEach(ctx context.Context, studies string) (lost int, err error) {
-	d.section("Every study by its own id, and by each of its own films")
-	films := 0
-	check := func(how string, uid event.StudyUID, r query.Response, err error) error {
+		d.say("  %.4f  %s  %s  %s", h.Similarity, mark, h.Study, findings(t))
+		picture, err := d.picture(d.film(t, 0))
 		if err != nil {
 			return err
 		}
+		q.Hits = append(q.Hits, pageHit{picture, h.Similarity, string(h.Study), findings(t), right(h)})
+	}
+	d.page.Queries = append(d.page.Queries, q)
+	return nil
+}
+
+// picture returns a film as the model sees it.
+func (d *demo) picture(film string) (template.URL, error) {
+	data, err := readBounded(film, query.MaxImage)
+	if err != nil {
+		return "", err
+	}
+	v, err := d.preparer.View(ingest.Object{Data: data})
+	return dataURL(v.GetPng()), err
+}
+
+// findEach looks for every study by its id and by each of its films, and counts the
+// searches whose best hit is another study, or is not the same film. What else a film
+// finds is judged.
+func (d *demo) findEach(ctx context.Context) (lost int, err error) {
+	d.section("Every study by its own id, and by each of its own films")
+	films := 0
+	check := func(how string, uid event.StudyUID, r query.Response) {
 		if len(r.Hits) == 0 || r.Hits[0].Study != uid || r.Hits[0].Similarity < 0.999 {
 			lost++
 			d.say("  NOT FOUND by %s: %s", how, uid)
 		}
-		return nil
 	}
 	for _, uid := range d.order {
+		t := d.truth[uid]
 		r, err := d.client.Search(ctx, query.Request{Study: uid, K: 1})
-		if err := check("id", uid, r, err); err != nil {
+		if err != nil {
 			return lost, err
 		}
-		for _, o := range d.truth[uid].Objects {
+		check("id", uid, r)
+		for n, object := range t.Objects {
 			films++
-			r, err := d.searchFilm(ctx, filepath.Join(studies, d.truth[uid].Folder, o), 1)
-			if err := check(o, uid, r, err); err != nil {
+			r, err := d.searchFilm(ctx, d.film(t, n), depth+1)
+			if err != nil {
 				return lost, err
 			}
+			check(object, uid, r)
+			d.image.add(others(r.Hits, uid), func(h query.Hit) bool { return alike(t, d.truth[h.Study]) })
 		}
 	}
 	d.say("%d studies and %d films searched for, %d not found", len(d.order), films, lost)
@@ -358,9 +427,9 @@ func (d *demo) printTimes(made time.Duration, s publish.Summary, stages []app.St
 }
 
 // remain keeps everything up until the user interrupts.
-func (d *demo) remain(ctx context.Context, studies string) error {
+func (d *demo) remain(ctx context.Context) error {
 	uid := d.order[0]
-	film := filepath.Join(studies, d.truth[uid].Folder, d.truth[uid].Objects[0])
+	film := d.film(d.truth[uid], 0)
 	d.section("It stays up. In another terminal")
 	d.say("  bin/radstream search --text \"left pleural effusion\"\n  bin/radstream search --image %s\n  bin/radstream labels --study %s\n  bin/radstream status\n  bin/radstream publish /path/to/your/studies --wait\nStop it with Ctrl-C.", film, uid)
 	<-ctx.Done()

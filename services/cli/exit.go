@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -41,10 +42,11 @@ func exitCode(err error) int {
 	}
 }
 
-// printError writes one line for people, or one object with --json.
+// printError writes one line for people (one a fault where there are several), or one
+// object with --json.
 func printError(w io.Writer, err error, asJSON bool) {
 	if !asJSON {
-		fmt.Fprintf(w, "radstream: %s\n", fault.Detail(err))
+		fmt.Fprintf(w, "radstream: %s\n", strings.ReplaceAll(fault.Detail(err), "\n", "\nradstream: "))
 		return
 	}
 	type problem struct {

@@ -41,6 +41,9 @@ truth.json, which says what each study shows and where. The same seed gives the 
 
 // makePhantoms writes studies with a progress bar.
 func (c *cli) makePhantoms(ctx context.Context, dir string, conf phantom.Config) (phantom.Summary, error) {
+	if err := conf.Validate(); err != nil {
+		return phantom.Summary{}, err
+	}
 	bars := c.bars()
 	bar := bars.add("phantoms", conf.Studies)
 	summary, err := phantom.Write(ctx, dir, conf, func(done, _ int) { bar.set(done) })

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -55,12 +56,9 @@ with its reason; the rest is published.
 			}
 			defer b.Close()
 			summary, err := c.runPlan(ctx, b, plan, publish.Config{Tenant: tenant, Wait: wait, Patience: patience})
-			if err != nil {
-				c.printSummary(summary) // what was reached before the error
-				return err
-			}
+			// What was reached is told even when an error cut the run short.
 			if c.json {
-				err = c.printJSON(summary)
+				err = errors.Join(err, c.printJSON(summary))
 			} else {
 				c.printSummary(summary)
 			}

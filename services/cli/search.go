@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -26,11 +28,17 @@ func (c *cli) search() *cobra.Command {
   radstream search --image film.dcm --k 5
   radstream search --study 2.25.1234 --label 'effusion>=0.5' --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if k < 1 || k > query.MaxK {
+				return fault.Errorf("", fault.Usage, "--k must be 1 to %d", query.MaxK)
+			}
 			r := query.Request{Tenant: event.Tenant(c.tenant), Text: text, Study: event.StudyUID(study), K: k, Projection: projection}
 			if image != "" {
 				data, err := readBounded(image, query.MaxImage)
 				if err != nil {
 					return err
+				}
+				if len(data) == 0 {
+					return fault.Reject("", fault.Invalid, "empty_image", "%s is empty: a film is DICOM, JPEG or PNG", image)
 				}
 				r.Image = data
 			}
@@ -66,8 +74,8 @@ func (c *cli) search() *cobra.Command {
 func parseLabel(s string) (query.LabelAtLeast, error) {
 	name, score, ok := strings.Cut(s, ">=")
 	f, err := strconv.ParseFloat(strings.TrimSpace(score), 32)
-	if !ok || err != nil {
-		return query.LabelAtLeast{}, fault.Errorf("", fault.Usage, "--label must read like 'effusion>=0.5'")
+	if !ok || err != nil || !(f >= 0 && f <= 1) {
+		return query.LabelAtLeast{}, fault.Errorf("", fault.Usage, "--label must read like 'effusion>=0.5', with a score from 0 to 1")
 	}
 	return query.LabelAtLeast{Label: strings.TrimSpace(name), Score: float32(f)}, nil
 }
@@ -142,6 +150,9 @@ func (c *cli) printLabels(r query.LabelsResponse) {
 		fmt.Fprintf(w, "%.3f\t%s\t%q\t%q\n", l.Score, l.Label, first(l.Positive), first(l.Negative))
 	}
 	w.Flush()
+	if len(r.Labels) == 0 {
+		fmt.Fprintln(c.Stdout, "no scores: they are made of films, and the study has none yet")
+	}
 	fmt.Fprintf(c.Stdout, "by %s%s\n", r.Model, untrained(r.Untrained))
 }
 
@@ -159,11 +170,23 @@ func first(prompts []string) string {
 func readBounded(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.E("", fault.NotFound, err)
+		return nil, unreadable(path, err)
 	}
 	if info.Size() > limit {
 		return nil, fault.Reject("", fault.Invalid, "too_large", "%s has %d bytes, at most %d are taken", path, info.Size(), limit)
 	}
 	data, err := os.ReadFile(path)
-	return data, fault.E("", fault.NotFound, err)
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	return data, nil
+}
+
+// unreadable says that the command line names a file that cannot be read.
+func unreadable(path string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return fault.Errorf("", fault.Usage, "%s cannot be read: %w", path, err)
 }

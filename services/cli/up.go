@@ -3,12 +3,15 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/app"
 	"github.com/radstream/radstream/services/config"
@@ -63,7 +66,11 @@ func (c *cli) load(flags *pflag.FlagSet) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, fault.E("cli.load", fault.Internal, err)
 	}
-	conf, warnings, err := config.Load(config.Sources{File: file, Environ: os.Environ(), Flags: flags})
+	environ := slices.DeleteFunc(os.Environ(), func(v string) bool { // settings of others than services/config
+		name, _, _ := strings.Cut(v, "=")
+		return name == serverEnv || name == ort.LibraryEnv
+	})
+	conf, warnings, err := config.Load(config.Sources{File: file, Environ: environ, Flags: flags})
 	for _, w := range warnings {
 		fmt.Fprintf(c.Stderr, "radstream: warning: %s\n", w)
 	}

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -45,6 +47,10 @@ func (s *scanner) readCSV(path string, needs ...string) []row {
 		s.problem(path, ReasonUnread, "%v", pathCause(err))
 		return nil
 	}
+	if !utf8.Valid(data) {
+		s.problem(path, ReasonCSV, "a list must be in UTF-8: save it again in that encoding")
+		return nil
+	}
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	header, err := r.Read()
 	if err != nil {
@@ -68,14 +74,19 @@ func (s *scanner) readCSV(path string, needs ...string) []row {
 		if errors.Is(err, io.EOF) {
 			return rows
 		}
-		line, _ := r.FieldPos(0)
-		if err != nil {
-			s.problem(path, ReasonCSV, "line %d: it has not the columns of the first line", line)
-			if !errors.Is(err, csv.ErrFieldCount) {
-				return rows // the reader cannot find the next record after broken quotes
-			}
+		var broken *csv.ParseError
+		switch {
+		case errors.Is(err, csv.ErrFieldCount) && errors.As(err, &broken):
+			s.problem(path, ReasonCSV, "line %d: it has not the columns of the first line", broken.StartLine)
 			continue
+		case errors.As(err, &broken):
+			s.problem(path, ReasonCSV, "line %d: a quote is out of place, nothing from here on was read: a value with quotes stands in quotes, its own are doubled", broken.StartLine)
+			return rows
+		case err != nil:
+			s.problem(path, ReasonUnread, "%v", err)
+			return rows
 		}
+		line, _ := r.FieldPos(0)
 		values := make(map[string]string, len(record))
 		for i, v := range record {
 			values[header[i]] = v
@@ -86,6 +97,14 @@ func (s *scanner) readCSV(path string, needs ...string) []row {
 
 func (s *scanner) studiesCSV(path string) {
 	for _, r := range s.readCSV(path, "study_id", "image") {
+		var object Object
+		image := r.get("image")
+		if image != "" {
+			var ok bool
+			if object, ok = s.film(path, r, image); !ok {
+				continue
+			}
+		}
 		id := r.get("study_id")
 		if id == "" {
 			s.problem(path, ReasonRow, "line %d: study_id is empty", r.line)
@@ -99,12 +118,11 @@ func (s *scanner) studiesCSV(path string) {
 			var err error
 			if study.Time, err = time.Parse(time.RFC3339, t); err != nil {
 				s.problem(path, ReasonRow, "line %d: study_time must read like 2006-01-02T15:04:05Z", r.line)
+				continue
 			}
 		}
-		if image := r.get("image"); image != "" {
-			if object, ok := s.film(path, r, image); ok {
-				study.Objects = []Object{object}
-			}
+		if image != "" {
+			study.Objects = []Object{object}
 		}
 		if len(study.Objects) > 0 || study.Report != "" {
 			s.add(study)
@@ -160,9 +178,18 @@ func (s *scanner) reportsCSV(path string) {
 			s.problem(path, ReasonRow, "line %d: report must be a path below the folder of the list", r.line)
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(path), file))
+		file = filepath.Join(filepath.Dir(path), file)
+		if info, err := os.Stat(file); err == nil && info.Size() > report.MaxBytes {
+			s.problem(file, ReasonTooLarge, "a report has at most %d bytes", report.MaxBytes)
+			continue
+		}
+		text, err := os.ReadFile(file)
 		if err != nil {
 			s.problem(path, ReasonUnread, "line %d: the report cannot be read: %v", r.line, pathCause(err))
+			continue
+		}
+		if !utf8.Valid(text) {
+			s.problem(file, ReasonUnread, "a report must be in UTF-8: save it again in that encoding")
 			continue
 		}
 		s.reports = append(s.reports, Study{

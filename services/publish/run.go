@@ -170,6 +170,13 @@ func (p *Publisher) send(ctx context.Context, s Study) error {
 		return nil
 	}
 	env, err := event.New(event.ID(parts...), "radstream publish", event.StudyArrivedSubject(p.config.Tenant), time.Now(), m)
+	if fault.ReasonOf(err) == bus.ReasonTooLarge {
+		p.update(func() {
+			p.t.Total--
+			p.t.problems = append(p.t.problems, Problem{s.name(), ReasonTooLarge, fault.Detail(err)})
+		})
+		return nil
+	}
 	if err != nil {
 		return err
 	}

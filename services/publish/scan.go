@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/schemas/event"
@@ -34,6 +35,14 @@ type Study struct {
 	Time      time.Time
 	Objects   []Object
 	Report    string
+}
+
+// name says which study is meant, for a problem of the whole of it.
+func (s Study) name() string {
+	if len(s.Objects) > 0 {
+		return s.Objects[0].Path
+	}
+	return "study " + string(s.UID)
 }
 
 // Problem is something in the folders that cannot be published as it is.
@@ -80,12 +89,14 @@ type Plan struct {
 //
 // In a folder every file ending in .dcm, or without any ending, counts as DICOM. A file
 // that is named itself always does, unless it is a film or a list.
+//
+// Errors: Usage for a path that is not there, Canceled.
 func Scan(ctx context.Context, paths []string) (Plan, error) {
-	s := scanner{plan: Plan{Ignored: map[string]int{}}, byUID: map[event.StudyUID]int{}, films: map[string]bool{}, rows: map[string]bool{}}
+	s := newScanner()
 	for _, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
-			return Plan{}, fault.Errorf("publish.Scan", fault.NotFound, "%s cannot be read: %w", p, pathCause(err))
+			return Plan{}, fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", p, pathCause(err))
 		}
 		if info.IsDir() {
 			err = s.folder(ctx, p)
@@ -112,6 +123,10 @@ type scanner struct {
 	films   map[string]bool        // images seen
 	rows    map[string]bool        // images that a row names
 	reports []Study                // of reports.csv, joined at the end
+}
+
+func newScanner() *scanner {
+	return &scanner{plan: Plan{Ignored: map[string]int{}}, byUID: map[event.StudyUID]int{}, films: map[string]bool{}, rows: map[string]bool{}}
 }
 
 func (s *scanner) problem(path, reason, format string, args ...any) {
@@ -169,11 +184,15 @@ func (s *scanner) dicom(path string) error {
 	// What is wrong is for ingest to say: it keeps the file beside the reason. A header
 	// that was cut off still tells what stands before the cut.
 	head, _ := dicom.ParseHeader(start)
-	if head.StudyUID == "" {
+	if head.StudyUID == "" || !utf8.ValidString(string(head.StudyUID)) {
 		s.plan.Studies = append(s.plan.Studies, Study{Objects: []Object{object}})
 		return nil
 	}
-	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: head.Accession, Time: head.StudyTime, Objects: []Object{object}})
+	// Text in a character set that nobody knows fits in no event; ingest takes it from the file.
+	if !utf8.ValidString(string(head.PatientID)) {
+		head.PatientID = ""
+	}
+	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: strings.ToValidUTF8(head.Accession, ""), Time: head.StudyTime, Objects: []Object{object}})
 	return nil
 }
 

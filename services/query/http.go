@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,6 +63,9 @@ func (s *Server) Handler() http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		s.reply(w, nil, fault.Reject("query.Handler", fault.NotFound, "no_such_call", "the API has POST /v1/search, GET /v1/labels, GET /v1/status, GET /healthz and GET /readyz"))
+	})
 	return mux
 }
 
@@ -87,18 +91,38 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 
 func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	const op = "query.search"
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
+	var body []byte
+	err := error(nil)
+	if r.ContentLength <= maxBody { // else it is not read at all
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if err != nil || r.ContentLength > maxBody {
 		s.reply(w, nil, fault.Reject(op, fault.Invalid, "too_large", "the request has more than %d bytes or was cut off", maxBody))
 		return
 	}
-	var req Request
-	if err := json.Unmarshal(body, &req); err != nil {
-		s.reply(w, nil, fault.Reject(op, fault.Invalid, "malformed_request", "the body must be JSON with text, image (base64) or study, and k"))
+	req, err := decodeRequest(body)
+	if err != nil {
+		s.reply(w, nil, err)
 		return
 	}
 	resp, err := s.answer.Search(r.Context(), req)
 	s.reply(w, resp, err)
+}
+
+// decodeRequest reads one Request. A field that it does not have is refused, so that
+// a misspelt one is seen; what was found is not repeated, since it may name a person.
+func decodeRequest(body []byte) (Request, error) {
+	var r Request
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(&r)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return r, nil
+		}
+	}
+	return Request{}, fault.Reject("query.decodeRequest", fault.Invalid, ReasonRequest,
+		"the body must be one JSON object with text, image (base64) or study, and optionally tenant, k, projection and labels (label, score); other fields are refused")
 }
 
 func (s *Server) labels(w http.ResponseWriter, r *http.Request) {

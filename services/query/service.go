@@ -13,12 +13,14 @@ import (
 	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
 // Reasons for which a request is refused.
 const (
 	ReasonRequest    fault.Reason = "malformed_request"
+	ReasonLabel      fault.Reason = "unknown_label"
 	ReasonNoVector   fault.Reason = "study_without_images"
 	ReasonOtherModel fault.Reason = "other_model"
 )
@@ -60,6 +62,10 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 	}
 	q := indexer.Query{Collection: s.collection, Tenant: string(r.Tenant), Using: indexer.Image, K: r.K}
 	for _, l := range r.Labels {
+		known := slices.ContainsFunc(s.encoder.Model().Labels, func(m model.Label) bool { return m.Name == l.Label })
+		if !known || !(l.Score >= 0 && l.Score <= 1) {
+			return Response{}, fault.Reject(op, fault.Invalid, ReasonLabel, "labels must name a label of the model, such as GET /v1/labels lists, with a score from 0 to 1")
+		}
 		q.Labels = append(q.Labels, indexer.LabelAtLeast{Name: l.Label, Min: l.Score})
 	}
 	var own event.StudyKey
@@ -177,8 +183,8 @@ func (s *Service) point(ctx context.Context, t event.Tenant, uid event.StudyUID)
 	if found[0].Tombstone() {
 		return indexer.Point{}, fault.Errorf(op, fault.Erased, "the study was erased")
 	}
-	if model := s.encoder.Model().Ref.String(); found[0].ModelRef != model {
-		return indexer.Point{}, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the study was embedded by %s, queries are by %s", found[0].ModelRef, model)
+	if ours := s.encoder.Model().Ref.String(); found[0].ModelRef != ours {
+		return indexer.Point{}, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the study was embedded by %s, queries are by %s", found[0].ModelRef, ours)
 	}
 	return found[0], nil
 }
@@ -209,9 +215,13 @@ func ownFirst(hits []Hit, own event.StudyKey) {
 }
 
 // Labels returns the scores of a study as they are in the index, highest first, with the
-// prompts and the calibration that made them. Errors: NotFound, Erased, Unavailable.
+// prompts and the calibration that made them. There are none for a study without films.
+// Errors: Invalid, NotFound, Erased, Unavailable.
 func (s *Service) Labels(ctx context.Context, t event.Tenant, uid event.StudyUID) (LabelsResponse, error) {
 	const op = "query.Labels"
+	if uid == "" {
+		return LabelsResponse{}, fault.Reject(op, fault.Invalid, ReasonRequest, "name the study whose scores are asked for")
+	}
 	r := Request{Tenant: t, Study: uid}
 	if err := r.complete(); err != nil {
 		return LabelsResponse{}, err

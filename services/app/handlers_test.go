@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/radstream/radstream/indexer/qdrant"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/stage"
+	"github.com/radstream/radstream/services/stage/stagetest"
+)
+
+// TestSameIDs: what is delivered again gives outputs under the same ids, alone or in a
+// batch, in every stage.
+func TestSameIDs(t *testing.T) {
+	s := start(t, t.TempDir(), io.Discard)
+	broken := s.object(t, []byte("no film"), frontal)
+	one := study("2.25.1", s.object(t, film(t, 1), frontal), s.object(t, film(t, 2), lateral), broken)
+	one.Report = &radstreamv1.Report{Text: "FINDINGS: Enlarged heart."}
+	one.PatientId = "P-1"
+	arrivals := []proto.Message{one, report("2.25.2", "FINDINGS: Clear lungs."), study("2.25.3", broken), study("2.25.4", s.object(t, film(t, 4), frontal))}
+	for i, m := range arrivals {
+		s.send(t, "arrival "+string(rune('a'+i)), m)
+	}
+	s.expect(t, "arrival d", event.StudyIndexed, 1)
+	s.expect(t, "arrival b", event.StudyIndexed, 1)
+	s.expect(t, "arrival c", event.Rejected, 0)
+
+	t.Run("prepare", func(t *testing.T) {
+		known := memoryArchive{}
+		h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: known, identities: s.identity, keys: s.ring}
+		stagetest.SameIDs(t, h, s.inputs(t, event.StreamStudies), func() {})
+		for _, uid := range []string{"2.25.1", "2.25.2"} { // and over what is known already
+			m, _ := s.prepared(t, tenant, uid)
+			known[event.PreparedOf(tenant, event.StudyKey(m.GetStudyKey()))] = m
+		}
+		stagetest.SameIDs(t, h, s.inputs(t, event.StreamStudies), func() {})
+	})
+	t.Run("embed", func(t *testing.T) {
+		h := &embedHandler{encoder: s.model.encoder, labels: s.model.labels}
+		stagetest.SameIDs(t, h, s.inputs(t, event.StreamPrepared), func() {})
+	})
+	t.Run("index", func(t *testing.T) {
+		spec := indexSpec("other", "", s.manifest.Config.Joint, nil)
+		for _, l := range s.manifest.Labels {
+			spec.Labels = append(spec.Labels, l.Name)
+		}
+		empty := func() {
+			store := s.store.(*qdrant.Client)
+			if err := store.Drop(t.Context(), spec.Collection); err != nil && fault.KindOf(err) != fault.NotFound {
+				t.Fatal(err)
+			}
+			if err := store.Ensure(t.Context(), spec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h := &indexHandler{store: s.store, collection: spec.Collection}
+		inputs := s.inputs(t, event.StreamEmbedded)
+		stagetest.SameIDs(t, h, inputs, empty)
+		stagetest.SameIDs(t, h, inputs, func() {}) // and over what is in the index already
+	})
+}
+
+// inputs returns what lies in a stream, as a worker loop is handed it.
+func (s *system) inputs(t *testing.T, stream string) []stage.Input {
+	t.Helper()
+	var inputs []stage.Input
+	for seq := uint64(1); seq <= s.messages(t, stream); seq++ {
+		m, err := s.bus.Get(t.Context(), stream, seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inputs = append(inputs, stage.Input{Envelope: m.Envelope, Stream: stream, Sequence: seq, Attempt: 1})
+	}
+	if len(inputs) < 3 {
+		t.Fatalf("only %d messages in %s", len(inputs), stream)
+	}
+	return inputs
+}
+
+// memoryArchive knows studies by the subject that is asked for.
+type memoryArchive map[event.Subject]*radstreamv1.StudyPrepared
+
+func (a memoryArchive) LastForSubject(_ context.Context, _ string, subject event.Subject) (event.Envelope, uint64, error) {
+	m, ok := a[subject]
+	if !ok {
+		return event.Envelope{}, 0, fault.Errorf("memoryArchive", fault.NotFound, "no such study")
+	}
+	e, err := event.New(event.MessageID(m.GetPrepId()), "test", subject, time.Unix(1, 0), m)
+	return e, 7, err
+}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/publish"
+)
+
+// runLine runs one command line in this process.
+func runLine(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Run(t.Context(), Env{Version: "v1", Args: args, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	return code, out.String(), errs.String()
+}
+
+// TestEveryKind walks each kind of fault to its exit code and its two forms.
+func TestEveryKind(t *testing.T) {
+	want := map[fault.Kind]int{
+		fault.Internal: 1, fault.Invalid: 3, fault.Unsupported: 3, fault.Conflict: 1, fault.Transient: 1, fault.Unavailable: 4,
+		fault.NotFound: 1, fault.Erased: 1, fault.Poison: 1, fault.Corrupt: 1, fault.Usage: 2, fault.Canceled: 1,
+	}
+	for _, k := range fault.Kinds() {
+		err := fault.Wrap("outer", fault.Reject("pkg.Func", k, "some_reason", "what is wrong"))
+		code, known := want[k]
+		if !known || exitCode(err) != code {
+			t.Errorf("%v ends with %d, want %d (known: %v)", k, exitCode(err), code, known)
+		}
+		var text, object bytes.Buffer
+		printError(&text, err, false)
+		printError(&object, err, true)
+		if text.String() != "radstream: what is wrong\n" {
+			t.Errorf("%v prints %q", k, text.String())
+		}
+		if want := fmt.Sprintf(`{"error":{"kind":%q,"reason":"some_reason","detail":"what is wrong"}}`+"\n", k); object.String() != want {
+			t.Errorf("%v prints %s, want %s", k, object.String(), want)
+		}
+		if !strings.Contains(exitCodes, fmt.Sprintf("\n  %d  ", code)) {
+			t.Errorf("the help does not list exit code %d", code)
+		}
+	}
+	if exitCode(nil) != 0 || exitCode(errors.New("nobody classified it")) != 1 {
+		t.Error("no error must end with 0, any other with 1")
+	}
+}
+
+func TestSeveralFaults(t *testing.T) {
+	var text, object bytes.Buffer
+	err := fault.E("x", fault.Usage, errors.Join(errors.New("one"), errors.New("two")))
+	printError(&text, err, false)
+	printError(&object, err, true)
+	if text.String() != "radstream: one\nradstream: two\n" || strings.Count(object.String(), "\n") != 1 {
+		t.Errorf("%q, %q", text.String(), object.String())
+	}
+}
+
+// TestUsageAsJSON: a fault of the command line is JSON where it was asked for, also when
+// the flag stands behind the fault.
+func TestUsageAsJSON(t *testing.T) {
+	for _, args := range [][]string{{"nosuch", "--json"}, {"up", "--nosuch", "--json"}, {"--json", "publish"}, {"labels", "--json"}} {
+		code, stdout, stderr := runLine(t, "", args...)
+		var v struct{ Error struct{ Kind, Detail string } }
+		if err := json.Unmarshal([]byte(stderr), &v); code != 2 || stdout != "" || err != nil || v.Error.Kind != "usage" {
+			t.Errorf("%v: %d, %q, %q, %v", args, code, stdout, stderr, err)
+		}
+	}
+}
+
+// TestHelp: every command says in its help what it does and shows examples.
+func TestHelp(t *testing.T) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Short == "" || cmd.HasSubCommands() == false && cmd.Example == "" && cmd.Name() != "version" {
+			t.Errorf("%s has no description or no example", cmd.CommandPath())
+		}
+		if cmd.HasParent() && cmd.Args == nil {
+			t.Errorf("%s takes any argument", cmd.CommandPath())
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&cli{}).root())
+	for _, args := range [][]string{nil, {"--help"}, {"config"}, {"help", "up"}} {
+		if code, stdout, stderr := runLine(t, "", args...); code != 0 || !strings.Contains(stdout, "Usage:") || stderr != "" {
+			t.Errorf("%v: %d, %q", args, code, stderr)
+		}
+	}
+	if _, stdout, _ := runLine(t, "", "--help"); !strings.Contains(stdout, exitCodes) {
+		t.Error("the help does not list the exit codes")
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if code, out, _ := runLine(t, "", "version"); code != 0 || !strings.HasPrefix(out, "radstream v1 ") {
+		t.Errorf("%d, %q", code, out)
+	}
+	var v struct{ Version, Go, Platform string }
+	if _, out, _ := runLine(t, "", "version", "--json"); json.Unmarshal([]byte(out), &v) != nil || v.Version != "v1" || v.Go == "" || v.Platform == "" {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestReportFromStdin(t *testing.T) {
+	code, out, stderr := runLine(t, "FINDINGS: No pneumothorax.", "report", "-", "--json")
+	var v struct{ Tokens []int32 }
+	if err := json.Unmarshal([]byte(out), &v); code != 0 || err != nil || len(v.Tokens) < 4 {
+		t.Errorf("%d, %v, %s%s", code, err, out, stderr)
+	}
+}
+
+// TestVariablesOfOthers: a variable that another part of radstream reads is no mistake.
+func TestVariablesOfOthers(t *testing.T) {
+	t.Setenv("RADSTREAM_SERVER", "127.0.0.1:1")
+	t.Setenv("RADSTREAM_ONNXRUNTIME", "/somewhere")
+	if code, _, stderr := runLine(t, "", "config", "validate"); code != 0 || stderr != "" {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	t.Setenv("RADSTREAM_NOSUCH", "1")
+	if code, _, stderr := runLine(t, "", "config", "validate"); code != 0 || !strings.Contains(stderr, "RADSTREAM_NOSUCH") {
+		t.Errorf("an unknown variable is not told: %d, %s", code, stderr)
+	}
+}
+
+func TestParseLabel(t *testing.T) {
+	for in, ok := range map[string]bool{
+		"effusion>=0.5": true, " effusion >= 1 ": true, "effusion>=0": true, "effusion": false, "effusion>=": false,
+		"effusion>=x": false, "effusion>=1.1": false, "effusion>=-0.1": false, "effusion>=NaN": false, "effusion=0.5": false,
+	} {
+		l, err := parseLabel(in)
+		if ok != (err == nil) || ok && l.Label != "effusion" || err != nil && fault.KindOf(err) != fault.Usage {
+			t.Errorf("%q: %+v, %v", in, l, err)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	problem := []publish.Problem{{Path: "x", Reason: publish.ReasonNoRow}}
+	rejection := []publish.Rejection{{Reason: "blank"}}
+	for _, c := range []struct {
+		name   string
+		s      publish.Summary
+		strict bool
+		reason fault.Reason
+	}{
+		{"all well", publish.Summary{Published: 1}, true, ""},
+		{"some rejected", publish.Summary{Published: 2, Rejected: 1, Rejections: rejection}, false, ""},
+		{"some rejected, strict", publish.Summary{Published: 2, Rejections: rejection}, true, "strict"},
+		{"problems, strict", publish.Summary{Published: 2, Problems: problem}, true, "strict"},
+		{"nothing there", publish.Summary{}, false, "nothing_found"},
+		{"nothing usable", publish.Summary{Problems: problem}, false, "nothing_published"},
+	} {
+		err := judge(c.s, publish.Plan{}, c.strict)
+		if fault.ReasonOf(err) != c.reason || (err == nil) != (c.reason == "") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestHighest(t *testing.T) {
+	scores := map[string]float32{"b": 0.5, "a": 0.5, "c": 0.9, "d": 0.1}
+	if got := highest(scores, 3); got != "c 0.90, a 0.50, b 0.50" {
+		t.Errorf("%q", got)
+	}
+	if got := highest(nil, 3); got != "" {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,309 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// fakeAnswers answers every request with what it was asked, or with err.
+type fakeAnswers struct {
+	err   error
+	asked *Request
+}
+
+func (f fakeAnswers) Search(_ context.Context, r Request) (Response, error) {
+	*f.asked = r
+	return Response{Model: "m@1", Vector: "image", Hits: []Hit{{Study: "1.2", Similarity: 1}}}, f.err
+}
+
+func (f fakeAnswers) Labels(_ context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
+	*f.asked = Request{Tenant: t, Study: s}
+	return LabelsResponse{Study: s, Labels: []Label{}}, f.err
+}
+
+func newFake(err error) (*Server, *Request) {
+	asked := &Request{}
+	status := func(context.Context) (Status, error) { return Status{Version: "v", Ready: err == nil}, err }
+	return &Server{answer: fakeAnswers{err, asked}, status: status, log: zerolog.Nop()}, asked
+}
+
+func ask(s *Server, method, path string, body io.Reader) *http.Response {
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(method, path, body))
+	return w.Result()
+}
+
+func problem(t *testing.T, r *http.Response) Problem {
+	t.Helper()
+	var p Problem
+	if err := json.NewDecoder(r.Body).Decode(&p); err != nil || r.Header.Get("Content-Type") != "application/problem+json" {
+		t.Fatalf("%s is no problem: %v", r.Header.Get("Content-Type"), err)
+	}
+	if p.Status != r.StatusCode || p.Title == "" || p.Type != "about:blank" {
+		t.Errorf("status %d: %+v", r.StatusCode, p)
+	}
+	return p
+}
+
+// TestMalformedRequests: what cannot be read is refused with a reason, without repeating it.
+func TestMalformedRequests(t *testing.T) {
+	s, _ := newFake(nil)
+	for _, c := range []struct {
+		name, method, path, body string
+		status                   int
+		reason                   fault.Reason
+	}{
+		{"no JSON", "POST", "/v1/search", "secret", 400, ReasonRequest},
+		{"empty", "POST", "/v1/search", "", 400, ReasonRequest},
+		{"unknown field", "POST", "/v1/search", `{"txet":"secret"}`, 400, ReasonRequest},
+		{"unknown field of a label", "POST", "/v1/search", `{"text":"a","labels":[{"secret":"x"}]}`, 400, ReasonRequest},
+		{"wrong type", "POST", "/v1/search", `{"text":"secret","k":"ten"}`, 400, ReasonRequest},
+		{"no base64", "POST", "/v1/search", `{"image":"secret!"}`, 400, ReasonRequest},
+		{"two objects", "POST", "/v1/search", `{"text":"a"}{"text":"secret"}`, 400, ReasonRequest},
+		{"a list", "POST", "/v1/search", `[{"text":"secret"}]`, 400, ReasonRequest},
+		{"no such call", "GET", "/v1/secret", "", 404, "no_such_call"},
+		{"another method", "GET", "/v1/search", "", 404, "no_such_call"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := problem(t, ask(s, c.method, c.path, strings.NewReader(c.body)))
+			if p.Status != c.status || p.Reason != string(c.reason) || p.Detail == "" || strings.Contains(p.Detail, "secret") {
+				t.Errorf("%+v, want %d %s", p, c.status, c.reason)
+			}
+		})
+	}
+}
+
+// unread fails the test when anybody reads it.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("a body over the limit was read")
+	return 0, io.EOF
+}
+
+func TestBodyLimit(t *testing.T) {
+	s, _ := newFake(nil)
+	r := httptest.NewRequest("POST", "/v1/search", unread{t})
+	r.ContentLength = maxBody + 1
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if p := problem(t, w.Result()); p.Status != 400 || p.Reason != "too_large" {
+		t.Errorf("over the limit: %+v", p)
+	}
+	broken := io.MultiReader(strings.NewReader(`{"text":`), iotestErr{})
+	if p := problem(t, ask(s, "POST", "/v1/search", broken)); p.Status != 400 {
+		t.Errorf("cut off: %+v", p)
+	}
+}
+
+type iotestErr struct{}
+
+func (iotestErr) Read([]byte) (int, error) { return 0, errors.New("connection lost") }
+
+// TestEveryKindOverHTTP: a fault crosses the wire with its kind, its reason and its text.
+func TestEveryKindOverHTTP(t *testing.T) {
+	for _, k := range fault.Kinds() {
+		s, _ := newFake(fault.Reject("secret.op", k, "some_reason", "some text"))
+		srv := httptest.NewServer(s.Handler())
+		c := NewClient(strings.TrimPrefix(srv.URL, "http://"))
+		for what, ask := range map[string]func() error{
+			"search": func() error { _, err := c.Search(t.Context(), Request{Text: "a"}); return err },
+			"labels": func() error { _, err := c.Labels(t.Context(), "", "1"); return err },
+			"status": func() error { _, err := c.Status(t.Context()); return err },
+		} {
+			err := ask()
+			if fault.KindOf(err) != k || fault.ReasonOf(err) != "some_reason" || fault.Detail(err) != "some text" {
+				t.Errorf("%s, %v: %v, %v, %q", what, k, fault.KindOf(err), fault.ReasonOf(err), fault.Detail(err))
+			}
+		}
+		if code := httpStatus(k); code < 400 || code > 599 {
+			t.Errorf("%v has status %d", k, code)
+		}
+		srv.Close()
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	s, asked := newFake(nil)
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	c := NewClient(strings.TrimPrefix(srv.URL, "http://"))
+	want := Request{Tenant: "north", Image: []byte{1, 2}, K: 3, Projection: "lateral", Labels: []LabelAtLeast{{"effusion", 0.5}}}
+	r, err := c.Search(t.Context(), want)
+	if err != nil || len(r.Hits) != 1 || r.Hits[0].Study != "1.2" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if d := cmp.Diff(want, *asked); d != "" {
+		t.Errorf("request (-want +got):\n%s", d)
+	}
+	if l, err := c.Labels(t.Context(), "north", "1 & 2?"); err != nil || l.Study != "1 & 2?" || asked.Tenant != "north" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if st, err := c.Status(t.Context()); err != nil || st.Version != "v" {
+		t.Errorf("%+v, %v", st, err)
+	}
+	for path, code := range map[string]int{"/healthz": 200, "/readyz": 200} {
+		if r := ask(s, "GET", path, nil); r.StatusCode != code {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+	failing, _ := newFake(errors.New("no index"))
+	if r := ask(failing, "GET", "/readyz", nil); r.StatusCode != 503 {
+		t.Errorf("not ready: %d", r.StatusCode)
+	}
+}
+
+// TestClientFaults: whatever answers, or nobody, is one clear error.
+func TestClientFaults(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/status" {
+			w.WriteHeader(http.StatusTeapot)
+		}
+		_, _ = io.WriteString(w, "<html>")
+	}))
+	address := strings.TrimPrefix(other.URL, "http://")
+	c := NewClient(address)
+	_, err1 := c.Search(t.Context(), Request{Text: "a"})
+	_, err2 := c.Status(t.Context())
+	other.Close()
+	_, err3 := c.Labels(t.Context(), "", "SECRET")
+	for _, err := range []error{err1, err2, err3} {
+		if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), address) || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%v: %v", fault.KindOf(err), err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Status(ctx); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("given up: %v", err)
+	}
+}
+
+// TestServeDrains: a request that runs when the server is told to stop gets its answer.
+func TestServeDrains(t *testing.T) {
+	running, release := make(chan struct{}), make(chan struct{})
+	s, _ := newFake(nil)
+	s.status = func(context.Context) (Status, error) {
+		close(running)
+		<-release
+		return Status{Version: "late"}, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served, answered := make(chan error, 1), make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l, 10*time.Second) }()
+	go func() {
+		st, err := NewClient(l.Addr().String()).Status(context.WithoutCancel(ctx))
+		if err == nil && st.Version != "late" {
+			err = errors.New("another answer")
+		}
+		answered <- err
+	}()
+	<-running
+	stop()
+	close(release)
+	if err := errors.Join(<-answered, <-served); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		r    Request
+		ok   bool
+	}{
+		{"text", Request{Text: "a"}, true},
+		{"longest text", Request{Text: strings.Repeat("a", MaxText), K: MaxK}, true},
+		{"longer text", Request{Text: strings.Repeat("a", MaxText+1)}, false},
+		{"study", Request{Study: "1", Tenant: "north", K: 1}, true},
+		{"image of nothing", Request{Image: []byte{}}, true}, // ingest says what is wrong with it
+		{"larger image", Request{Image: make([]byte, MaxImage+1)}, false},
+		{"nothing", Request{}, false},
+		{"two things", Request{Text: "a", Study: "1"}, false},
+		{"three things", Request{Text: "a", Study: "1", Image: []byte{1}}, false},
+		{"k below", Request{Text: "a", K: -1}, false},
+		{"k above", Request{Text: "a", K: MaxK + 1}, false},
+		{"tenant", Request{Text: "a", Tenant: "No Tenant"}, false},
+		{"projection", Request{Text: "a", Projection: "oblique"}, false},
+	} {
+		err := c.r.complete()
+		if c.ok != (err == nil) || err != nil && (fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) == "") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if c.ok && (c.r.K == 0 || c.r.Tenant == "") {
+			t.Errorf("%s: defaults are missing: %+v", c.name, c.r)
+		}
+	}
+}
+
+func TestOwnFirst(t *testing.T) {
+	hits := []Hit{{Key: "a", Similarity: 1}, {Key: "b", Similarity: 1}, {Key: "own", Similarity: 1 - 1e-6}, {Key: "c", Similarity: 0.5}}
+	ownFirst(hits, "own")
+	var keys []string
+	for _, h := range hits {
+		keys = append(keys, string(h.Key))
+	}
+	if d := cmp.Diff([]string{"own", "a", "b", "c"}, keys); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	ownFirst(hits, "c") // far behind: it stays
+	if hits[0].Key != "own" {
+		t.Error("a study that is less alike came first")
+	}
+}
+
+// FuzzDecodeRequest: any body is decoded or refused, and what is decoded means the same
+// when it is sent on.
+func FuzzDecodeRequest(f *testing.F) {
+	for _, body := range []string{
+		`{"text":"left pleural effusion","k":5}`, `{"image":"AQID","projection":"lateral"}`, `{"study":"1.2","labels":[{"label":"effusion","score":0.5}]}`,
+		`{}`, `null`, `[]`, `{"k":1e99}`, `{"text":"\ud800"}`, `{"labels":[{}]} `, `{"text":"a"}x`, "", "\x00",
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := decodeRequest(body)
+		if err != nil {
+			if fault.ReasonOf(err) != ReasonRequest {
+				t.Errorf("refused without the reason: %v", err)
+			}
+			return
+		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := decodeRequest(again)
+		if err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+		if len(r.Image) == 0 { // an empty image is left out
+			r.Image, same.Image = nil, nil
+		}
+		if len(r.Labels) == 0 {
+			r.Labels, same.Labels = nil, nil
+		}
+		if d := cmp.Diff(r, same); d != "" {
+			t.Errorf("(-first +again):\n%s", d)
+		}
+		_ = r.complete() // refuses or fills in, and does not panic
+	})
+}
