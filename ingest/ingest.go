@@ -40,6 +40,7 @@ const (
 	ReasonStudy       fault.Reason = "study_mismatch"
 	ReasonPatient                  = assemble.ReasonPatient
 	ReasonNoStudy     fault.Reason = "no_study_uid"
+	ReasonPanic       fault.Reason = "panic"
 )
 
 // preparation numbers the way pixels and text are prepared. Raise it with any change that
@@ -187,6 +188,12 @@ type result struct {
 
 // object prepares one object on its own.
 func (p *Preparer) object(o Object) (r result) {
+	// A decoder that panics on one object must not take the others, or the process, along.
+	defer func() {
+		if v := recover(); v != nil {
+			r = result{err: fault.Reject("ingest.object", fault.Internal, ReasonPanic, "reading the object panicked with a %T: a defect of the program, please report it", v)}
+		}
+	}()
 	if o.Err != nil {
 		return result{err: o.Err}
 	}

@@ -117,7 +117,8 @@ func classify(op string, err error) error {
 		kind = fault.Conflict
 	case codes.Unavailable:
 		kind = fault.Unavailable
-	case codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
+	// Internal and Unknown are what a server says whose disk is full: no fault of the point.
+	case codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted, codes.Internal, codes.Unknown:
 		kind = fault.Transient
 	case codes.Canceled:
 		kind = fault.Canceled

@@ -103,7 +103,7 @@ func TestClassify(t *testing.T) {
 		codes.InvalidArgument: fault.Invalid, codes.NotFound: fault.NotFound, codes.AlreadyExists: fault.Conflict,
 		codes.Unavailable: fault.Unavailable, codes.DeadlineExceeded: fault.Transient, codes.ResourceExhausted: fault.Transient,
 		codes.Canceled: fault.Canceled, codes.Unimplemented: fault.Unsupported, codes.DataLoss: fault.Corrupt,
-		codes.PermissionDenied: fault.Usage, codes.Internal: fault.Internal, codes.Unknown: fault.Internal,
+		codes.PermissionDenied: fault.Usage, codes.Internal: fault.Transient, codes.Unknown: fault.Transient,
 	} {
 		if got := fault.KindOf(classify("op", status.Error(code, "x"))); got != want {
 			t.Errorf("%s: kind %s, want %s", code, got, want)

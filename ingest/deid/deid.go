@@ -32,6 +32,9 @@ func NewKey(secret []byte) (Key, error) {
 	return Key{append([]byte(nil), secret...)}, nil
 }
 
+// Fingerprint identifies the key without giving it away.
+func (k Key) Fingerprint() string { return hex.EncodeToString(k.mac("fingerprint", "")[:16]) }
+
 // Study returns the pseudonym of a study.
 func (k Key) Study(uid event.StudyUID) event.StudyKey {
 	return event.StudyKey(hex.EncodeToString(k.mac("study", string(uid))[:16]))

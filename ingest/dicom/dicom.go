@@ -128,6 +128,7 @@ func Parse(data []byte) (*File, error) {
 // scan walks the top level of the data set up to the pixel data and returns the elements
 // that a header is made of.
 func (f *File) scan(s *scanner) (wanted []element) {
+	seen := map[uint32]bool{}
 	for {
 		e, more, err := s.next()
 		if !more {
@@ -139,11 +140,14 @@ func (f *File) scan(s *scanner) (wanted []element) {
 			f.pixels = e
 			return wanted
 		case tagViewCodes, tagModalityLUT:
-			wanted = append(wanted, e)
 		default:
-			if isWanted(e.tag) && !e.undefined && len(e.value) <= maxValue {
-				wanted = append(wanted, e)
+			if !isWanted(e.tag) || e.undefined || len(e.value) > maxValue {
+				continue
 			}
+		}
+		if !seen[e.tag] { // a tag stands once in a data set (PS3.5 section 7.1)
+			seen[e.tag] = true
+			wanted = append(wanted, e)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"mime"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,9 @@ const (
 	Protobuf = "application/protobuf"
 	JSON     = "application/json"
 )
+
+// MaxObjects bounds the objects of one StudyArrived.
+const MaxObjects = 64
 
 // MaxBody bounds the body of an event in bytes; nats-server's default is the same.
 const MaxBody = 1 << 20
@@ -234,6 +238,18 @@ func cutVersion(t Type) (base, version string, ok bool) {
 		return string(t), "", false
 	}
 	return string(t[:i]), string(t[i+1:]), true
+}
+
+var publicForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// Public returns the id in a form that says nothing about anybody: itself when it is 32 hex
+// digits, as [ID] makes them, else a hash of it. Senders choose the ids of their arrivals,
+// and some name the patient; what leaves STUDIES carries this form.
+func (id MessageID) Public() MessageID {
+	if publicForm.MatchString(string(id)) {
+		return id
+	}
+	return ID("public", string(id))
 }
 
 // ID hashes parts into a message id: sha256 over each part behind its length, so that

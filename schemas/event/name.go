@@ -120,6 +120,7 @@ const (
 	StreamEmbedded = "EMBEDDED"
 	StreamIndexed  = "INDEXED"
 	StreamRejected = "REJECTED"
+	StreamAnswers  = "ANSWERS"
 )
 
 // Streams lists every stream in the order a study passes through them.
@@ -133,9 +134,11 @@ func Streams() []Stream {
 			About: "vectors on their way to the index; can be made again"},
 		// One message a study, for ever: whoever publishes a study again years later still
 		// learns that it can be found.
-		{Name: StreamIndexed, Subjects: []Subject{prefix + "*.indexed.*", prefix + "*.unchanged.*"},
+		{Name: StreamIndexed, Subjects: []Subject{prefix + "*.indexed.*"},
 			About: "what can be found now", Archive: true, PerSubject: 1},
 		{Name: StreamRejected, Subjects: []Subject{prefix + "*.rejected.*"},
 			About: "dead letters, kept until somebody deals with them", Archive: true},
+		{Name: StreamAnswers, Subjects: []Subject{prefix + "*.unchanged.*"},
+			About: "answers to arrivals that brought nothing new"},
 	}
 }

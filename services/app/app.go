@@ -160,7 +160,10 @@ func (a *App) startData(context.Context) (running, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(strconv.Itoa(dataFormat) + "\n")
-		err = os.WriteFile(file, text, 0o644)
+		// Whole or not at all: a crash must not leave a folder that looks damaged.
+		if err = os.WriteFile(file+".new", text, 0o644); err == nil {
+			err = os.Rename(file+".new", file)
+		}
 	}
 	if err != nil {
 		return nil, fault.E(op, fault.Usage, err)
@@ -359,6 +362,9 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 
 func hostPort(l config.Listen) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(string(l))
+	if host == "localhost" { // a server binds to an address
+		host = "127.0.0.1"
+	}
 	if err == nil {
 		port, err = strconv.Atoi(text)
 	}

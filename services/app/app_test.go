@@ -63,7 +63,6 @@ func start(t *testing.T, dir string, log io.Writer, change ...func(*config.Confi
 	if s.bus, err = bus.Connect(t.Context(), bc, zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.bus.Close)
 	bucket, stream, err := s.bus.ObjectStore(t.Context(), bus.BucketObjects)
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +74,9 @@ func start(t *testing.T, dir string, log io.Writer, change ...func(*config.Confi
 // stop ends the App and checks that it ends well. More than once is harmless.
 func (s *system) stop(t *testing.T) {
 	t.Helper()
+	if s.bus != nil {
+		s.bus.Close() // while there is a server to take leave of
+	}
 	s.Stop()
 	if err := s.Wait(); err != nil {
 		t.Errorf("the App ended badly: %v", err)
@@ -117,8 +119,8 @@ func (s *system) await(t *testing.T, id string) bus.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	found := make(chan bus.Message, 2)
-	for _, stream := range []string{event.StreamIndexed, event.StreamRejected} {
+	found := make(chan bus.Message, 3)
+	for _, stream := range []string{event.StreamIndexed, event.StreamAnswers, event.StreamRejected} {
 		w, err := s.bus.Watch(ctx, bus.WatchConfig{Stream: stream, Start: bus.FromSeq(1)})
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +132,7 @@ func (s *system) await(t *testing.T, id string) bus.Message {
 				if err != nil { // the test is over, or fails by its own deadline
 					return
 				}
-				if string(m.Cause) == id {
+				if m.Cause == event.MessageID(id).Public() {
 					found <- m
 					return
 				}

@@ -89,6 +89,12 @@ func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Res
 		inputs[i] = p.input
 	}
 	vectors, err := h.encoder.EncodeStudies(ctx, inputs)
+	if k := fault.KindOf(err); err != nil && len(batch) > 1 && (k == fault.Internal || k == fault.Invalid) {
+		for i := range batch { // one of them is to blame: find out which
+			results[i] = h.Handle(ctx, batch[i:i+1])[0]
+		}
+		return results
+	}
 	for i, p := range batch {
 		if err != nil {
 			results[i].Err = err

@@ -32,8 +32,6 @@ const (
 	reasonUnreadable fault.Reason = "object_unreadable"
 )
 
-const maxObjects = 64 // of one arrival
-
 // objects hands out the bytes of an object; services/blob.
 type objects interface {
 	Get(ctx context.Context, ref *radstreamv1.ObjectRef) ([]byte, error)
@@ -49,6 +47,7 @@ type archive interface {
 // identities remembers which StudyUID a study key stands for; KV identity.
 type identities interface {
 	PutStudy(ctx context.Context, t event.Tenant, k event.StudyKey, uid event.StudyUID) error
+	CheckKey(ctx context.Context, t event.Tenant, k deid.Key) error
 }
 
 // keys holds the tenants' secrets; services/keyring.
@@ -92,7 +91,7 @@ func (h *prepareHandler) Decode(in stage.Input) (arrived, error) {
 	if a.tenant, err = in.Tenant(); err != nil {
 		return arrived{}, err
 	}
-	a.arrival.ID = in.ID
+	a.arrival.ID = in.ID.Public()
 	switch m := m.(type) {
 	case *radstreamv1.StudyArrived:
 		a.objects = m.GetObjects()
@@ -110,8 +109,8 @@ func (h *prepareHandler) Decode(in stage.Input) (arrived, error) {
 		return arrived{}, fault.Reject(op, fault.Unsupported, event.ReasonType, "the stream %s takes arrivals and erasures only", in.Stream)
 	}
 	switch {
-	case len(a.objects) > maxObjects:
-		return arrived{}, fault.Reject(op, fault.Unsupported, reasonTooMany, "an arrival has at most %d objects, this one %d: send several", maxObjects, len(a.objects))
+	case len(a.objects) > event.MaxObjects:
+		return arrived{}, fault.Reject(op, fault.Unsupported, reasonTooMany, "an arrival has at most %d objects, this one %d: send several", event.MaxObjects, len(a.objects))
 	case len(a.objects) == 0 && !a.arrival.HasReport:
 		return arrived{}, fault.Reject(op, fault.Invalid, reasonNoObjects, "an arrival brings at least one object or a report")
 	}
@@ -124,6 +123,12 @@ func (h *prepareHandler) Handle(ctx context.Context, batch []arrived) []stage.Re
 	g.SetLimit(cmp.Or(h.parallel, runtime.GOMAXPROCS(0)))
 	for i, a := range batch {
 		g.Go(func() error {
+			// The loop recovers its own goroutine only.
+			defer func() {
+				if p := recover(); p != nil {
+					results[i] = stage.Result{Err: fault.Errorf("app.prepare", fault.Internal, "the preparation panicked with a %T", p)}
+				}
+			}()
 			results[i].Out, results[i].Err = h.one(ctx, a)
 			return nil
 		})
@@ -136,6 +141,9 @@ func (h *prepareHandler) Handle(ctx context.Context, batch []arrived) []stage.Re
 // one Rejected for each part that was refused.
 func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, error) {
 	key, err := h.keys.Key(a.tenant)
+	if err == nil {
+		err = h.identities.CheckKey(ctx, a.tenant, key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -202,22 +210,25 @@ func (h *prepareHandler) known(ctx context.Context, t event.Tenant, k event.Stud
 		return nil, 0, err
 	}
 	m, err := env.Message()
-	if err != nil {
-		return nil, 0, fault.Errorf("app.known", fault.Corrupt, "message %d of %s cannot be read: %w", seq, event.StreamPrepared, err)
+	study, ok := m.(*radstreamv1.StudyPrepared)
+	if err != nil || !ok {
+		return nil, 0, fault.Errorf("app.known", fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
 	}
-	return m.(*radstreamv1.StudyPrepared), seq, nil
+	return study, seq, nil
 }
 
 // rejected is the dead letter of one part of an arrival.
 func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal) stage.Output {
 	body := &radstreamv1.Rejected{
 		Stage: stagePrepare, Kind: fault.KindOf(r.Err).String(), Reason: string(fault.ReasonOf(r.Err)), Detail: fault.Detail(r.Err),
-		Input:    &radstreamv1.InputRef{Stream: a.in.Stream, Sequence: a.in.Sequence, EventId: string(a.in.ID)},
-		StudyKey: string(k), Object: r.Ref, Part: "report",
+		Input:    &radstreamv1.InputRef{Stream: a.in.Stream, Sequence: a.in.Sequence, EventId: string(a.in.ID.Public())},
+		StudyKey: string(k), Part: "report",
 	}
 	part := "report"
 	if r.Ref != nil {
+		// Without the place: a path may name a person. The hash finds it in STUDIES.
 		body.Part, part = "object", hex.EncodeToString(r.Ref.GetSha256())
+		body.Object = &radstreamv1.ObjectRef{MediaType: r.Ref.GetMediaType(), Size: r.Ref.GetSize(), Sha256: r.Ref.GetSha256()}
 	}
 	return stage.Output{
 		ID:      event.ID("rejected", stagePrepare, string(a.in.ID), part),

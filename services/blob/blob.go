@@ -24,8 +24,9 @@ import (
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
-// DefaultMaxBytes bounds one object where nobody set a limit: 512 MiB.
-const DefaultMaxBytes = 512 << 20
+// DefaultMaxBytes bounds one object where nobody set a limit: 128 MiB. The largest films
+// have 40.
+const DefaultMaxBytes = 128 << 20
 
 // Reasons for which an object or a reference is refused.
 const (

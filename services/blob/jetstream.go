@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -53,6 +54,8 @@ func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRe
 	} else if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, busFault(op, err)
 	}
+	ctx, cancel := limit(ctx, ref.Size)
+	defer cancel()
 	if _, err := s.bucket.Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data)); err != nil {
 		return nil, busFault(op, err)
 	}
@@ -90,6 +93,8 @@ func (s *JetStream) Get(ctx context.Context, ref *radstreamv1.ObjectRef) (_ []by
 	if err := errors.Join(checkSize(op, ref, info.Size, s.maxBytes), s.whole(ctx, info)); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
+	ctx, cancel := limit(ctx, info.Size)
+	defer cancel()
 	object, err := s.bucket.Get(ctx, name)
 	if err != nil {
 		return nil, busFault(op, err)
@@ -132,6 +137,12 @@ func (s *JetStream) Delete(ctx context.Context, ref *radstreamv1.ObjectRef) erro
 		return busFault(op, err)
 	}
 	return nil
+}
+
+// limit gives an object time by its size: the client library gives the whole of it 10 s.
+func limit(ctx context.Context, size uint64) (context.Context, context.CancelFunc) {
+	const least, perMiB = 10 * time.Second, 500 * time.Millisecond
+	return context.WithTimeout(ctx, least+time.Duration(size>>20)*perMiB)
 }
 
 // busFault sorts the errors of nats.go.

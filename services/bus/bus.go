@@ -224,6 +224,8 @@ func failure(op string, err error) error {
 			return fault.E(op, fault.Conflict, err)
 		case api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
 			return fault.Reject(op, fault.Unsupported, ReasonTooLarge, "the event does not fit in the stream: %w", err)
+		case api.Code == 429: // too many requests at once
+			return fault.E(op, fault.Transient, err)
 		case api.Code >= 500: // no space left, no quorum, shutting down
 			return fault.E(op, fault.Unavailable, err)
 		}

@@ -51,13 +51,14 @@ func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expect *stage.Ex
 
 // stored returns the sequence of e where it is the last message on its subject, else 0.
 // The server looks at the expected sequence before it looks for duplicates, so the
-// repetition of a publish whose PubAck was lost would conflict with itself.
+// repetition of a publish whose PubAck was lost would conflict with itself. An event of
+// the same id that another input set off is somebody else's.
 func (b *Bus) stored(ctx context.Context, e event.Envelope) uint64 {
 	stream, err := b.js.StreamNameBySubject(ctx, string(e.Subject))
 	if err != nil {
 		return 0 // the conflict stands
 	}
-	if last, seq, err := b.LastForSubject(ctx, stream, e.Subject); err == nil && last.ID == e.ID {
+	if last, seq, err := b.LastForSubject(ctx, stream, e.Subject); err == nil && last.ID == e.ID && last.Cause == e.Cause {
 		return seq
 	}
 	return 0

@@ -111,6 +111,15 @@ func (c *cli) hasTenant(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// parseTenant checks --tenant.
+func (c *cli) parseTenant() (event.Tenant, error) {
+	t, err := event.ParseTenant(c.tenant)
+	if err != nil {
+		return "", fault.Errorf("", fault.Usage, "--tenant: %s", fault.Detail(err))
+	}
+	return t, nil
+}
+
 func envOr(name, otherwise string) string {
 	if v := os.Getenv(name); v != "" {
 		return v

@@ -158,7 +158,7 @@ func TestJudge(t *testing.T) {
 		{"nothing there", publish.Summary{}, false, "nothing_found"},
 		{"nothing usable", publish.Summary{Problems: problem}, false, "nothing_published"},
 	} {
-		err := judge(c.s, publish.Plan{}, c.strict)
+		err := judge(c.s, c.strict)
 		if fault.ReasonOf(err) != c.reason || (err == nil) != (c.reason == "") {
 			t.Errorf("%s: %v", c.name, err)
 		}

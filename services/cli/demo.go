@@ -80,6 +80,9 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
+	if d.phantoms.Studies <= d.phantoms.Broken {
+		return fault.Errorf("", fault.Usage, "--studies must be more than the %d that are broken on purpose", d.phantoms.Broken)
+	}
 	if err := d.empty(); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
@@ -37,7 +36,7 @@ with its reason; the rest is published.
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			ctx := cmd.Context()
-			tenant, err := event.ParseTenant(c.tenant)
+			tenant, err := c.parseTenant()
 			if err != nil {
 				return err
 			}
@@ -65,7 +64,7 @@ with its reason; the rest is published.
 			if err != nil {
 				return err
 			}
-			return judge(summary, plan, strict)
+			return judge(summary, strict)
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until every study can be found or was rejected")
@@ -114,7 +113,7 @@ func (c *cli) objects(ctx context.Context, b *bus.Bus) (*blob.JetStream, error) 
 }
 
 // judge decides the exit code of a run that went through.
-func judge(s publish.Summary, plan publish.Plan, strict bool) error {
+func judge(s publish.Summary, strict bool) error {
 	switch {
 	case s.Published == 0 && len(s.Problems) > 0:
 		return fault.Reject("", fault.Invalid, "nothing_published", "nothing could be published: see the problems above")
@@ -143,6 +142,9 @@ func (c *cli) printSummary(s publish.Summary) {
 			fmt.Fprintf(c.Stdout, " %d %s", s.Ignored[ext], ext)
 		}
 		fmt.Fprintln(c.Stdout, " (neither DICOM, nor films, nor lists)")
+	}
+	if s.Published == 0 {
+		return // the error that follows says why
 	}
 	if !s.Waited {
 		fmt.Fprintf(c.Stdout, "%d studies published in %.1f s; --wait tells what becomes of them\n", s.Published, s.Seconds)

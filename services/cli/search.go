@@ -31,7 +31,11 @@ func (c *cli) search() *cobra.Command {
 			if k < 1 || k > query.MaxK {
 				return fault.Errorf("", fault.Usage, "--k must be 1 to %d", query.MaxK)
 			}
-			r := query.Request{Tenant: event.Tenant(c.tenant), Text: text, Study: event.StudyUID(study), K: k, Projection: projection}
+			tenant, err := c.parseTenant()
+			if err != nil {
+				return err
+			}
+			r := query.Request{Tenant: tenant, Text: text, Study: event.StudyUID(study), K: k, Projection: projection}
 			if image != "" {
 				data, err := readBounded(image, query.MaxImage)
 				if err != nil {
@@ -127,7 +131,11 @@ func (c *cli) labels() *cobra.Command {
 		Example: `  radstream labels --study 2.25.1234
   radstream labels --study 2.25.1234 --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			resp, err := query.NewClient(c.server).Labels(cmd.Context(), event.Tenant(c.tenant), event.StudyUID(study))
+			tenant, err := c.parseTenant()
+			if err != nil {
+				return err
+			}
+			resp, err := query.NewClient(c.server).Labels(cmd.Context(), tenant, event.StudyUID(study))
 			if err != nil {
 				return err
 			}
@@ -174,6 +182,9 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	}
 	if info.Size() > limit {
 		return nil, fault.Reject("", fault.Invalid, "too_large", "%s has %d bytes, at most %d are taken", path, info.Size(), limit)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.Errorf("", fault.Usage, "%s is not a regular file", path)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -40,7 +40,7 @@ Qdrant of your own, none is started here. It runs until it is interrupted.`,
 			if c.json {
 				err = c.printJSON(at)
 			} else {
-				_, err = fmt.Fprintf(c.Stdout, "radstream is up: NATS %s, Qdrant gRPC %s, query API http://%s\n", at.NATS, at.Qdrant, at.Query)
+				_, err = fmt.Fprintln(c.Stdout, describe(at))
 			}
 			if err != nil {
 				a.Stop()
@@ -50,6 +50,18 @@ Qdrant of your own, none is started here. It runs until it is interrupted.`,
 	}
 	c.hasConfig(cmd)
 	return cmd
+}
+
+// describe says what can be reached where.
+func describe(at app.Addresses) string {
+	line := "radstream is up: NATS " + at.NATS
+	if at.Qdrant != "" {
+		line += ", Qdrant gRPC " + at.Qdrant
+	}
+	if at.Query != "" {
+		line += ", query API http://" + at.Query
+	}
+	return line
 }
 
 // hasConfig adds --config and a flag for every setting.

@@ -40,9 +40,14 @@ func Open(dir string) (*Ring, error) {
 
 // Key returns the secret of t, making it if t was never met.
 //
-// Errors: Corrupt when the file does not hold a secret, Transient when it cannot be read
-// or written.
-func (r *Ring) Key(t event.Tenant) (deid.Key, error) {
+// Errors: Usage when the file does not hold a secret, so that nothing is rejected for it;
+// Transient when it cannot be read or written.
+func (r *Ring) Key(t event.Tenant) (deid.Key, error) { return r.key(t, true) }
+
+// Lookup is [Ring.Key] for those who only ask: a tenant that was never met is NotFound.
+func (r *Ring) Lookup(t event.Tenant) (deid.Key, error) { return r.key(t, false) }
+
+func (r *Ring) key(t event.Tenant, create bool) (deid.Key, error) {
 	const op = "keyring.Key"
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,6 +56,9 @@ func (r *Ring) Key(t event.Tenant) (deid.Key, error) {
 	}
 	file := filepath.Join(r.dir, string(t)+".key")
 	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !create {
+		return deid.Key{}, fault.Errorf(op, fault.NotFound, "nothing is known of this tenant")
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := r.create(file); err != nil {
 			return deid.Key{}, fault.E(op, fault.Transient, err)
@@ -61,12 +69,12 @@ func (r *Ring) Key(t event.Tenant) (deid.Key, error) {
 		return deid.Key{}, fault.E(op, fault.Transient, err)
 	}
 	secret, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil {
-		return deid.Key{}, fault.Errorf(op, fault.Corrupt, "%s must hold %d bytes in hex; restore it from a backup", file, deid.KeySize)
+	if err != nil || len(secret) != deid.KeySize {
+		return deid.Key{}, fault.Errorf(op, fault.Usage, "%s must hold %d bytes in hex; restore it from a backup", file, deid.KeySize)
 	}
 	k, err := deid.NewKey(secret)
 	if err != nil {
-		return deid.Key{}, fault.Errorf(op, fault.Corrupt, "%s: %w; restore it from a backup", file, err)
+		return deid.Key{}, fault.Wrap(op, err)
 	}
 	r.keys[t] = k
 	return k, nil

@@ -3,6 +3,7 @@ package keyring
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -57,7 +58,13 @@ func TestCorruptKeyIsNotReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Key("north"); fault.KindOf(err) != fault.Corrupt {
+	if _, err := r.Key("north"); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Detail(err), "north.key") {
 		t.Errorf("got %v", err)
+	}
+	if _, err := r.Lookup("south"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "south.key")); err == nil {
+		t.Error("asking made a key")
 	}
 }

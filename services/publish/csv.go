@@ -17,19 +17,23 @@ import (
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
-// maxCSV bounds a list in bytes: a hundred thousand studies with their reports fit.
-const maxCSV = 256 << 20
+// maxCSV bounds a list in bytes, which is read whole: tens of thousands of studies with
+// their reports fit.
+const maxCSV = 64 << 20
 
 // row is one record of a list by column name.
 type row struct {
-	line   int
-	values map[string]string
+	line    int
+	columns map[string]int // shared by all rows of a list
+	values  []string
 }
 
 func (r row) get(names ...string) string {
 	for _, n := range names {
-		if v := strings.TrimSpace(r.values[n]); v != "" {
-			return v
+		if i, ok := r.columns[n]; ok {
+			if v := strings.TrimSpace(r.values[i]); v != "" {
+				return v
+			}
 		}
 	}
 	return ""
@@ -57,13 +61,12 @@ func (s *scanner) readCSV(path string, needs ...string) []row {
 		s.problem(path, ReasonCSV, "the first line must name the columns")
 		return nil
 	}
-	have := map[string]bool{}
+	columns := map[string]int{}
 	for i := range header {
-		header[i] = strings.ToLower(strings.TrimSpace(header[i]))
-		have[header[i]] = true
+		columns[strings.ToLower(strings.TrimSpace(header[i]))] = i
 	}
 	for _, n := range needs {
-		if !have[n] {
+		if _, ok := columns[n]; !ok {
 			s.problem(path, ReasonCSV, "there is no column %q; needed are: %s", n, strings.Join(needs, ", "))
 			return nil
 		}
@@ -87,11 +90,7 @@ func (s *scanner) readCSV(path string, needs ...string) []row {
 			return rows
 		}
 		line, _ := r.FieldPos(0)
-		values := make(map[string]string, len(record))
-		for i, v := range record {
-			values[header[i]] = v
-		}
-		rows = append(rows, row{line, values})
+		rows = append(rows, row{line, columns, record})
 	}
 }
 
@@ -124,9 +123,11 @@ func (s *scanner) studiesCSV(path string) {
 		if image != "" {
 			study.Objects = []Object{object}
 		}
-		if len(study.Objects) > 0 || study.Report != "" {
-			s.add(study)
+		if len(study.Objects) == 0 && study.Report == "" {
+			s.problem(path, ReasonRow, "line %d: it has neither an image nor a report", r.line)
+			continue
 		}
+		s.add(study)
 	}
 }
 
@@ -142,7 +143,7 @@ func (s *scanner) film(list string, r row, image string) (Object, bool) {
 		s.problem(file, ReasonNoImage, "%s line %d names this image, but the file is not there", list, r.line)
 		return Object{}, false
 	}
-	s.rows[file] = true
+	s.rows[absolute(file)] = true
 	object := Object{Path: file, MediaType: mime.TypeByExtension(strings.ToLower(filepath.Ext(file)))}
 	switch strings.ToLower(r.get("view")) {
 	case "frontal", "pa", "ap":

@@ -14,6 +14,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
 )
 
@@ -31,7 +32,7 @@ type Config struct {
 	Parallel int
 	// Patience is how long a server may be away before the run gives up; default 2 minutes.
 	Patience time.Duration
-	// MaxBytes bounds one file; larger ones become problems. Default 512 MiB.
+	// MaxBytes bounds one file; larger ones become problems. Default blob.DefaultMaxBytes.
 	MaxBytes int64
 	// Progress is called after every change; calls do not overlap. May be nil.
 	Progress func(Progress)
@@ -72,7 +73,7 @@ func New(b *bus.Bus, o objects, c Config) *Publisher {
 		c.Patience = 2 * time.Minute
 	}
 	if c.MaxBytes <= 0 {
-		c.MaxBytes = 512 << 20
+		c.MaxBytes = blob.DefaultMaxBytes
 	}
 	return &Publisher{bus: b, objects: o, config: c, run: rand.Text(), t: newTracker(), settled: make(chan struct{})}
 }
@@ -91,12 +92,13 @@ func (p *Publisher) Run(ctx context.Context, plan Plan) (Summary, error) {
 			return p.summary(plan, start), err
 		}
 	}
+	arrivals := split(plan.Studies)
 	p.mu.Lock()
-	p.t.Total = len(plan.Studies)
+	p.t.Total = len(arrivals)
 	p.mu.Unlock()
 	send, sendCtx := errgroup.WithContext(ctx)
 	send.SetLimit(p.config.Parallel)
-	for _, s := range plan.Studies {
+	for _, s := range arrivals {
 		send.Go(func() error { return p.send(sendCtx, s) })
 	}
 	err := send.Wait()
@@ -115,6 +117,21 @@ func (p *Publisher) Run(ctx context.Context, plan Plan) (Summary, error) {
 		err = fault.E("publish.Run", fault.Canceled, context.Canceled)
 	}
 	return p.summary(plan, start), err
+}
+
+// split cuts studies into what one arrival may carry; the report goes with the first.
+func split(studies []Study) []Study {
+	var out []Study
+	for _, s := range studies {
+		for len(s.Objects) > event.MaxObjects {
+			first := s
+			first.Objects = s.Objects[:event.MaxObjects]
+			out = append(out, first)
+			s.Objects, s.Report = s.Objects[event.MaxObjects:], ""
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func (p *Publisher) isSettled() bool {
@@ -220,8 +237,10 @@ func (p *Publisher) retry(ctx context.Context, f func(alive func()) error) error
 		switch {
 		case ctx.Err() != nil:
 			return fault.E("publish.Run", fault.Canceled, ctx.Err())
-		case err == nil, k != fault.Transient && k != fault.Unavailable, time.Since(last) > p.config.Patience:
+		case err == nil, k != fault.Transient && k != fault.Unavailable:
 			return err
+		case time.Since(last) > p.config.Patience:
+			return fault.Errorf("publish.Run", fault.Unavailable, "the NATS server has not answered for %v: %s", p.config.Patience, fault.Detail(err))
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -235,7 +254,7 @@ func (p *Publisher) retry(ctx context.Context, f func(alive func()) error) error
 
 // watch follows the streams from their present ends on.
 func (p *Publisher) watch(ctx context.Context, g *errgroup.Group) error {
-	for _, stream := range []string{event.StreamPrepared, event.StreamEmbedded, event.StreamIndexed, event.StreamRejected} {
+	for _, stream := range []string{event.StreamPrepared, event.StreamEmbedded, event.StreamIndexed, event.StreamRejected, event.StreamAnswers} {
 		var from uint64
 		err := p.patiently(ctx, func() error {
 			state, err := p.bus.StreamState(ctx, stream)

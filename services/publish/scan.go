@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -87,7 +88,7 @@ type Plan struct {
 //   - Reports by the rows of a reports.csv: columns study_uid, report (a file), and
 //     optionally patient_id, accession_number.
 //
-// In a folder every file ending in .dcm, or without any ending, counts as DICOM. A file
+// In a folder every file ending in .dcm, or without any ending (a UID has none), counts as DICOM. A file
 // that is named itself always does, unless it is a film or a list.
 //
 // Errors: Usage for a path that is not there, Canceled.
@@ -98,10 +99,13 @@ func Scan(ctx context.Context, paths []string) (Plan, error) {
 		if err != nil {
 			return Plan{}, fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", p, pathCause(err))
 		}
-		if info.IsDir() {
+		switch {
+		case info.IsDir():
 			err = s.folder(ctx, p)
-		} else {
+		case info.Mode().IsRegular():
 			err = s.file(p, true)
+		default:
+			err = fault.Errorf("publish.Scan", fault.Usage, "%s is neither a file nor a folder", p)
 		}
 		if err != nil {
 			return Plan{}, err
@@ -109,7 +113,7 @@ func Scan(ctx context.Context, paths []string) (Plan, error) {
 	}
 	s.joinReports()
 	for film := range s.films {
-		if !s.rows[film] {
+		if !s.rows[absolute(film)] {
 			s.problem(film, ReasonNoRow, "no studies.csv names this image; a film needs a row with its study_id")
 		}
 	}
@@ -134,6 +138,10 @@ func (s *scanner) problem(path, reason, format string, args ...any) {
 }
 
 func (s *scanner) folder(ctx context.Context, root string) error {
+	root, err := filepath.EvalSymlinks(root) // WalkDir does not follow them
+	if err != nil {
+		return fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", root, pathCause(err))
+	}
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -142,10 +150,17 @@ func (s *scanner) folder(ctx context.Context, root string) error {
 			s.problem(path, ReasonUnread, "%v", pathCause(err))
 			return nil
 		}
-		if !d.Type().IsRegular() {
+		switch info, err := os.Stat(path); {
+		case d.IsDir():
 			return nil
+		case err != nil:
+			s.problem(path, ReasonUnread, "%v", pathCause(err))
+		case info.Mode().IsRegular(): // a link to a file is one
+			return s.file(path, false)
+		default:
+			s.problem(path, ReasonUnread, "it is no regular file; name a linked folder by itself")
 		}
-		return s.file(path, false)
+		return nil
 	})
 }
 
@@ -153,9 +168,12 @@ func (s *scanner) folder(ctx context.Context, root string) error {
 // not decide whether it is meant.
 func (s *scanner) file(path string, named bool) error {
 	ext := strings.ToLower(filepath.Ext(path))
+	if _, err := strconv.Atoi(strings.TrimPrefix(ext, ".")); err == nil {
+		ext = "" // archives name files by their UID: 1.2.840.113619.2.55
+	}
 	switch {
 	case ext == ".jpg" || ext == ".jpeg" || ext == ".png":
-		s.films[filepath.Clean(path)] = true
+		s.films[path] = true
 	case ext == ".csv" && strings.HasSuffix(filepath.Base(path), "studies.csv"), ext == ".csv" && named && filepath.Base(path) != "reports.csv":
 		s.studiesCSV(path)
 	case ext == ".csv" && filepath.Base(path) == "reports.csv":
@@ -222,6 +240,15 @@ func (s *scanner) joinReports() {
 	for _, r := range s.reports {
 		s.add(r)
 	}
+}
+
+// absolute is path in the one form in which two names of a file are compared.
+func absolute(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return filepath.Clean(path)
+	}
+	return abs
 }
 
 // pathCause drops the path that os errors repeat: the caller has said it.

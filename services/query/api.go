@@ -25,7 +25,7 @@ const (
 	MaxK    = 1000
 	MaxText = 16 << 10 // bytes
 	// MaxImage bounds a film in bytes, before base64.
-	MaxImage = 256 << 20
+	MaxImage = 64 << 20
 )
 
 // Request asks for the studies nearest to one of Text, Image or Study.

@@ -8,10 +8,15 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 )
+
+// maxAnswer bounds an answer in bytes; MaxK hits with their scores fit many times.
+const maxAnswer = 64 << 20
 
 // Client asks a running system over HTTP.
 type Client struct {
@@ -21,7 +26,7 @@ type Client struct {
 
 // NewClient talks to the query service at address, host:port.
 func NewClient(address string) *Client {
-	return &Client{base: "http://" + address, http: &http.Client{}}
+	return &Client{base: "http://" + strings.TrimPrefix(address, "http://"), http: &http.Client{Timeout: 2 * time.Minute}}
 }
 
 // Search asks for the nearest studies. Errors carry the kind that the service gave;
@@ -67,7 +72,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 		return fault.Errorf(op, fault.Unavailable, "no radstream answers at %s: %w; start one with `radstream up`, or name another address with --server", c.base, err)
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fault.E(op, fault.Unavailable, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"image"
+	"runtime"
 	"slices"
 
 	"github.com/radstream/radstream/embedder"
@@ -27,7 +28,7 @@ const (
 
 // keys holds the tenants' secrets; services/keyring.
 type keys interface {
-	Key(t event.Tenant) (deid.Key, error)
+	Lookup(t event.Tenant) (deid.Key, error)
 }
 
 // identities turns study keys back into StudyUIDs; KV identity.
@@ -43,11 +44,13 @@ type Service struct {
 	collection string
 	keys       keys
 	identities identities
+	films      chan struct{} // holds a place for each film that is being prepared: they are large
 }
 
 // New makes a Service over the collection of the encoder's model.
 func New(e *embedder.Encoder, p *ingest.Preparer, s indexer.Store, collection string, k keys, i identities) *Service {
-	return &Service{encoder: e, preparer: p, store: s, collection: collection, keys: k, identities: i}
+	return &Service{encoder: e, preparer: p, store: s, collection: collection, keys: k, identities: i,
+		films: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
 // Search returns the studies nearest to a text, a film or a study; the study itself comes
@@ -145,6 +148,12 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 	case "lateral":
 		object.Projection = radstreamv1.Projection_PROJECTION_LATERAL
 	}
+	select {
+	case s.films <- struct{}{}:
+		defer func() { <-s.films }()
+	case <-ctx.Done():
+		return nil, "", fault.Wrap(op, ctx.Err())
+	}
 	v, err := s.preparer.View(object)
 	if err != nil {
 		return nil, "", err
@@ -169,7 +178,7 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 // point returns a study as it is in the index.
 func (s *Service) point(ctx context.Context, t event.Tenant, uid event.StudyUID) (indexer.Point, error) {
 	const op = "query.point"
-	key, err := s.keys.Key(t)
+	key, err := s.keys.Lookup(t)
 	if err != nil {
 		return indexer.Point{}, err
 	}

@@ -198,7 +198,7 @@ func (s *Stage[In]) publishOne(ctx context.Context, in Input, o Output) error {
 	}
 	e.Rev = o.Rev
 	if e.Cause = in.Cause; e.Cause == "" {
-		e.Cause = in.ID // an arrival is its own cause
+		e.Cause = in.ID.Public() // an arrival is its own cause
 	}
 	return s.pub.Publish(ctx, e, o.Expect)
 }
@@ -296,7 +296,7 @@ func (s *Stage[In]) rejection(in Input, err error) Output {
 		Kind:   fault.KindOf(err).String(),
 		Reason: string(reasonOf(err)),
 		Detail: fault.Detail(err),
-		Input:  &radstreamv1.InputRef{Stream: in.Stream, Sequence: in.Sequence, EventId: string(in.ID)},
+		Input:  &radstreamv1.InputRef{Stream: in.Stream, Sequence: in.Sequence, EventId: string(in.ID.Public())},
 	}
 	if in.Type == event.StudyPrepared || in.Type == event.StudyEmbedded {
 		body.StudyKey = string(in.StudyKey())

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/query"
+)
+
+// The documents that show commands, relative to the root.
+var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md"}
+
+// TestDocumentedCommands runs every command line that the documents and the help of the
+// commands show, in a shell, against a running radstream. What would not return has its
+// settings validated instead.
+func TestDocumentedCommands(t *testing.T) {
+	d := newReader(t)
+	var lines, spans []string
+	for _, name := range documents {
+		l, s := commandsOf(document(t, name))
+		lines, spans = append(lines, l...), append(spans, s...)
+	}
+	if len(lines) < 8 || len(spans) < 2 {
+		t.Fatalf("the documents show only %d commands and name %d", len(lines), len(spans))
+	}
+	examples := d.examples(t)
+	if len(examples) < 15 {
+		t.Fatalf("the help shows only %d examples", len(examples))
+	}
+	for _, line := range append(lines, examples...) {
+		t.Run(line, func(t *testing.T) { d.try(t, line) })
+	}
+	for _, span := range spans { // named in a sentence: at least there is such a command
+		t.Run("named: "+span, func(t *testing.T) { d.shell(t, span+" --help") })
+	}
+}
+
+// reader is somebody who types in what the documents show.
+type reader struct {
+	dir  string // where they stand
+	env  []string
+	real *strings.Replacer // of the documents' placeholders
+}
+
+func newReader(t *testing.T) *reader {
+	s := up(t, t.TempDir(), freePorts(t))
+	dir := t.TempDir()
+	if r := run(t, "phantom", filepath.Join(dir, "studies"), "--studies", "4", "--side", "128"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	s.publish(t, filepath.Join(dir, "studies"))
+	var truth []struct {
+		StudyUID string `json:"study_uid"`
+		Folder   string
+		Objects  []string
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "studies", "truth.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &truth)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, err := os.ReadFile(filepath.Join(dir, "studies", truth[0].Folder, truth[0].Objects[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file(t, dir, "film.dcm", string(film))
+	file(t, dir, "film.png", grayPNG(t))
+	file(t, dir, "report.txt", "FINDINGS: No pneumothorax.")
+	file(t, dir, "radstream.yml", run(t, "config", "print", "--reference").stdout)
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(binary, filepath.Join(dir, "bin", "radstream")); err != nil {
+		t.Fatal(err)
+	}
+	return &reader{
+		dir: dir,
+		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS),
+		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID,
+			"--studies 60", "--studies 6 --side 128", " | jq .error", ""),
+	}
+}
+
+var (
+	starts = regexp.MustCompile(`^(bin/)?radstream up\b`)
+	demo   = regexp.MustCompile(`^(bin/)?radstream demo\b`)
+)
+
+// try does what a line of the documents says.
+func (d *reader) try(t *testing.T, line string) {
+	t.Helper()
+	line = d.real.Replace(line)
+	switch {
+	case starts.MatchString(line):
+		d.shell(t, starts.ReplaceAllString(line, "${1}radstream config validate"))
+	case demo.MatchString(line):
+		d.shell(t, demo.ReplaceAllString(line, "${1}radstream demo --help")) // `make demo` runs it
+	default:
+		d.shell(t, line)
+	}
+}
+
+func (d *reader) shell(t *testing.T, line string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", line)
+	cmd.Dir, cmd.Env = d.dir, d.env
+	r := runCommand(t, cmd)
+	if r.code != 0 {
+		t.Errorf("%s\nended with %d: %s", line, r.code, r.stderr)
+	}
+	return r
+}
+
+// examples returns the lines of the example blocks of all commands.
+func (d *reader) examples(t *testing.T) []string {
+	t.Helper()
+	var lines []string
+	commands := []string{""}
+	for len(commands) > 0 {
+		path := commands[0]
+		commands = commands[1:]
+		help := d.shell(t, "radstream "+path+" --help").stdout
+		for _, line := range block(help, "Available Commands:") {
+			if name := strings.Fields(line)[0]; name != "help" {
+				commands = append(commands, strings.TrimSpace(path+" "+name))
+			}
+		}
+		examples := block(help, "Examples:")
+		if len(examples) == 0 && len(block(help, "Available Commands:")) == 0 && path != "version" {
+			t.Errorf("%s has no example", path)
+		}
+		lines = append(lines, examples...)
+	}
+	return lines
+}
+
+// block returns the lines below a heading of a help text.
+func block(help, heading string) []string {
+	_, rest, found := strings.Cut(help, heading+"\n")
+	if !found {
+		return nil
+	}
+	rest, _, _ = strings.Cut(rest, "\n\n")
+	var lines []string
+	for line := range strings.Lines(rest) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return lines
+}
+
+var spanOfCommand = regexp.MustCompile("`(radstream [a-z][^`\n]*)`")
+
+// commandsOf returns the commands in the indented and fenced blocks of a document, and
+// those that stand in its sentences.
+func commandsOf(text string) (lines, spans []string) {
+	fenced := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+			continue
+		}
+		if command := strings.TrimSpace(line); fenced || strings.HasPrefix(line, "    ") {
+			if strings.HasPrefix(command, "radstream") || strings.HasPrefix(command, "bin/radstream") {
+				lines = append(lines, command)
+			}
+		}
+	}
+	for _, m := range spanOfCommand.FindAllStringSubmatch(text, -1) {
+		spans = append(spans, m[1])
+	}
+	return lines, spans
+}
+
+func document(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestDocumentedEvent publishes the event of docs/PUBLISHING.md as it is shown there, by
+// nats.go alone, and then a film for the same study.
+func TestDocumentedEvent(t *testing.T) {
+	text := document(t, "docs/PUBLISHING.md")
+	part := func(form string) string {
+		t.Helper()
+		m := regexp.MustCompile(form).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("docs/PUBLISHING.md shows nothing of the form %s", form)
+		}
+		return m[1]
+	}
+	subject := strings.ReplaceAll(part("(rad\\.v1\\.<tenant>\\.study\\.arrived)"), "<tenant>", string(event.DefaultTenant))
+	body := part("(?s)```json\n(.*?)```")
+	header := nats.Header{}
+	for _, line := range regexp.MustCompile(`(?m)^      ([A-Za-z-]+): +(\S+)`).FindAllStringSubmatch(part(`(?s)    headers\n(.*?)\n\n`), -1) {
+		header.Set(line[1], line[2])
+	}
+	if len(header) != 6 {
+		t.Fatalf("docs/PUBLISHING.md shows %d headers: %v", len(header), header)
+	}
+
+	s := up(t, t.TempDir(), freePorts(t))
+	nc, err := nats.Connect(s.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(id, body string) event.Envelope {
+		t.Helper()
+		header.Set("ce-id", id)
+		header.Set("Nats-Msg-Id", id)
+		ack, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: header, Data: []byte(body)})
+		if err != nil || ack.Stream != event.StreamStudies {
+			t.Fatalf("%+v, %v", ack, err)
+		}
+		return outcome(t, js, event.MessageID(id))
+	}
+	if e := send("first", body); e.Type != event.StudyIndexed {
+		t.Fatalf("the event of docs/PUBLISHING.md ends as %s", e.Type)
+	}
+	var arrival struct {
+		StudyUID event.StudyUID `json:"studyUid"`
+	}
+	if err := json.Unmarshal([]byte(body), &arrival); err != nil {
+		t.Fatal(err)
+	}
+	uid := string(arrival.StudyUID)
+	// A report alone is in the index, but there is no film to score or to compare.
+	if r := run(t, "labels", "--server", s.Query, "--study", uid); r.code != 0 || !strings.Contains(r.stdout, "no scores") {
+		t.Errorf("labels of a report: %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := run(t, "search", "--server", s.Query, "--study", uid); r.code != 3 || !strings.Contains(r.stderr, "the study has a report only") {
+		t.Errorf("search by a report: %d, %s", r.code, r.stderr)
+	}
+
+	film := []byte(grayPNG(t))
+	sum := sha256.Sum256(film)
+	store, err := js.ObjectStore(t.Context(), bus.BucketObjects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.PutBytes(t.Context(), hex.EncodeToString(sum[:]), film); err != nil {
+		t.Fatal(err)
+	}
+	objects := strings.NewReplacer("<sha256 in hex>", hex.EncodeToString(sum[:]), "123456", strconv.Itoa(len(film)),
+		"<base64>", base64.StdEncoding.EncodeToString(sum[:]), "application/dicom", "image/png").Replace(part(`(?s)("objects": \[.*?\])`))
+	if e := send("second", `{"studyUid": "`+uid+`", `+objects+`}`); e.Type != event.StudyIndexed || e.Rev != 2 {
+		t.Fatalf("the film of the study ends as %s, revision %d", e.Type, e.Rev)
+	}
+	findItself(t, query.NewClient(s.Query), arrival.StudyUID)
+}
+
+// outcome waits until the arrival is indexed, found unchanged or rejected.
+func outcome(t *testing.T, js jetstream.JetStream, id event.MessageID) event.Envelope {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	found := make(chan event.Envelope, 2)
+	for _, stream := range []string{event.StreamIndexed, event.StreamRejected} {
+		c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		consuming, err := c.Consume(func(m jetstream.Msg) {
+			if e := event.FromMessage(m.Subject(), m.Headers(), m.Data()); e.Cause == id {
+				select {
+				case found <- e:
+				default:
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer consuming.Stop()
+	}
+	select {
+	case e := <-found:
+		return e
+	case <-ctx.Done():
+		t.Fatalf("nothing came of the arrival %s", id)
+		return event.Envelope{}
+	}
+}
