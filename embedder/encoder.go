@@ -83,9 +83,6 @@ func (e *Encoder) Tokenizer() *tokenizer.Tokenizer { return e.tokenizer }
 // Width returns p, the length of every vector.
 func (e *Encoder) Width() int { return e.manifest.Config.Joint }
 
-// Bias returns what [Combine] needs beside pieces. The caller must not change it.
-func (e *Encoder) Bias() []float32 { return e.bias }
-
 // Labels encodes the manifest's prompts: what [zeroshot.Scores] needs beside an image vector.
 // Once a model is enough.
 func (e *Encoder) Labels(ctx context.Context) ([]zeroshot.Label, error) {

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/indexer"
@@ -321,7 +322,8 @@ func (a *App) startPrepare(ctx context.Context) (running, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &prepareHandler{preparer: a.preparer, objects: reader, archive: a.bus, identities: a.identity, keys: a.ring, parallel: a.conf.Ingest.Workers}
+	h := &prepareHandler{preparer: a.preparer, objects: reader, archive: a.bus, identities: a.identity, keys: a.ring,
+		parallel: a.conf.Ingest.Workers, maxObject: limit, memory: semaphore.NewWeighted(arrivalBytes)}
 	run, err := startWorker(ctx, a, worker{stage: stagePrepare, stream: event.StreamStudies, durable: stagePrepare, batch: 16, deadline: shortWait}, h)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())

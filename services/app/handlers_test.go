@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/indexer/qdrant"
@@ -34,7 +35,7 @@ func TestSameIDs(t *testing.T) {
 
 	t.Run("prepare", func(t *testing.T) {
 		known := memoryArchive{}
-		h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: known, identities: s.identity, keys: s.ring}
+		h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: known, identities: s.identity, keys: s.ring, maxObject: 1 << 20, memory: semaphore.NewWeighted(arrivalBytes)}
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamStudies), func() {})
 		for _, uid := range []string{"2.25.1", "2.25.2"} { // and over what is known already
 			m, _ := s.prepared(t, tenant, uid)

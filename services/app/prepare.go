@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
@@ -79,6 +80,24 @@ type prepareHandler struct {
 	identities identities
 	keys       keys
 	parallel   int // arrivals prepared at once; 0 is one a core
+	maxObject  uint64
+	memory     *semaphore.Weighted // of arrivalBytes; a place for each byte of objects that is held
+}
+
+// arrivalBytes bounds the objects of one arrival, and of all that are held at once.
+const arrivalBytes = 1 << 30
+
+// weight is how many bytes the objects of an arrival will take.
+func (h *prepareHandler) weight(a arrived) uint64 {
+	sum := uint64(0)
+	for _, o := range a.objects {
+		size := o.GetRef().GetSize()
+		if size == 0 || size > h.maxObject { // not said, or refused when it is read
+			size = h.maxObject
+		}
+		sum += size
+	}
+	return sum
 }
 
 func (h *prepareHandler) Decode(in stage.Input) (arrived, error) {
@@ -114,6 +133,9 @@ func (h *prepareHandler) Decode(in stage.Input) (arrived, error) {
 	case len(a.objects) == 0 && !a.arrival.HasReport:
 		return arrived{}, fault.Reject(op, fault.Invalid, reasonNoObjects, "an arrival brings at least one object or a report")
 	}
+	if h.weight(a) > arrivalBytes {
+		return arrived{}, fault.Reject(op, fault.Unsupported, reasonTooMany, "the objects of an arrival have at most %d bytes together, and each says its size: send several", arrivalBytes)
+	}
 	return a, nil
 }
 
@@ -147,6 +169,11 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 	if err != nil {
 		return nil, err
 	}
+	weight := int64(h.weight(a))
+	if err := h.memory.Acquire(ctx, weight); err != nil {
+		return nil, fault.Wrap("app.prepare", err)
+	}
+	defer h.memory.Release(weight)
 	for _, o := range a.objects {
 		object := ingest.Object{Ref: o.GetRef(), Projection: o.GetProjection()}
 		object.Data, err = h.objects.Get(ctx, o.GetRef())

@@ -40,8 +40,6 @@ type Config struct {
 	Token          string
 	User, Password string
 	CredsFile      string
-	// CAFile holds the certificates to trust for tls:// addresses; empty trusts the system's.
-	CAFile string
 	// Timeout of a call whose context has no deadline; default 10 s.
 	Timeout time.Duration
 }
@@ -176,9 +174,6 @@ func options(ctx context.Context, c Config, log zerolog.Logger) []nats.Option {
 		o = append(o, nats.UserInfo(c.User, c.Password))
 	case c.CredsFile != "":
 		o = append(o, nats.UserCredentials(c.CredsFile))
-	}
-	if c.CAFile != "" {
-		o = append(o, nats.RootCAs(c.CAFile))
 	}
 	return o
 }

@@ -29,9 +29,6 @@ type SourceConfig struct {
 	Prefetch int
 	// Start says where a new consumer begins; an existing one goes on where it was.
 	Start Start
-	// Inactive removes the consumer when nobody used it for so long (replays); default 0:
-	// it stays.
-	Inactive time.Duration
 }
 
 // DefaultSourceConfig reads the whole stream from its start.
@@ -91,16 +88,15 @@ func (b *Bus) Source(ctx context.Context, c SourceConfig) (*Source, error) {
 		return nil, fault.Errorf(op, fault.Usage, "a source needs a stream, a durable name, an ack wait above zero and 1 <= prefetch <= max ack pending")
 	}
 	cc := jetstream.ConsumerConfig{
-		Durable:           c.Durable,
-		DeliverPolicy:     c.Start.policy,
-		OptStartSeq:       c.Start.seq,
-		OptStartTime:      c.Start.time,
-		AckPolicy:         jetstream.AckExplicitPolicy,
-		AckWait:           c.AckWait,
-		MaxDeliver:        -1,
-		MaxAckPending:     c.MaxAckPending,
-		FilterSubjects:    filters(c.Subjects),
-		InactiveThreshold: c.Inactive,
+		Durable:        c.Durable,
+		DeliverPolicy:  c.Start.policy,
+		OptStartSeq:    c.Start.seq,
+		OptStartTime:   c.Start.time,
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        c.AckWait,
+		MaxDeliver:     -1,
+		MaxAckPending:  c.MaxAckPending,
+		FilterSubjects: filters(c.Subjects),
 	}
 	cons, err := b.js.CreateOrUpdateConsumer(ctx, c.Stream, cc)
 	var api *jetstream.APIError

@@ -15,8 +15,6 @@ import (
 // Buckets of the system.
 const (
 	BucketIdentity = "identity" // study key -> identifiers; guarded lookup
-	BucketPending  = "pending"  // reports whose study has not arrived
-	BucketModels   = "models"   // model registry
 	BucketObjects  = "objects"  // Object Store of DICOM files and films
 	bucketAttempts = "attempts" // marks of handling, see services/stage
 )
