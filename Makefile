@@ -10,7 +10,7 @@ TOOLS := .deps/bin
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## make phantom studies, publish them, print answers, leave nothing running
@@ -32,6 +32,19 @@ build: setup ## build bin/radstream
 .PHONY: setup
 setup: ## fetch what is missing into .deps
 	@deploy/setup.sh onnxruntime
+
+.PHONY: setup-train
+setup-train: ## fetch libtorch into .deps: 550 MB, 1 GB unpacked
+	@deploy/setup.sh libtorch
+
+.PHONY: radtrain
+radtrain: setup setup-train ## build bin/radtrain with libtorch; the first time takes minutes
+	@mkdir -p bin
+	eval "$$(deploy/torch/env.sh)" && go build -tags torch -ldflags '-X main.version=$(VERSION)' -o bin/radtrain ./cmd/radtrain
+
+.PHONY: test-train
+test-train: setup setup-train ## test what needs libtorch
+	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m ./trainer/... ./services/train/... ./services/traincli/...
 
 .PHONY: lint
 lint: $(TOOLS)/staticcheck $(TOOLS)/buf ## check form: gofmt, vet, staticcheck, module files, schemas

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Brings the native libraries that Radstream opens at run time into .deps/ of this checkout.
+# Brings the native libraries of Radstream into .deps/ of this checkout.
 #
-#   deploy/setup.sh [onnxruntime ...]      without arguments: everything `make test` needs
+#   deploy/setup.sh [onnxruntime|libtorch ...]   without arguments: everything `make test` needs
 #
 # They come from PyPI wheels pinned by hash in deploy/requirements/NAME.txt; only the files named
 # in the function fetch_NAME are unpacked. Nothing outside the checkout is written, nothing
@@ -40,8 +40,9 @@ check_tools() {
   python3 -m pip --version >/dev/null 2>&1 || die 'pip is missing: install it (Debian: apt-get install python3-pip)'
 }
 
-# fetch NAME FILE... : puts FILEs of NAME's wheel (paths inside it; those that end in .so or
-# .so.N go to lib/, the others beside it) into .deps/NAME, all or nothing.
+# fetch NAME FILE... : puts FILEs of NAME's wheels (paths inside them; those that end in .so or
+# .so.N go to lib/, the others beside it) into .deps/NAME, all or nothing. A FILE that ends in /
+# is a folder: all of it goes into a folder of that name.
 fetch() {
   local name=$1 pins work
   shift
@@ -75,12 +76,19 @@ work, names = sys.argv[1], sys.argv[2:]
 left = set(names)
 for wheel in glob.glob(work + "/wheels/*.whl"):
     with zipfile.ZipFile(wheel) as z:
-        for n in left & set(z.namelist()):
-            d = work + "/out" + ("/lib" if re.search(r"\.so(\.[0-9.]+)?$", n) else "")
-            os.makedirs(d, exist_ok=True)
-            with z.open(n) as src, open(d + "/" + os.path.basename(n), "wb") as dst:
+        for n in z.namelist():
+            name = next((a for a in names if n == a or a.endswith("/") and n.startswith(a)), None)
+            if name is None or n.endswith("/"):
+                continue
+            left.discard(name)
+            if name.endswith("/"):
+                to = os.path.join(work, "out", os.path.basename(name[:-1]), n[len(name):])
+            else:
+                lib = "lib" if re.search(r"\.so(\.[0-9.]+)?$", n) else ""
+                to = os.path.join(work, "out", lib, os.path.basename(n))
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            with z.open(n) as src, open(to, "wb") as dst:
                 shutil.copyfileobj(src, dst)
-        left -= set(z.namelist())
 sys.exit(len(left) > 0)
 PY
   printf '%s\n' "$stamp" >"$work/out/stamp"
@@ -92,6 +100,16 @@ PY
   printf 'setup: %s is ready in %s\n' "$name" "$target" >&2
 }
 
+# stubs FOLDER NAME... : makes empty libraries, for a linker that is asked for what is not used.
+# A comment alone is a valid linker script.
+stubs() {
+  local folder=$1 name
+  mkdir -p "$folder"
+  for name in "${@:2}"; do
+    echo '/* empty on purpose */' >"$folder/lib$name.so"
+  done
+}
+
 check_platform
 [[ $# -gt 0 ]] || set -- onnxruntime
 for name in "$@"; do
@@ -99,6 +117,13 @@ for name in "$@"; do
     onnxruntime)
       fetch onnxruntime onnxruntime/capi/libonnxruntime.so.1.31.1 onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt
       ;;
-    *) die "no library is called $name; known: onnxruntime" ;;
+    libtorch)
+      fetch libtorch torch/lib/libtorch_cpu.so torch/lib/libc10.so torch/lib/libgomp.so.1 torch/include/ \
+        nvidia/cu13/lib/libcudart.so.13 nvidia/cu13/lib/libcupti.so.13 \
+        torch-2.11.0.dist-info/licenses/LICENSE torch-2.11.0.dist-info/licenses/NOTICE
+      # What gotch names besides; libtorch.so itself only holds libtorch_cpu and _cuda together.
+      stubs "$deps/libtorch/stubs" torch torch_cuda c10_cuda cuda cudart cublas cudnn caffe2_nvrtc nvrtc nvrtc-builtins nvToolsExt
+      ;;
+    *) die "no library is called $name; known: onnxruntime libtorch" ;;
   esac
 done

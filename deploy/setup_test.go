@@ -12,7 +12,7 @@ import (
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "deploy")
-	for _, name := range []string{"setup.sh", "requirements/onnxruntime.txt"} {
+	for _, name := range []string{"setup.sh", "requirements/onnxruntime.txt", "requirements/libtorch.txt"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -80,17 +80,18 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 		args     []string
 		want     string
 	}{
-		"no Python":       {without: "python3", want: "python3 is missing: install it (Debian: apt-get install python3)"},
-		"no pip":          {fake: map[string]string{"python3": "exit 1"}, want: "python3-pip"},
-		"no compiler":     {without: "gcc", want: "build-essential"},
-		"no make":         {without: "make", want: "make is missing"},
-		"no Go":           {without: "go", want: "golang"},
-		"old Go":          {fake: map[string]string{"go": "echo go1.25.3"}, want: "Go 1.26 or later is needed, this is go1.25.3"},
-		"macOS":           {platform: "Darwin arm64", want: "macOS is not tested yet"},
-		"arm64":           {platform: "Linux aarch64", want: "arm64 is not tested yet"},
-		"another":         {args: []string{"libfoo"}, want: "no library is called libfoo"},
-		"failing pip":     {fake: map[string]string{"python3": `[ "$3" = --version ] || { echo "ERROR: no route" >&2; exit 1; }`}, want: "pip could not download onnxruntime (is PyPI reachable?): ERROR: no route"},
-		"another archive": {fake: map[string]string{"python3": `[ "$1" != - ]`}, want: "does not hold the expected files"},
+		"no Python":             {without: "python3", want: "python3 is missing: install it (Debian: apt-get install python3)"},
+		"no pip":                {fake: map[string]string{"python3": "exit 1"}, want: "python3-pip"},
+		"no compiler":           {without: "gcc", want: "build-essential"},
+		"no make":               {without: "make", want: "make is missing"},
+		"no Go":                 {without: "go", want: "golang"},
+		"old Go":                {fake: map[string]string{"go": "echo go1.25.3"}, want: "Go 1.26 or later is needed, this is go1.25.3"},
+		"macOS":                 {platform: "Darwin arm64", want: "macOS is not tested yet"},
+		"arm64":                 {platform: "Linux aarch64", want: "arm64 is not tested yet"},
+		"another":               {args: []string{"libfoo"}, want: "no library is called libfoo"},
+		"failing pip":           {fake: map[string]string{"python3": `[ "$3" = --version ] || { echo "ERROR: no route" >&2; exit 1; }`}, want: "pip could not download onnxruntime (is PyPI reachable?): ERROR: no route"},
+		"no compiler, libtorch": {without: "gcc", args: []string{"libtorch"}, want: "build-essential"},
+		"another archive":       {fake: map[string]string{"python3": `[ "$1" != - ]`}, want: "does not hold the expected files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			script := checkout(t)
@@ -158,5 +159,45 @@ exec "` + python(t) + `" "$@"`
 	// The second run needs neither Python nor Go.
 	if out := run("PATH=" + path(t, nil, "python3", "go", "gcc", "make")); out != "" {
 		t.Errorf("the second run says %q", out)
+	}
+}
+
+// TestSetupUnpacksFolders lets a fake pip leave wheels like those of libtorch.
+func TestSetupUnpacksFolders(t *testing.T) {
+	script := checkout(t)
+	fake := `case "$3" in
+--version) exit 0 ;;
+download) for last; do :; done; mkdir -p "$last"; exec "` + python(t) + `" -c '
+import sys, zipfile
+z = zipfile.ZipFile(sys.argv[1] + "/torch.whl", "w")
+for n in ("torch/lib/libtorch_cpu.so", "torch/lib/libtorch_cuda.so", "torch/lib/libc10.so", "torch/lib/libgomp.so.1", "torch/include/a.h",
+          "torch/include/ATen/b.h", "torch-2.11.0.dist-info/licenses/LICENSE", "torch-2.11.0.dist-info/licenses/NOTICE"):
+    z.writestr(n, n)
+z = zipfile.ZipFile(sys.argv[1] + "/nvidia.whl", "w")
+for n in ("nvidia/cu13/lib/libcudart.so.13", "nvidia/cu13/lib/libcupti.so.13"):
+    z.writestr(n, n)
+' "$last" ;;
+esac
+exec "` + python(t) + `" "$@"`
+	cmd := exec.Command("bash", script, "libtorch")
+	cmd.Env = append(os.Environ(), "CC=", "PATH="+path(t, map[string]string{"python3": fake}))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	deps := filepath.Join(filepath.Dir(script), "..", ".deps", "libtorch")
+	for name, want := range map[string]string{
+		"include/ATen/b.h":       "torch/include/ATen/b.h",
+		"include/a.h":            "torch/include/a.h",
+		"lib/libcupti.so.13":     "nvidia/cu13/lib/libcupti.so.13",
+		"lib/libgomp.so.1":       "torch/lib/libgomp.so.1",
+		"stubs/libtorch.so":      "/* empty on purpose */\n",
+		"stubs/libnvToolsExt.so": "/* empty on purpose */\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(deps, name)); err != nil || string(got) != want {
+			t.Errorf("%s holds %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(deps, "lib/libtorch_cuda.so")); !os.IsNotExist(err) {
+		t.Errorf("the CUDA part was unpacked: %v", err)
 	}
 }

@@ -1,12 +1,11 @@
 package trainer
 
 import (
-	"bytes"
-	"encoding/binary"
 	"image"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/schemas/model"
@@ -32,6 +31,7 @@ func NewBatcher(c Config, m model.Config, d *Dataset) *Batcher {
 const (
 	drawOrder = iota
 	drawSample
+	drawStart
 )
 
 // Batch returns the batch of a step, from 0. Every study is seen once before any is seen
@@ -43,7 +43,7 @@ func (b *Batcher) Batch(step int) Batch {
 	epoch, place := step/perEpoch, step%perEpoch
 	order := rand.New(rand.NewPCG(b.config.Seed, drawOrder<<56|uint64(epoch))).Perm(len(b.studies))
 	masked := step < b.config.Steps-b.config.UnmaskedSteps
-	var out Batch
+	out := Batch{HoldText: step < b.config.HoldText}
 	groups := grouper{}
 	for i, at := range order[place*n:][:n] {
 		s := b.studies[at]
@@ -105,37 +105,36 @@ func keep(exposed image.Rectangle, c model.ImageConfig, share float64, r *rand.R
 // text draws what stands for the report: the whole of it, its impression, or one of its
 // sentences. Queries are as short as a sentence, so the model must see such texts.
 func (b *Batcher) text(s *Study, g grouper, r *rand.Rand) BatchText {
-	parts := s.Report.Sentences
+	parts, meanings := s.Report.Sentences, s.Report.meanings
 	switch u := r.Float64(); {
 	case u < b.config.ImpressionShare:
-		if s.Report.Impression < len(parts) {
-			parts = parts[s.Report.Impression:]
+		if i := s.Report.Impression; i < len(parts) {
+			parts, meanings = parts[i:], meanings[i:]
 		}
 	case u < b.config.ImpressionShare+b.config.SentenceShare:
 		i := r.IntN(len(parts))
-		parts = parts[i : i+1]
+		parts, meanings = parts[i:i+1], meanings[i:i+1]
 	}
 	t := BatchText{Tokens: []int32{b.start}}
-	for _, p := range parts {
+	for i, p := range parts {
 		from := len(t.Tokens)
 		t.Tokens = append(t.Tokens, p...)
-		t.Sentences = append(t.Sentences, Span{Start: from, End: len(t.Tokens), Group: g.of(p)})
+		t.Sentences = append(t.Sentences, Span{Start: from, End: len(t.Tokens), Group: g.of(meanings[i])})
 	}
-	t.Group = g.of(t.Tokens[1:])
+	said := slices.Sorted(slices.Values(meanings))
+	t.Group = g.of(strings.Join(slices.Compact(said), "; "))
 	t.Tokens = append(t.Tokens, b.end)
 	return t
 }
 
-// grouper numbers token lists: equal lists get equal numbers.
+// grouper numbers meanings: equal ones get equal numbers.
 type grouper map[string]int
 
-func (g grouper) of(tokens []int32) int {
-	var key bytes.Buffer
-	_ = binary.Write(&key, binary.LittleEndian, tokens) // a buffer takes everything
-	n, known := g[key.String()]
+func (g grouper) of(meaning string) int {
+	n, known := g[meaning]
 	if !known {
 		n = len(g)
-		g[key.String()] = n
+		g[meaning] = n
 	}
 	return n
 }

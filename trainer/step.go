@@ -20,6 +20,9 @@ type Batch struct {
 	Images []BatchImage
 	// Texts has one entry a study, so len(Texts) is B.
 	Texts []BatchText
+	// HoldText asks for an update that leaves the text tower as it is: its weights get no
+	// gradient, no decay and no step. See Config.HoldText.
+	HoldText bool
 }
 
 // BatchImage is one image of a batch.
@@ -39,15 +42,15 @@ type BatchImage struct {
 type BatchText struct {
 	Tokens    []int32 // [CLS] ... [SEP], 2 to Config.Text.MaxLength, not padded
 	Sentences []Span  // never empty, in order, without [CLS] and [SEP]
-	// Group is equal for texts of a batch that say the same word for word: they are no
-	// negatives of one another.
+	// Group is equal for texts of a batch that say the same but for wording, degree and size:
+	// they are no negatives of one another.
 	Group int
 }
 
 // Span is one sentence: Tokens[Start:End], End > Start.
 type Span struct {
 	Start, End int
-	// Group is equal for sentences of a batch that say the same word for word.
+	// Group is equal for sentences of a batch that say the same but for wording, degree and size.
 	Group int
 }
 

@@ -6,7 +6,9 @@ import (
 	"image"
 	"image/png"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/ingest/report"
@@ -35,6 +37,9 @@ type Report struct {
 	// Tokens. Those from Impression on sum the study up; there may be none.
 	Sentences  [][]int32
 	Impression int
+
+	// meanings are what each sentence says; see meaning.
+	meanings []string
 }
 
 const viewSide = 224 // pixels a side of a prepared view: the promise of ingest
@@ -92,20 +97,20 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 		return Report{}
 	}
 	body := r.Tokens[1 : len(r.Tokens)-1]
-	whole := Report{Tokens: r.Tokens, Sentences: [][]int32{body}, Impression: 1}
-	split := func(text string) (parts [][]int32) {
+	whole := Report{Tokens: r.Tokens, Sentences: [][]int32{body}, Impression: 1, meanings: []string{meaning(r.Text)}}
+	split := func(text string) (parts [][]int32, meanings []string) {
 		steps, err := report.Explain(text, t, maxReportTokens)
 		if err != nil {
-			return nil
+			return nil, nil
 		}
 		for _, s := range steps.Sentences {
 			if ids := t.Encode(s); len(ids) > 2 {
-				parts = append(parts, ids[1:len(ids)-1])
+				parts, meanings = append(parts, ids[1:len(ids)-1]), append(meanings, meaning(s))
 			}
 		}
-		return parts
+		return parts, meanings
 	}
-	out.Sentences = split(r.Text)
+	out.Sentences, out.meanings = split(r.Text)
 	if !slices.Equal(slices.Concat(out.Sentences...), body) {
 		return whole
 	}
@@ -115,7 +120,7 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 			continue
 		}
 		// The impression comes last, unless it was cut off.
-		parts := split(s.Text)
+		parts, _ := split(s.Text)
 		if n := len(out.Sentences) - len(parts); n >= 0 && slices.EqualFunc(out.Sentences[n:], parts, slices.Equal) {
 			out.Impression = n
 		}
@@ -125,3 +130,22 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 
 // maxReportTokens is enough for the sections of any prepared report.
 const maxReportTokens = 4096
+
+// meaning returns what a sentence says but for wording, degree, size and certainty: its words
+// in small letters, each once, in order of the alphabet, without those of [filler] and without
+// numbers. Sides, places and negation stay.
+func meaning(sentence string) string {
+	words := strings.FieldsFunc(strings.ToLower(sentence), func(r rune) bool { return !unicode.IsLetter(r) })
+	words = slices.DeleteFunc(words, func(w string) bool { return slices.Contains(filler(), w) })
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), " ")
+}
+
+// filler lists words that do not change what a sentence says is there.
+func filler() []string {
+	return []string{
+		"a", "an", "and", "are", "be", "has", "have", "in", "is", "it", "of", "on", "or", "the", "there", "to", "was", "with", "this",
+		"acute", "large", "mild", "minimal", "moderate", "severe", "sided", "small", "tiny", "trace", "some",
+		"cm", "mm", "measuring", "possible", "evidence", "seen",
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -198,8 +199,9 @@ func openLabels(path string, count uint64) (*os.File, error) {
 		}
 		keep += int64(len(line))
 	}
-	if err := f.Truncate(keep); err == nil {
-		_, err = f.Seek(keep, 0)
+	err = f.Truncate(keep)
+	if err == nil {
+		_, err = f.Seek(keep, io.SeekStart)
 	}
 	if err != nil {
 		return nil, errors.Join(fault.E(op, fault.Internal, err), f.Close())

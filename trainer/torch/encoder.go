@@ -13,13 +13,34 @@ import (
 // network is the model of one step: the weights, and the arena that its tensors belong to.
 type network struct {
 	*arena
-	config  model.Config
-	weights map[string]tensor
+	config   model.Config
+	weights  map[string]tensor
+	bfloat16 bool
+	// centres, if not nil, takes the place of the heads' biases: see vectors.
+	centres map[string]tensor
+}
+
+// reduced lets matrix products run in bfloat16 from here on, where that is wanted, or ends it.
+// The stream of states, attention and the heads stay in float32: bfloat16 attention is slower
+// on a CPU (a product of its own for each block of each head), and vectors need the digits.
+func (n *network) reduced(on bool) {
+	if !n.bfloat16 {
+		return
+	}
+	if err := autocast(on); err != nil && n.err == nil {
+		n.err = err
+	}
 }
 
 // images returns the unit vectors of the studies [B, p], and the unit local vectors of their
 // tokens [B, L, p].
 func (n *network) images(l *layout) (global, local tensor) {
+	pooled, x := n.pooledImages(l)
+	return n.vectors(pooled, "image.global"), n.vectors(x, "image.local")
+}
+
+// pooledImages returns the states of the studies [B, h] and of their tokens [B, L, h].
+func (n *network) pooledImages(l *layout) (pooled, tokens tensor) {
 	c := n.config.Image
 	x := n.imageTower(l)
 	if l.order == nil {
@@ -33,8 +54,7 @@ func (n *network) images(l *layout) (global, local tensor) {
 		score = n.fill(score, n.mask(l.pooled, l), math.Inf(-1))
 	}
 	weight := n.reshape(n.softmax(score, 1), int64(l.studies), 1, int64(l.width))
-	pooled := n.reshape(n.matmul(weight, x), int64(l.studies), int64(c.Width))
-	return n.unit(n.float(n.project(pooled, "image.global"))), n.unit(n.float(n.project(x, "image.local")))
+	return n.reshape(n.matmul(weight, x), int64(l.studies), int64(c.Width)), x
 }
 
 // mask brings in which of the [B, L] tokens of the studies are hidden.
@@ -66,27 +86,33 @@ func (n *network) imageTower(l *layout) tensor {
 	if l.valid != nil {
 		keys = of(n.arena, l.valid, m, 1, 1, k)
 	}
+	n.reduced(true)
 	for i := range c.Layers {
 		name := fmt.Sprintf("image.layers.%d", i)
 		x = n.add(x, n.attention(n.layerNorm(x, name+".norm1", c.Tower), name, c.Tower, m, k, keys))
 		x = n.add(x, n.adapters(n.mlp(n.layerNorm(x, name+".norm2", c.Tower), name), name))
 	}
+	n.reduced(false)
 	return n.layerNorm(x, "image.norm", c.Tower)
 }
 
 // texts returns the unit vectors of the texts [B, p] and of the sentences [S, p].
 func (n *network) texts(l *layout) (global, sentences tensor) {
+	mean, spans := n.pooledTexts(l)
+	return n.vectors(mean, "text.global"), n.vectors(spans, "text.local")
+}
+
+// pooledTexts returns the states of the texts [B, h] and of the sentences [S, h], which are
+// means over their tokens.
+func (n *network) pooledTexts(l *layout) (mean, sentences tensor) {
 	c := n.config.Text
 	b, t := int64(l.studies), int64(l.length)
 	x := n.textTower(l)
-	mean := n.reshape(n.matmul(n.floats(l.mean, b, 1, t), n.float(x)), b, int64(c.Width))
-	global = n.unit(n.float(n.project(mean, "text.global")))
-
+	mean = n.reshape(n.matmul(n.floats(l.mean, b, 1, t), x), b, int64(c.Width))
 	// The mean over a sentence and the projection commute.
-	spans := n.matmul(n.floats(l.spans, b, int64(l.perText), t), n.float(x))
+	spans := n.matmul(n.floats(l.spans, b, int64(l.perText), t), x)
 	spans = n.reshape(spans, b*int64(l.perText), int64(c.Width))
-	spans = n.rows(spans, of(n.arena, l.sentences, int64(len(l.sentences))))
-	return global, n.unit(n.float(n.project(spans, "text.local")))
+	return mean, n.rows(spans, of(n.arena, l.sentences, int64(len(l.sentences))))
 }
 
 // textTower returns the states of the tokens [B, T, h].
@@ -104,12 +130,26 @@ func (n *network) textTower(l *layout) tensor {
 	if l.present != nil {
 		keys = of(n.arena, l.present, b, 1, 1, t)
 	}
+	n.reduced(true)
 	for i := range c.Layers {
 		name := fmt.Sprintf("text.layers.%d", i)
 		x = n.layerNorm(n.add(x, n.attention(x, name, c.Tower, b, t, keys)), name+".norm1", c.Tower)
 		x = n.layerNorm(n.add(x, n.adapters(n.mlp(x, name), name)), name+".norm2", c.Tower)
 	}
+	n.reduced(false)
 	return x
+}
+
+// vectors projects states to the joint space with one of the heads, at length 1. Where n is
+// centred, the mean over the batch stands for the bias, and is noted in centres.
+func (n *network) vectors(x tensor, head string) tensor {
+	if n.centres == nil {
+		return n.unit(n.project(x, head))
+	}
+	y := n.linear(x, n.weights[head+".weight"], nil)
+	mean := n.mean(n.reshape(y, -1, int64(n.config.Joint)))
+	n.centres[head] = mean
+	return n.unit(n.sub(y, mean))
 }
 
 func (n *network) project(x tensor, name string) tensor {
@@ -129,7 +169,10 @@ func (n *network) attention(x tensor, layer string, t model.Tower, b, length int
 	heads := int64(t.Heads)
 	qkv := n.reshape(n.linear(x, w, bias), b, length, 3, heads, int64(t.Width)/heads)
 	qkv = n.permute(qkv, 2, 0, 3, 1, 4)
+	n.reduced(false)
+	qkv = n.float(qkv)
 	out := n.attend(n.pick(qkv, 0, 0), n.pick(qkv, 0, 1), n.pick(qkv, 0, 2), keys)
+	n.reduced(true)
 	return n.project(n.reshape(n.transpose(out, 1, 2), b, length, int64(t.Width)), name+"output")
 }
 

@@ -17,11 +17,11 @@ const ReasonBatch fault.Reason = "training_batch"
 // layout is a batch as the tensors want it: rectangular, row-major, with masks for what fills
 // the corners.
 type layout struct {
-	images, tokens int      // M, K: the most tokens of one image, CLS included
-	patches        []uint8  // [M, K - CLS, patch*patch], zeros where not valid
-	position       []int64  // [M, K] rows of the position table
-	valid          []bool   // [M, K]; nil: all are
-	view, prior    []int64  // [M]
+	images, tokens int       // M, K: the most tokens of one image, CLS included
+	patches        []uint8   // [M, K - CLS, patch*patch], zeros where not valid
+	position       []int64   // [M, K] rows of the position table
+	valid          []bool    // [M, K]; nil: all are
+	view, prior    []int64   // [M]
 	age            []float32 // [M] log(1 + days) of a prior, else 0; nil: no priors
 
 	studies, width int     // B, L: the most tokens of one study
@@ -113,12 +113,11 @@ func (l *layout) arrangeImages(b trainer.Batch, c model.ImageConfig) error {
 	if slices.Contains(valid, false) {
 		l.valid = valid
 	}
-	l.arrangeStudies(b, valid, cls)
-	return nil
+	return l.arrangeStudies(b, valid, cls)
 }
 
 // arrangeStudies puts the tokens of each study side by side.
-func (l *layout) arrangeStudies(b trainer.Batch, valid []bool, cls int) {
+func (l *layout) arrangeStudies(b trainer.Batch, valid []bool, cls int) error {
 	own := make([][]int64, l.studies) // tokens of each study
 	for i, img := range b.Images {
 		for t := range l.tokens {
@@ -145,6 +144,11 @@ func (l *layout) arrangeStudies(b trainer.Batch, valid []bool, cls int) {
 			l.local[n] = b.Images[int(o[t])/l.tokens].Prior || int(o[t])%l.tokens < cls
 		}
 	}
+	for s := range own {
+		if !slices.Contains(l.local[s*l.width:(s+1)*l.width], false) {
+			return refused("each study has at least one current image")
+		}
+	}
 	if inOrder {
 		l.order = nil
 	}
@@ -154,6 +158,7 @@ func (l *layout) arrangeStudies(b trainer.Batch, valid []bool, cls int) {
 	if !slices.Contains(l.local, true) {
 		l.local = nil
 	}
+	return nil
 }
 
 // patches lists the patches of an image that enter the encoder.

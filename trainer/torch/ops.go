@@ -69,20 +69,12 @@ func (a *arena) mul(x, y tensor) tensor {
 	return a.do("mul", func(o *tensor) { libtch.AtgMul(o, x, y) })
 }
 
-func (a *arena) div(x, y tensor) tensor {
-	return a.do("div", func(o *tensor) { libtch.AtgDiv(o, x, y) })
-}
-
 func (a *arena) exp(x tensor) tensor {
 	return a.do("exp", func(o *tensor) { libtch.AtgExp(o, x) })
 }
 
 func (a *arena) relu(x tensor) tensor {
 	return a.do("relu", func(o *tensor) { libtch.AtgRelu(o, x) })
-}
-
-func (a *arena) detach(x tensor) tensor {
-	return a.do("detach", func(o *tensor) { libtch.AtgDetach(o, x) })
 }
 
 func (a *arena) gelu(x tensor) tensor {
@@ -105,15 +97,6 @@ func (a *arena) scale(x tensor, y float64) tensor {
 // shift is x plus y.
 func (a *arena) shift(x tensor, y float64) tensor {
 	return a.scalar("shift", y, func(o *tensor, s libtch.Cscalar) { libtch.AtgAddScalar(o, x, s) })
-}
-
-// atLeast and atMost bound x; nothing flows back where a bound holds.
-func (a *arena) atLeast(x tensor, y float64) tensor {
-	return a.scalar("atLeast", y, func(o *tensor, s libtch.Cscalar) { libtch.AtgClampMin(o, x, s) })
-}
-
-func (a *arena) atMost(x tensor, y float64) tensor {
-	return a.scalar("atMost", y, func(o *tensor, s libtch.Cscalar) { libtch.AtgClampMax(o, x, s) })
 }
 
 // fill is x with y where mask is true.
@@ -165,14 +148,21 @@ func (a *arena) sum(x tensor, dim int64, keep bool) tensor {
 	})
 }
 
+// mean is the mean of the rows of x, as one row.
+func (a *arena) mean(x tensor) tensor {
+	return a.do("mean", func(o *tensor) { libtch.AtgMeanDim(o, x, []int64{0}, 1, 1, int32(a.kind)) })
+}
+
+// assign overwrites to, which may be a weight, with the numbers of x.
+func (a *arena) assign(to, x tensor) {
+	if a.err == nil {
+		a.err = assign(to, x)
+	}
+}
+
 // total adds up everything.
 func (a *arena) total(x tensor) tensor {
 	return a.do("total", func(o *tensor) { libtch.AtgSum(o, x, int32(a.kind)) })
-}
-
-// most is the maximum along one dimension, which stays.
-func (a *arena) most(x tensor, dim int64) tensor {
-	return a.do("most", func(o *tensor) { libtch.AtgAmax(o, x, []int64{dim}, 1, 1) })
 }
 
 // unit scales the vectors along the last dimension to length 1.
@@ -222,8 +212,8 @@ func (a *arena) zeros(shape ...int64) tensor {
 }
 
 // numbers copies what x holds; x has n elements.
-func (a *arena) numbers(x tensor, n int) []float32 {
-	out := make([]float32, n)
+func (a *arena) numbers(x tensor, n int) []float64 {
+	out := make([]float64, n)
 	if a.err == nil {
 		a.err = read(x, out)
 	}
@@ -236,7 +226,7 @@ func (a *arena) number(x tensor) float64 {
 	if a.err != nil {
 		return math.NaN()
 	}
-	return float64(out[0])
+	return out[0]
 }
 
 // cpu is libtorch's number of the CPU as a device.

@@ -4,7 +4,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/autocast_mode.h>
+
+#include <malloc.h>
 
 #include <algorithm>
 #include <cstring>
@@ -25,6 +28,12 @@ template <typename F> char *guarded(F f) {
 }
 
 at::Tensor &of(rt_tensor t) { return *static_cast<at::Tensor *>(t); }
+
+void copy(const at::Tensor &x, double *out, int64_t n) {
+  at::Tensor y = x.detach().to(at::kCPU, at::kDouble).contiguous();
+  TORCH_CHECK(y.numel() == n, "the tensor has another size");
+  memcpy(out, y.const_data_ptr(), n * sizeof(double));
+}
 
 } // namespace
 
@@ -76,25 +85,37 @@ char *rt_forget(rt_tensor *w, int n) {
 
 char *rt_gradient(rt_tensor w, double *out, int64_t n) {
   return guarded([&] {
-    at::NoGradGuard guard;
     std::fill(out, out + n, 0.0);
-    if (!of(w).grad().defined()) return;
-    at::Tensor g = of(w).grad().to(at::kCPU, at::kDouble).contiguous();
-    TORCH_CHECK(g.numel() == n, "the gradient has another size");
-    memcpy(out, g.const_data_ptr(), n * sizeof(double));
+    if (of(w).grad().defined()) copy(of(w).grad(), out, n);
   });
 }
 
-char *rt_read(rt_tensor x, float *out, int64_t n) {
+char *rt_read(rt_tensor x, double *out, int64_t n) {
+  return guarded([&] { copy(of(x), out, n); });
+}
+
+char *rt_singular(rt_tensor x, double *out, int64_t n) {
   return guarded([&] {
-    at::Tensor y = of(x).detach().to(at::kCPU, at::kFloat).contiguous();
-    TORCH_CHECK(y.numel() == n, "the tensor has another size");
-    memcpy(out, y.const_data_ptr(), n * sizeof(float));
+    at::NoGradGuard guard;
+    copy(at::linalg_svdvals(of(x)), out, n);
+  });
+}
+
+char *rt_assign(rt_tensor to, rt_tensor x) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    of(to).copy_(of(x).view_as(of(to)));
   });
 }
 
 char *rt_threads(int n) {
-  return guarded([&] { at::set_num_threads(n); });
+  return guarded([&] {
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TOP_PAD, 64 << 20);
+    at::set_num_threads(n);
+  });
 }
 
 char *rt_autocast(int on) {

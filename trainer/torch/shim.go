@@ -69,9 +69,19 @@ func gradient(w tensor, out []float64) error {
 }
 
 // read copies the numbers of x.
-func read(x tensor, out []float32) error {
-	return failure(C.rt_read(C.rt_tensor(x), (*C.float)(unsafe.SliceData(out)), C.int64_t(len(out))))
+func read(x tensor, out []float64) error {
+	return failure(C.rt_read(C.rt_tensor(x), (*C.double)(unsafe.SliceData(out)), C.int64_t(len(out))))
 }
+
+// singular returns the n singular values of the matrix x.
+func singular(x tensor, n int) ([]float64, error) {
+	out := make([]float64, n)
+	err := failure(C.rt_singular(C.rt_tensor(x), (*C.double)(unsafe.SliceData(out)), C.int64_t(n)))
+	return out, err
+}
+
+// assign copies the numbers of x to the weight to.
+func assign(to, x tensor) error { return failure(C.rt_assign(C.rt_tensor(to), C.rt_tensor(x))) }
 
 func setThreads(n int) error { return failure(C.rt_threads(C.int(n))) }
 

@@ -31,8 +31,14 @@ char *rt_forget(rt_tensor *w, int n);
 // rt_gradient copies the gradient of w, as float64, to out (zeros where there is none).
 char *rt_gradient(rt_tensor w, double *out, int64_t n);
 
-// rt_read copies the n numbers of x, as float32, to out.
-char *rt_read(rt_tensor x, float *out, int64_t n);
+// rt_read copies the n numbers of x, as float64, to out.
+char *rt_read(rt_tensor x, double *out, int64_t n);
+
+// rt_singular copies the n singular values of the matrix x to out.
+char *rt_singular(rt_tensor x, double *out, int64_t n);
+
+// rt_assign copies the numbers of x to the weight to.
+char *rt_assign(rt_tensor to, rt_tensor x);
 
 // rt_threads sets how many threads one operator may use.
 char *rt_threads(int n);

@@ -1,0 +1,146 @@
+package train
+
+import (
+	"context"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/trainer/eval"
+)
+
+// RetrievalResult is what `radtrain eval retrieval` prints and what a model's manifest holds.
+type RetrievalResult struct {
+	Model   string `json:"model"`
+	Studies int    `json:"studies"`
+	Seed    uint64 `json:"seed"`
+	Side    int    `json:"side"`
+	eval.Table
+}
+
+// RetrievalOptions say which phantoms a model is measured on; see [eval.PhantomConfig].
+type RetrievalOptions struct {
+	Studies int
+	Seed    uint64
+	Side    int // pixels of a film; 0 is the phantoms' default
+}
+
+// DefaultRetrieval is the evaluation that figures are quoted from.
+func DefaultRetrieval() RetrievalOptions { return RetrievalOptions{Studies: 240, Seed: EvaluationSeed} }
+
+// EvaluateRetrieval measures a model on phantoms that no model may be trained on.
+func EvaluateRetrieval(ctx context.Context, dir string, o RetrievalOptions, progress func(done, total int)) (RetrievalResult, error) {
+	const op = "train.EvaluateRetrieval"
+	c := eval.PhantomConfig(o.Studies, o.Seed)
+	if o.Side > 0 {
+		c.Side = o.Side
+	}
+	if o.Studies < 2*len(c.Kinds) {
+		return RetrievalResult{}, fault.Errorf(op, fault.Usage, "an evaluation needs at least %d studies, two of each finding", 2*len(c.Kinds))
+	}
+	out := RetrievalResult{Studies: o.Studies, Seed: o.Seed, Side: c.Side}
+	preparer, err := newPreparer()
+	if err != nil {
+		return out, err
+	}
+	err = withModel(ctx, dir, preparer.Version(), func(e *embedder.Encoder) error {
+		out.Model = e.Model().Ref.String()
+		samples, err := eval.PhantomSamples(ctx, c, preparer, e.Tokenizer(), progress)
+		if err != nil {
+			return err
+		}
+		out.Table, err = measure(ctx, e, samples)
+		return err
+	})
+	return out, fault.Wrap(op, err)
+}
+
+func measure(ctx context.Context, e *embedder.Encoder, samples []eval.Sample) (eval.Table, error) {
+	cases, err := eval.Cases(ctx, e, samples)
+	if err != nil {
+		return eval.Table{}, err
+	}
+	queries, err := eval.PhantomQueries(ctx, e, samples)
+	if err != nil {
+		return eval.Table{}, err
+	}
+	return eval.Retrieval(cases, queries), nil
+}
+
+// PairsResult is what `radtrain eval pairs` prints.
+type PairsResult struct {
+	Model string `json:"model"`
+	eval.PairsTable
+	Skipped int `json:"skipped"` // studies without an image or a report that ingest takes
+}
+
+// EvaluatePairs measures how well a model finds the report of an image and the image of a
+// report, over the studies of a folder or CSV in the layout that radstream publish reads.
+func EvaluatePairs(ctx context.Context, dir, path string, progress func(done, total int)) (PairsResult, error) {
+	const op = "train.EvaluatePairs"
+	var out PairsResult
+	err := withStudies(ctx, dir, path, progress, func(e *embedder.Encoder, found []foundStudy) error {
+		out.Model = e.Model().Ref.String()
+		encoded, err := eval.Encode(ctx, e, studiesOf(found))
+		if err != nil {
+			return err
+		}
+		var pairs []eval.Pair
+		for _, v := range encoded {
+			if v.Image == nil || v.Text == nil {
+				out.Skipped++
+				continue
+			}
+			pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
+		}
+		if len(pairs) == 0 {
+			return fault.Reject(op, fault.Invalid, ReasonStudies, "no study there has both an image and a report that ingest takes")
+		}
+		out.PairsTable = eval.Pairs(pairs)
+		return nil
+	})
+	return out, fault.Wrap(op, err)
+}
+
+// ZeroShotResult is what `radtrain eval zeroshot` prints.
+type ZeroShotResult struct {
+	Model string `json:"model"`
+	eval.ZeroShotTable
+	Skipped int `json:"skipped"` // studies without an image that ingest takes
+}
+
+// EvaluateZeroShot measures a model's label scores against the label columns of a CSV; see
+// [labelColumns].
+func EvaluateZeroShot(ctx context.Context, dir, path string, progress func(done, total int)) (ZeroShotResult, error) {
+	const op = "train.EvaluateZeroShot"
+	var out ZeroShotResult
+	manifest, err := model.Load(dir)
+	if err != nil {
+		return out, fault.Wrap(op, err)
+	}
+	truth, err := labelColumns(path, manifest.Labels)
+	if err != nil {
+		return out, fault.Wrap(op, err)
+	}
+	err = withStudies(ctx, dir, path, progress, func(e *embedder.Encoder, found []foundStudy) error {
+		out.Model = e.Model().Ref.String()
+		encoded, err := eval.Encode(ctx, e, studiesOf(found))
+		if err != nil {
+			return err
+		}
+		var labelled []eval.Labelled
+		for i, v := range encoded {
+			if v.Image == nil {
+				out.Skipped++
+				continue
+			}
+			labelled = append(labelled, eval.Labelled{Scores: v.Scores, Truth: truth[found[i].uid]})
+		}
+		out.ZeroShotTable = eval.ZeroShot(labelled)
+		if len(out.Labels) == 0 {
+			return fault.Reject(op, fault.Invalid, ReasonStudies, "no label has both studies that show it and studies that do not")
+		}
+		return nil
+	})
+	return out, fault.Wrap(op, err)
+}

@@ -1,0 +1,308 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/eval"
+	"github.com/radstream/radstream/trainer/onnxexport"
+)
+
+// The parts of a run's folder.
+const (
+	ModelDir      = "model"      // the exported model: a model directory
+	checkpointDir = "checkpoint" // the model as it was at the last validation
+	settingsFile  = "run.json"
+)
+
+// validationStudies bounds how many studies a validation during training looks at.
+const validationStudies = 300
+
+// FitOptions are one run of `radtrain fit`.
+type FitOptions struct {
+	Preset    string    // tiny, small or base
+	Ref       model.Ref // of the model that is made
+	Data      []string  // paths of data manifests
+	Out       string    // folder of the run; made when missing
+	Objective string    // clinvla, paper, convirt or gloria
+	Threads   int       // 0 is one a core
+	BFloat16  bool      // matrix products in bfloat16
+	Trainer   trainer.Config
+	NATS      bus.Config // for manifests of a stream
+	Version   string     // of the code, for the model's manifest
+	Measure   bool       // measure the model on phantoms when it is done
+}
+
+// FitReport says what a run made; a model's manifest holds it as evaluation.training.
+type FitReport struct {
+	Steps       int     `json:"steps"`
+	FirstLoss   float64 `json:"first_loss"` // mean of the first 20 steps
+	LastLoss    float64 `json:"last_loss"`  // mean of the last 20 steps
+	Collapsed   bool    `json:"collapsed"`
+	Interrupted bool    `json:"interrupted"`
+	Seconds     float64 `json:"seconds"`
+}
+
+// FitHooks are called as a run goes on; each may be nil.
+type FitHooks struct {
+	Load     func(done, total int)
+	Progress func(trainer.Progress)
+	Measure  func(done, total int)
+}
+
+// Fit trains a model and writes it to Out/model, with the curves and settings of the run
+// beside it. When ctx ends, what was reached is exported all the same, without being measured.
+//
+// Errors: Usage for wrong options and for a program without libtorch; NotFound, Invalid and
+// Corrupt for the data; Internal when the loss is no number.
+func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
+	const op = "train.Fit"
+	config, err := preset(o.Preset)
+	if err != nil {
+		return FitReport{}, err
+	}
+	if err := o.Trainer.Validate(); err != nil {
+		return FitReport{}, err
+	}
+	if !canTrain { // said before data are loaded, which takes a while
+		return FitReport{}, fault.Errorf(op, fault.Usage, "this radtrain was built without libtorch: make radtrain")
+	}
+	r := run{options: o, config: config}
+	if r.tokenizer, err = tokenizer.BERTBaseCased(); err == nil {
+		r.data, err = Load(ctx, o.Data, o.NATS, h.Load)
+	}
+	if err == nil {
+		err = r.start()
+	}
+	if err != nil {
+		return FitReport{}, fault.Wrap(op, err)
+	}
+	stepper, err := newStepper(config, trainer.Start(config, r.data, o.Trainer.Seed), o)
+	if err != nil {
+		return FitReport{}, fault.Wrap(op, err)
+	}
+	var last trainer.Progress
+	result, err := trainer.Fit(ctx, o.Trainer, config, r.data, stepper, trainer.Hooks{
+		Validate: r.validate,
+		Progress: func(p trainer.Progress) {
+			last = p
+			if h.Progress != nil {
+				h.Progress(p)
+			}
+		},
+	})
+	err = errors.Join(err, result.Curves.Write(o.Out), stepper.Close())
+	first, final := result.Curves.Loss(20)
+	report := FitReport{Steps: result.Steps, FirstLoss: first, LastLoss: final, Collapsed: result.Collapsed, Interrupted: result.Interrupted, Seconds: last.Elapsed.Seconds()}
+	if err != nil {
+		return report, fault.Wrap(op, err)
+	}
+	return report, fault.Wrap(op, r.finish(ctx, result, report, h.Measure))
+}
+
+// run is what the steps of Fit share.
+type run struct {
+	options   FitOptions
+	config    model.Config
+	tokenizer *tokenizer.Tokenizer
+	data      *trainer.Dataset
+}
+
+// start makes the run's folder and writes down its settings.
+func (r *run) start() error {
+	const op = "train.start"
+	o := r.options
+	for _, dir := range []string{ModelDir, checkpointDir} {
+		if err := os.MkdirAll(filepath.Join(o.Out, dir), 0o755); err != nil {
+			return fault.E(op, fault.Usage, err)
+		}
+	}
+	text, err := json.MarshalIndent(struct {
+		Model       model.Ref      `json:"model"`
+		Preset      string         `json:"preset"`
+		Objective   string         `json:"objective"`
+		BFloat16    bool           `json:"bfloat16"`
+		Threads     int            `json:"threads"`
+		Data        []string       `json:"data_manifests"`
+		Train       int            `json:"train_studies"`
+		Validation  int            `json:"validation_studies"`
+		CodeVersion string         `json:"code_version"`
+		Trainer     trainer.Config `json:"trainer"`
+	}{o.Ref, o.Preset, o.Objective, o.BFloat16, o.Threads, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer}, "", "  ")
+	if err != nil {
+		return fault.E(op, fault.Internal, err)
+	}
+	return fault.E(op, fault.Usage, os.WriteFile(filepath.Join(o.Out, settingsFile), append(text, '\n'), 0o644))
+}
+
+// manifest is what a model's manifest says before it is calibrated and measured.
+func (r *run) manifest(steps int, temperature float64) (model.Manifest, error) {
+	labels, err := zeroshot.DefaultLabels()
+	return model.Manifest{
+		Ref: r.options.Ref, Preprocessing: r.data.Preparation, Temperature: temperature, Labels: labels,
+		DataManifests: r.data.Manifests,
+		Provenance:    model.Provenance{CreatedBy: "radtrain fit", Seed: r.options.Trainer.Seed, Steps: int64(steps), CodeVersion: r.options.Version},
+	}, err
+}
+
+func (r *run) export(dir string, w onnxexport.Weights, m model.Manifest) error {
+	return onnxexport.WriteModel(filepath.Join(r.options.Out, dir), r.config, w, onnxexport.FP16, r.tokenizer, m)
+}
+
+// validate measures a model as it is: exported, and seen through the embedder. Retrieval by
+// class is over the validation studies with exactly one known label, pairs are over the same,
+// or over all where labels are not known.
+func (r *run) validate(ctx context.Context, w onnxexport.Weights, temperature float64) (map[string]float64, error) {
+	m, err := r.manifest(0, temperature)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.export(checkpointDir, w, m); err != nil {
+		return nil, err
+	}
+	var single []eval.Sample
+	var studies []*trainer.Study
+	for _, s := range r.data.Validation {
+		if s.Labelled && len(s.Labels) == 1 && s.Labels[0] != trainer.NoFinding && len(single) < validationStudies {
+			single = append(single, eval.Sample{Study: s, Class: s.Labels[0]})
+		}
+		if !s.Labelled && len(studies) < validationStudies {
+			studies = append(studies, s)
+		}
+	}
+	for _, s := range single {
+		studies = append(studies, s.Study)
+	}
+	figures := map[string]float64{}
+	if len(studies) == 0 {
+		return figures, nil
+	}
+	err = withModel(ctx, filepath.Join(r.options.Out, checkpointDir), r.data.Preparation, func(e *embedder.Encoder) error {
+		encoded, err := eval.Encode(ctx, e, studies)
+		if err != nil {
+			return err
+		}
+		var pairs []eval.Pair
+		for _, v := range encoded {
+			pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
+		}
+		table := eval.Pairs(pairs)
+		figures["image_to_text_r10"], figures["text_to_image_r10"] = table.ImageToText.R10, table.TextToImage.R10
+		if len(single) < 20 {
+			return nil
+		}
+		table2, err := measure(ctx, e, single)
+		figures["image_to_image_p10"], figures["text_to_image_p10"] = table2.ImageToImage.P10, table2.TextToImage.P10
+		figures["zero_shot_auc"] = table2.ZeroShot.AUC
+		return err
+	})
+	return figures, err
+}
+
+// finish exports the model, calibrates its labels on the validation studies, and measures it.
+func (r *run) finish(ctx context.Context, result trainer.Result, report FitReport, progress func(done, total int)) error {
+	// What there is gets exported also when ctx has ended.
+	whole := context.WithoutCancel(ctx)
+	m, err := r.manifest(result.Steps, result.Temperature)
+	if err != nil {
+		return err
+	}
+	if m.Evaluation, err = record(m.Evaluation, "training", report); err != nil {
+		return err
+	}
+	if err := r.export(ModelDir, result.Weights, m); err != nil {
+		return err
+	}
+	if m.Labels, err = r.calibrate(whole, m.Labels); err != nil {
+		return err
+	}
+	if err := r.export(ModelDir, result.Weights, m); err != nil {
+		return err
+	}
+	if !r.options.Measure || ctx.Err() != nil {
+		return nil
+	}
+	table, err := EvaluateRetrieval(ctx, filepath.Join(r.options.Out, ModelDir), DefaultRetrieval(), progress)
+	if err != nil {
+		return err
+	}
+	if m.Evaluation, err = record(m.Evaluation, "retrieval", table); err != nil {
+		return err
+	}
+	return r.export(ModelDir, result.Weights, m)
+}
+
+// calibrate fits the labels' scores to the validation studies whose labels are known. Where
+// some are, a label that they do not show often enough is left out of the model: nobody could
+// say what its score means. Where none are, all labels stay as they are, uncalibrated.
+func (r *run) calibrate(ctx context.Context, labels []model.Label) ([]model.Label, error) {
+	var known []*trainer.Study
+	for _, s := range r.data.Validation {
+		if s.Labelled {
+			known = append(known, s)
+		}
+	}
+	if len(known) == 0 {
+		return labels, nil
+	}
+	var kept []model.Label
+	err := withModel(ctx, filepath.Join(r.options.Out, ModelDir), r.data.Preparation, func(e *embedder.Encoder) error {
+		encoded, err := eval.Encode(ctx, e, known)
+		if err != nil {
+			return err
+		}
+		for _, l := range labels {
+			x, present := make([]float64, len(known)), make([]bool, len(known))
+			for i, s := range known {
+				x[i] = encoded[i].Logits[l.Name]
+				for _, name := range s.Labels {
+					present[i] = present[i] || name == l.Name
+				}
+			}
+			var ok bool
+			if l.Calibration, ok = trainer.Calibrate(x, present); ok {
+				kept = append(kept, l)
+			}
+		}
+		return nil
+	})
+	if len(kept) == 0 { // too few studies to say anything: as if none were known
+		return labels, err
+	}
+	return kept, err
+}
+
+// record adds what was measured to a manifest's evaluation.
+func record(all map[string]json.RawMessage, name string, v any) (map[string]json.RawMessage, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fault.E("train.record", fault.Internal, err)
+	}
+	if all == nil {
+		all = map[string]json.RawMessage{}
+	}
+	all[name] = text
+	return all, nil
+}
+
+func preset(name string) (model.Config, error) {
+	switch name {
+	case "tiny":
+		return model.Tiny(), nil
+	case "small":
+		return model.Small(), nil
+	case "base":
+		return model.Base(), nil
+	}
+	return model.Config{}, fault.Errorf("train.Fit", fault.Usage, "the preset is tiny, small or base")
+}

@@ -1,0 +1,104 @@
+//go:build torch
+
+package train_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/train"
+	"github.com/radstream/radstream/trainer"
+)
+
+// shortRun trains on few studies without anything random in their images, so that the loss has
+// to fall soon.
+func shortRun(t *testing.T) train.FitOptions {
+	t.Helper()
+	dir := t.TempDir()
+	c := small(40)
+	c.SingleFinding, c.LateralShare, c.PriorShare = true, 0, 0
+	generate(t, dir, c)
+	o := train.FitOptions{
+		Preset: "tiny", Ref: model.Ref{Name: "tiny", Version: "0.0.1"}, Data: []string{filepath.Join(dir, train.ManifestFile)},
+		Out: filepath.Join(dir, "run"), Objective: "clinvla", Version: "test", Trainer: trainer.DefaultConfig(),
+	}
+	o.Trainer.Batch, o.Trainer.Steps, o.Trainer.UnmaskedSteps, o.Trainer.HoldText = 8, 80, 10, 20
+	o.Trainer.Warmup, o.Trainer.ValidateEvery = 10, 40
+	o.Trainer.Shift, o.Trainer.Intensity, o.Trainer.Noise = 0, 0, 0
+	return o
+}
+
+func TestFitMakesAModel(t *testing.T) {
+	o := shortRun(t)
+	r, err := train.Fit(t.Context(), o, train.FitHooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Steps != 80 || r.Interrupted || r.LastLoss > 0.9*r.FirstLoss {
+		t.Errorf("%+v", r)
+	}
+	m, err := model.Load(filepath.Join(o.Out, train.ModelDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Untrained || m.Ref != o.Ref || m.Provenance.Steps != 80 || len(m.DataManifests) != 1 || m.Evaluation["training"] == nil || m.Precision != "fp16" {
+		t.Errorf("%+v", m)
+	}
+	size := int64(0)
+	for _, name := range []string{"image.onnx", "text.onnx", "vocab.txt", "manifest.json"} {
+		info, err := os.Stat(filepath.Join(o.Out, train.ModelDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += info.Size()
+	}
+	if size >= 6e6 {
+		t.Errorf("the model has %d bytes, more than 6 MB", size)
+	}
+	for _, name := range []string{"run.json", "steps.csv", "validation.csv", "loss.svg", "collapse.svg", "rank.svg"} {
+		if _, err := os.Stat(filepath.Join(o.Out, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := train.EvaluateRetrieval(t.Context(), filepath.Join(o.Out, train.ModelDir), train.RetrievalOptions{Studies: 16, Seed: 9, Side: 128}, nil); err != nil {
+		t.Errorf("the model cannot be measured: %v", err)
+	}
+}
+
+func TestFitExportsWhatWasReached(t *testing.T) {
+	o := shortRun(t)
+	o.Measure = true // not done for an interrupted run
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := train.Fit(ctx, o, train.FitHooks{Progress: func(p trainer.Progress) {
+		if p.Step == 3 {
+			cancel()
+		}
+	}})
+	if err != nil || !r.Interrupted || r.Steps != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	m, err := model.Load(filepath.Join(o.Out, train.ModelDir))
+	if err != nil || m.Provenance.Steps != 3 || m.Evaluation["retrieval"] != nil {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestFitRefuses(t *testing.T) {
+	o := shortRun(t)
+	for name, edit := range map[string]func(*train.FitOptions){
+		"an unknown preset":    func(o *train.FitOptions) { o.Preset = "huge" },
+		"an unknown objective": func(o *train.FitOptions) { o.Objective = "luck" },
+		"no data":              func(o *train.FitOptions) { o.Data = nil },
+		"no steps":             func(o *train.FitOptions) { o.Trainer.Steps = 0 },
+	} {
+		bad := o
+		edit(&bad)
+		if _, err := train.Fit(t.Context(), bad, train.FitHooks{}); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package train
+
+import (
+	"context"
+
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/trainer"
+)
+
+// Range is the part of a stream that is frozen: sequences First to Last, both in it. A Last of
+// 0 is all there is now.
+type Range struct{ First, Last uint64 }
+
+// Freeze freezes a range of PREPARED: the newest revision in the range of every study of a
+// tenant, by hash. Later revisions change nothing. validation is the share of patients, 0 to
+// 1, that is never trained on.
+//
+// Errors: Usage for an empty range, Invalid where there is nothing to train on, and the bus's.
+func Freeze(ctx context.Context, nats bus.Config, tenant event.Tenant, r Range, validation float64, progress func(done, total int)) (*trainer.Manifest, error) {
+	const op = "train.Freeze"
+	if r.Last != 0 && r.Last < r.First {
+		return nil, fault.Errorf(op, fault.Usage, "the range ends before it begins")
+	}
+	b, err := bus.Connect(ctx, nats, zerolog.Nop())
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	defer b.Close()
+	state, err := b.StreamState(ctx, event.StreamPrepared)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	r.First = max(r.First, 1)
+	if r.Last == 0 || r.Last > state.LastSeq {
+		r.Last = state.LastSeq
+	}
+	freezer := trainer.NewFreezer(validation)
+	if err := freeze(ctx, b, tenant, r, freezer, progress); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	m, err := freezer.Manifest(trainer.Origin{Stream: event.StreamPrepared, First: r.First, Last: r.Last})
+	return m, fault.Wrap(op, err)
+}
+
+// freeze hands the messages of the range to f.
+func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r Range, f *trainer.Freezer, progress func(done, total int)) error {
+	w, err := b.Watch(ctx, bus.WatchConfig{
+		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(tenant, "*", "*")}, Start: bus.FromSeq(r.First),
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for w.Pending() > 0 {
+		m, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if m.Sequence > r.Last {
+			break
+		}
+		if m.Type != event.StudyPrepared {
+			continue
+		}
+		if err := f.Add(trainer.Record{Sequence: m.Sequence, Body: m.Body}, false, nil); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(int(m.Sequence-r.First+1), int(r.Last-r.First+1))
+		}
+	}
+	return nil
+}

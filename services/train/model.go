@@ -1,0 +1,30 @@
+package train
+
+import (
+	"context"
+	"errors"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// withModel opens the model in dir and closes it behind f. preparation, if not empty, is what
+// it will be fed: a model that was trained on another is refused.
+func withModel(ctx context.Context, dir, preparation string, f func(*embedder.Encoder) error) (err error) {
+	const op = "train.withModel"
+	runtime, err := ort.Open("", ort.Options{})
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	defer func() { err = errors.Join(err, runtime.Close()) }()
+	e, err := embedder.Open(ctx, dir, runtime, embedder.Options{})
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	if m := e.Model(); !m.Untrained && preparation != "" && m.Preprocessing != preparation {
+		return fault.Errorf(op, fault.Usage, "model %s was made for preparation %s, but ingest prepares %s", m.Ref, m.Preprocessing, preparation)
+	}
+	return f(e)
+}

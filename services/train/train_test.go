@@ -1,0 +1,328 @@
+package train_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/ingest/phantom"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/train"
+	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/onnxexport"
+)
+
+// tenant is whose studies the tests publish.
+const tenant event.Tenant = "clinic"
+
+func small(studies int) phantom.Config {
+	c := phantom.Defaults()
+	c.Studies, c.Side, c.Seed = studies, 128, 4
+	return c
+}
+
+func generate(t *testing.T, dir string, c phantom.Config) *trainer.Manifest {
+	t.Helper()
+	m, err := train.Phantoms(t.Context(), dir, c, 0.2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestPhantomsGoOnWhereTheyWereInterrupted(t *testing.T) {
+	whole, parts := t.TempDir(), t.TempDir()
+	want := generate(t, whole, small(70))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := train.Phantoms(ctx, parts, small(70), 0.2, func(done, _ int) {
+		if done > 0 {
+			cancel()
+		}
+	})
+	if fault.KindOf(err) != fault.Canceled {
+		t.Fatalf("interrupted: %v", err)
+	}
+	// A crash while writing leaves a part of a message.
+	path := filepath.Join(parts, "prepared.pb")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) == 0 {
+		t.Fatal("nothing was kept")
+	}
+	if err := os.WriteFile(path, data[:len(data)-100], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got := generate(t, parts, small(70))
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-in one go +in parts)\n%s", d)
+	}
+	for _, name := range []string{"prepared.pb", "labels.jsonl", train.ManifestFile} {
+		a, errA := os.ReadFile(filepath.Join(whole, name))
+		b, errB := os.ReadFile(filepath.Join(parts, name))
+		if errA != nil || errB != nil || !cmp.Equal(a, b) {
+			t.Errorf("%s differs: %v, %v", name, errA, errB)
+		}
+	}
+	if fewer := generate(t, parts, small(10)); len(fewer.Studies) != 10 {
+		t.Errorf("10 of 70 studies gave %d", len(fewer.Studies))
+	}
+}
+
+func TestPhantomsRefuse(t *testing.T) {
+	dir := t.TempDir()
+	generate(t, dir, small(2))
+	other, evaluation, broken := small(2), small(2), small(2)
+	other.Side++
+	evaluation.Seed = train.EvaluationSeed
+	broken.Broken = 1
+	for name, c := range map[string]phantom.Config{"other data": other, "the evaluation's seed": evaluation, "broken studies": broken, "no studies": {}} {
+		if _, err := train.Phantoms(t.Context(), dir, c, 0.1, nil); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// serve starts a NATS server with the streams of radstream and returns how to reach it.
+func serve(t *testing.T) (bus.Config, *bus.Bus) {
+	t.Helper()
+	c := natsd.DefaultConfig(t.TempDir())
+	c.Port = 0
+	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Shutdown)
+	conf := bus.DefaultConfig()
+	conf.URL = srv.ClientURL()
+	b, err := bus.Connect(t.Context(), conf, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.EnsureStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return conf, b
+}
+
+// publish puts a message into PREPARED as the prepare stage does.
+func publish(t *testing.T, b *bus.Bus, who event.Tenant, m *radstreamv1.StudyPrepared, id string) {
+	t.Helper()
+	e, err := event.New(event.MessageID(id), "test", event.PreparedSubject(who, event.PatientKey(m.PatientKey), event.StudyKey(m.StudyKey)), m.ShiftedTime.AsTime(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(t.Context(), e, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAStreamAndAnArchiveGiveTheSameBatches(t *testing.T) {
+	dir := t.TempDir()
+	archived := generate(t, dir, small(12))
+	conf, b := serve(t)
+	var newest *radstreamv1.StudyPrepared
+	err := trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}.Each(t.Context(), func(r trainer.Record) error {
+		m := new(radstreamv1.StudyPrepared)
+		if err := proto.Unmarshal(r.Body, m); err != nil {
+			return err
+		}
+		if r.Sequence == 5 { // an older revision and another tenant's study come between
+			old := proto.CloneOf(m)
+			old.Rev, old.Report = 0, nil
+			publish(t, b, tenant, old, "old")
+			publish(t, b, "other", m, "other")
+			newest = m
+		}
+		publish(t, b, tenant, m, m.PrepId)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := train.Freeze(t.Context(), conf, tenant, train.Range{}, 0.2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Source.Stream != event.StreamPrepared || m.Source.First != 1 || m.Source.Last != 14 || len(m.Studies) != 12 {
+		t.Fatalf("frozen: %+v with %d studies", m.Source, len(m.Studies))
+	}
+	// What comes later changes nothing.
+	newest.Rev = 9
+	publish(t, b, tenant, newest, "later")
+	path := filepath.Join(t.TempDir(), "stream.json")
+	if err := m.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	load := func(path string) *trainer.Dataset {
+		d, err := train.Load(t.Context(), []string{path}, conf, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	fromArchive, fromStream := load(filepath.Join(dir, train.ManifestFile)), load(path)
+	if len(archived.Studies) != 12 || len(fromStream.Train) != len(fromArchive.Train) || len(fromStream.Validation) != len(fromArchive.Validation) {
+		t.Fatalf("%d and %d studies to train on", len(fromStream.Train), len(fromArchive.Train))
+	}
+	c := trainer.DefaultConfig()
+	c.Batch = 4
+	for step := range 3 {
+		a := trainer.NewBatcher(c, model.Tiny(), fromArchive).Batch(step)
+		s := trainer.NewBatcher(c, model.Tiny(), fromStream).Batch(step)
+		if !cmp.Equal(a, s) {
+			t.Fatalf("batch %d differs", step)
+		}
+	}
+	if _, err := train.Freeze(t.Context(), conf, tenant, train.Range{First: 9, Last: 3}, 0, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("an empty range: %v", err)
+	}
+	if _, err := train.Freeze(t.Context(), conf, "nobody", train.Range{}, 0, nil); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a tenant without studies: %v", err)
+	}
+	part, err := train.Freeze(t.Context(), conf, tenant, train.Range{First: 1, Last: 4}, 0, nil)
+	if err != nil || len(part.Studies) != 4 {
+		t.Errorf("four messages gave %d studies, %v", len(part.Studies), err)
+	}
+}
+
+// untrained writes a model with random weights.
+func untrained(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels, err := zeroshot.DefaultLabels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := model.Tiny()
+	c.Image.Layers, c.Text.Layers = 1, 1
+	err = onnxexport.WriteModel(dir, c, onnxexport.Untrained(c, 1), onnxexport.FP16, tok, model.Manifest{
+		Ref: model.Ref{Name: "tiny", Version: "0"}, Preprocessing: "1", Temperature: 0.07, Labels: labels, Untrained: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestEvaluateRetrieval(t *testing.T) {
+	o := train.RetrievalOptions{Studies: 32, Seed: 3, Side: 128}
+	dir := untrained(t)
+	r, err := train.EvaluateRetrieval(t.Context(), dir, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Model != "tiny@0" || r.Cases != 32 || len(r.Classes) != 8 || r.Classes[0].Cases != 4 || r.Classes[0].ZeroShot == nil || r.TextToImage.Number != 24 {
+		t.Errorf("%+v", r)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{`"text_to_image":{"p5":`, `"p10_ci":[`, `"pixels":{`, `"random":{`, `"zero_shot":{"auc":`, `"by_size":[`} {
+		if !strings.Contains(string(text), field) {
+			t.Errorf("the JSON has no %s:\n%.400s", field, text)
+		}
+	}
+	again, err := train.EvaluateRetrieval(t.Context(), dir, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r, again); d != "" {
+		t.Errorf("measured again:\n%s", d)
+	}
+	if _, err := train.EvaluateRetrieval(t.Context(), dir, train.RetrievalOptions{Studies: 8, Seed: 3, Side: 128}, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("too few studies: %v", err)
+	}
+	if _, err := train.EvaluateRetrieval(t.Context(), t.TempDir(), o, nil); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no model: %v", err)
+	}
+}
+
+// studies writes phantoms with a list in the layout of film collections and returns its path.
+func studies(t *testing.T, header string, row func(i int, uid string) string) string {
+	t.Helper()
+	dir := t.TempDir()
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := generate(t, dir, small(6))
+	d, err := trainer.Load(t.Context(), []trainer.Part{{Manifest: m, Source: trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}}}, tok, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list strings.Builder
+	list.WriteString(header + "\n")
+	for i, s := range append(d.Train, d.Validation...) {
+		name := string(rune('a'+i)) + ".png"
+		writePNG(t, filepath.Join(dir, name), s.Images[0].Pixels)
+		list.WriteString(row(i, name) + "\n")
+	}
+	path := filepath.Join(dir, "studies.csv")
+	if err := os.WriteFile(path, []byte(list.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestEvaluatePairs(t *testing.T) {
+	path := studies(t, "study_id,image,view,caption", func(i int, name string) string {
+		caption := strings.Repeat("Left pleural effusion. ", i) // the first has none
+		return strings.Join([]string{"s" + name, name, "frontal", caption}, ",")
+	})
+	r, err := train.EvaluatePairs(t.Context(), untrained(t), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pairs != 5 || r.Skipped != 1 || r.ImageToText.R5 != 1 || r.Chance.R1 != 0.2 {
+		t.Errorf("%+v", r)
+	}
+	text, err := json.Marshal(r)
+	if err != nil || !strings.Contains(string(text), `"image_to_text":{"r1":`) || !strings.Contains(string(text), `"r10":`) {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestEvaluateZeroShot(t *testing.T) {
+	path := studies(t, "study_id,image,view,Pleural Effusion,Edema,Nodule", func(i int, name string) string {
+		return strings.Join([]string{"s" + name, name, "frontal", []string{"1", "0", "1.0", "0", "-1", ""}[i], []string{"0", "1", "0", "0", "0", "1"}[i], "0"}, ",")
+	})
+	r, err := train.EvaluateZeroShot(t.Context(), untrained(t), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Labels) != 2 || r.Labels[0].Label != "edema" || r.Labels[0].Positive != 2 || r.Labels[0].Negative != 4 ||
+		r.Labels[1].Label != "effusion" || r.Labels[1].Positive != 2 || r.Labels[1].Negative != 2 {
+		t.Errorf("%+v", r)
+	}
+	bare := studies(t, "study_id,image,view", func(_ int, name string) string { return "s" + name + "," + name + ",frontal" })
+	if _, err := train.EvaluateZeroShot(t.Context(), untrained(t), bare, nil); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("no labels: %v", err)
+	}
+	if _, err := train.EvaluatePairs(t.Context(), untrained(t), bare, nil); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("no reports: %v", err)
+	}
+}

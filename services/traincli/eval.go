@@ -1,0 +1,165 @@
+package traincli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/services/train"
+	"github.com/radstream/radstream/trainer/eval"
+)
+
+func (c *cli) eval() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "eval",
+		Short: "Measure a model",
+		Long:  "Measure a model through the same runtime and preparation that serve it. Intervals are 95 % bootstrap intervals.",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot())
+	return cmd
+}
+
+func (c *cli) evalRetrieval() *cobra.Command {
+	o := train.DefaultRetrieval()
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "retrieval",
+		Short: "Retrieval and zero-shot scores on phantoms that no model was trained on",
+		Long: `Make phantoms of a seed that training refuses, one finding each, eight findings dealt out
+evenly, both views, and measure how many of the first 5 and 10 hits show the query's finding:
+image to image (the query itself excluded) and text to image; and the area under the ROC curve
+of each label. Random rankings and nearest neighbours on 32 x 32 pixels are the controls.`,
+		Example: "  radtrain eval retrieval --model work/run/model",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := train.EvaluateRetrieval(cmd.Context(), dir, o, c.progress("phantoms"))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(r)
+			}
+			return printRetrieval(c.Stdout, r)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Studies, "studies", o.Studies, "how many phantoms")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the phantoms")
+	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")
+	return needsModel(cmd, &dir)
+}
+
+func (c *cli) evalPairs() *cobra.Command {
+	var dir, csv string
+	cmd := &cobra.Command{
+		Use:     "pairs",
+		Short:   "Find the report of an image and the image of a report",
+		Long:    "Rank all reports for each image and all images for each report of a CSV (columns study_id, image, view, and report, caption or notes; as radstream publish reads it), and print how often the right one is among the first 1, 5, 10 and 50.",
+		Example: "  radtrain eval pairs --model work/run/model --csv ../shared/data/rocov2cxr/studies.csv",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := train.EvaluatePairs(cmd.Context(), dir, csv, c.progress("studies"))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(r)
+			}
+			return printPairs(c.Stdout, r)
+		},
+	}
+	return needsCSV(needsModel(cmd, &dir), &csv)
+}
+
+func (c *cli) evalZeroShot() *cobra.Command {
+	var dir, csv string
+	cmd := &cobra.Command{
+		Use:     "zeroshot",
+		Short:   "Label scores against the label columns of a CSV",
+		Long:    "Score the labels of the studies of a CSV (columns study_id, image, view, and one column a label with 1, 0, or anything else where it is not known) and print the area under the ROC curve of each.",
+		Example: "  radtrain eval zeroshot --model work/run/model --csv ../shared/data/nih14/studies.csv",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := train.EvaluateZeroShot(cmd.Context(), dir, csv, c.progress("studies"))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(r)
+			}
+			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintf(w, "%s, %d studies\n\nlabel\twith\twithout\tAUC\n", r.Model, r.Studies)
+			for _, l := range r.Labels {
+				fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", l.Label, l.Positive, l.Negative, interval(l.AUC, l.AUCCI))
+			}
+			fmt.Fprintf(w, "mean\t\t\t%.3f\n", r.Mean)
+			return w.Flush()
+		},
+	}
+	return needsCSV(needsModel(cmd, &dir), &csv)
+}
+
+func needsModel(cmd *cobra.Command, dir *string) *cobra.Command {
+	cmd.Flags().StringVar(dir, "model", "", "model directory")
+	_ = cmd.MarkFlagRequired("model") // the flag is there
+	return cmd
+}
+
+func needsCSV(cmd *cobra.Command, csv *string) *cobra.Command {
+	cmd.Flags().StringVar(csv, "csv", "", "list of studies")
+	_ = cmd.MarkFlagRequired("csv") // the flag is there
+	return cmd
+}
+
+func interval(v float64, ci [2]float64) string {
+	return fmt.Sprintf("%.3f (%.3f to %.3f)", v, ci[0], ci[1])
+}
+
+func printRetrieval(out io.Writer, r train.RetrievalResult) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\n\tP@5\tP@10\n", r.Model, r.Studies, r.Seed, r.Side)
+	for _, row := range []struct {
+		name string
+		p    eval.Precision
+	}{
+		{"image to image", r.ImageToImage}, {"  nearest on 32 x 32 pixels", r.Pixels}, {"  random", r.Random},
+		{"text to image", r.TextToImage}, {"  random", r.RandomText},
+	} {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", row.name, interval(row.p.P5, row.p.P5CI), interval(row.p.P10, row.p.P10CI))
+	}
+	fmt.Fprintf(w, "zero-shot AUC, mean\t%s\t\n\n", interval(r.ZeroShot.AUC, r.ZeroShot.AUCCI))
+	fmt.Fprintf(w, "finding\timage to image P@10\tpixels P@10\ttext to image P@10\tzero-shot AUC\tP@10 small, medium, large\tfound by text in 30: small, medium, large\n")
+	for _, c := range r.Classes {
+		area := "no such label"
+		if c.ZeroShot != nil {
+			area = interval(c.ZeroShot.AUC, c.ZeroShot.AUCCI)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.3f\t%s\t%s\t%s\n", c.Class, interval(c.ImageToImage.P10, c.ImageToImage.P10CI), c.Pixels,
+			interval(c.TextToImage.P10, c.TextToImage.P10CI), area, thirds(c.Sizes))
+	}
+	fmt.Fprintf(w, "all\t%s\t%.3f\t%s\t%s\t%s\n", interval(r.ImageToImage.P10, r.ImageToImage.P10CI), r.Pixels.P10,
+		interval(r.TextToImage.P10, r.TextToImage.P10CI), interval(r.ZeroShot.AUC, r.ZeroShot.AUCCI), thirds(r.Thirds))
+	return w.Flush()
+}
+
+// thirds is two columns: precision by size, and the share found by text by size.
+func thirds(t []eval.ByThird) string {
+	if len(t) != 3 {
+		return "\t"
+	}
+	return fmt.Sprintf("%.2f %.2f %.2f\t%.2f %.2f %.2f", t[0].ImageToImage, t[1].ImageToImage, t[2].ImageToImage, t[0].Found, t[1].Found, t[2].Found)
+}
+
+func printPairs(out io.Writer, r train.PairsResult) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s, %d pairs, %d studies left out\n\n\tR@1\tR@5\tR@10\tR@50\tmedian rank\n", r.Model, r.Pairs, r.Skipped)
+	for _, row := range []struct {
+		name string
+		r    eval.Recall
+	}{{"image to text", r.ImageToText}, {"text to image", r.TextToImage}} {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\n", row.name, interval(row.r.R1, row.r.R1CI), interval(row.r.R5, row.r.R5CI),
+			interval(row.r.R10, row.r.R10CI), interval(row.r.R50, row.r.R50CI), row.r.Median)
+	}
+	fmt.Fprintf(w, "chance\t%.3f\t%.3f\t%.3f\t%.3f\t%.1f\n", r.Chance.R1, r.Chance.R5, r.Chance.R10, r.Chance.R50, r.Chance.Median)
+	return w.Flush()
+}

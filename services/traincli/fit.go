@@ -1,0 +1,115 @@
+package traincli
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/train"
+	"github.com/radstream/radstream/trainer"
+)
+
+func (c *cli) fit() *cobra.Command {
+	o := train.FitOptions{Trainer: trainer.DefaultConfig(), NATS: bus.DefaultConfig(), Version: c.Version}
+	ref := "tiny@1.0.0"
+	cmd := &cobra.Command{
+		Use:   "fit",
+		Short: "Train a model from frozen data",
+		Long: `Train a model from frozen data and write a run's folder:
+
+  model/          the model, ready for radstream and for radtrain eval
+  run.json        what the run was told, and which data it saw
+  steps.csv, validation.csv, *.svg
+                  loss, collapse figures and validation over the steps
+  checkpoint/     the model at the last validation
+
+Ctrl-C stops behind the step that runs and exports what there is. Gradients are not
+accumulated: the negatives of a contrastive step are the studies of one batch.`,
+		Example: `  radtrain fit --preset tiny --data work/data/manifest.json --out work/run
+  radtrain fit --data work/data/manifest.json --data work/more/manifest.json --steps 200 --out work/try`,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Ref, err = model.ParseRef(ref); err != nil {
+				return err
+			}
+			report, err := train.Fit(cmd.Context(), o, train.FitHooks{
+				Load: c.progress("studies"), Progress: c.fitProgress(), Measure: c.progress("phantoms to measure on"),
+			})
+			if err != nil {
+				return err
+			}
+			return c.printFit(report, filepath.Join(o.Out, train.ModelDir))
+		},
+	}
+	f, t := cmd.Flags(), &o.Trainer
+	f.StringVar(&o.Preset, "preset", "tiny", "architecture: tiny, small or base")
+	f.StringVar(&ref, "model", ref, "name@version of the model that is made")
+	f.StringArrayVar(&o.Data, "data", nil, "data manifest; may be repeated")
+	f.StringVar(&o.Out, "out", "run", "folder of the run")
+	f.StringVar(&o.Objective, "objective", "clinvla", "loss: clinvla, paper, convirt or gloria")
+	f.IntVar(&o.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")
+	f.BoolVar(&o.BFloat16, "bf16", false, "matrix products in bfloat16, for CPUs with AVX512-BF16")
+	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
+	f.StringVar(&o.NATS.URL, "nats", o.NATS.URL, "address of NATS, for manifests of a stream")
+	f.Uint64Var(&t.Seed, "seed", t.Seed, "of weights, order, augmentation and masks")
+	f.IntVar(&t.Batch, "batch", t.Batch, "studies a step")
+	f.IntVar(&t.Steps, "steps", t.Steps, "updates")
+	f.IntVar(&t.UnmaskedSteps, "unmasked-steps", t.UnmaskedSteps, "how many of them, the last, see every patch")
+	f.Float64Var(&t.KeepShare, "keep", t.KeepShare, "share of patches that a masked step sees")
+	f.IntVar(&t.HoldText, "hold-text", t.HoldText, "how many of them, the first, leave the text tower as it is")
+	f.Float64Var(&t.LearningRate, "lr", t.LearningRate, "learning rate at its highest")
+	f.IntVar(&t.Warmup, "warmup", t.Warmup, "steps of linear rise")
+	f.Float64Var(&t.ImpressionShare, "impression-share", t.ImpressionShare, "share of texts that are the impression alone")
+	f.Float64Var(&t.SentenceShare, "sentence-share", t.SentenceShare, "share of texts that are one sentence")
+	f.IntVar(&t.Shift, "shift", t.Shift, "pixels that a film moves at most")
+	f.Float64Var(&t.Intensity, "intensity", t.Intensity, "change of brightness, contrast and gamma")
+	f.Float64Var(&t.Noise, "noise", t.Noise, "added noise at most, grey values")
+	f.Float64Var(&t.ViewDrop, "view-drop", t.ViewDrop, "share of studies that lack one of their views")
+	f.IntVar(&t.ValidateEvery, "validate-every", t.ValidateEvery, "steps between validations; 0 is never")
+	return cmd
+}
+
+// fitProgress returns a function that prints a line every few seconds and at each validation.
+func (c *cli) fitProgress() func(trainer.Progress) {
+	var last time.Time
+	return func(p trainer.Progress) {
+		if p.Validation == nil && time.Since(last) < 5*time.Second && p.Step < p.Steps {
+			return
+		}
+		last = time.Now()
+		left := time.Duration(float64(p.Elapsed) / float64(p.Step) * float64(p.Steps-p.Step)).Round(time.Second)
+		fmt.Fprintf(c.Stderr, "step %d/%d  loss %.4f  cosine %.3f %.3f  rank %.1f %.1f  t %.4f  %s, %s left\n", p.Step, p.Steps, p.Stats.Loss,
+			p.Stats.Image.Cosine, p.Stats.Text.Cosine, p.Stats.Image.Rank, p.Stats.Text.Rank, p.Stats.Temperature, p.Elapsed.Round(time.Second), left)
+		if p.Validation != nil {
+			var parts []string
+			for _, name := range slices.Sorted(maps.Keys(p.Validation)) {
+				parts = append(parts, fmt.Sprintf("%s %.3f", name, p.Validation[name]))
+			}
+			fmt.Fprintf(c.Stderr, "validation: %s\n", strings.Join(parts, "  "))
+		}
+	}
+}
+
+func (c *cli) printFit(r train.FitReport, dir string) error {
+	if c.json {
+		return c.printJSON(struct {
+			Model string `json:"model"`
+			train.FitReport
+		}{dir, r})
+	}
+	fmt.Fprintf(c.Stdout, "%d steps in %.0f s, loss %.4f -> %.4f, model in %s\n", r.Steps, r.Seconds, r.FirstLoss, r.LastLoss, dir)
+	if r.Interrupted {
+		fmt.Fprintln(c.Stdout, "The run was interrupted: the model is what was reached, and was not measured.")
+	}
+	if r.Collapsed {
+		fmt.Fprintln(c.Stdout, "The run COLLAPSED: its vectors are all alike. Do not use this model.")
+	}
+	fmt.Fprintf(c.Stdout, "next: radtrain eval retrieval --model %s\n", dir)
+	return nil
+}

@@ -1,0 +1,191 @@
+package eval
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func near(t *testing.T, what string, got, want float64) {
+	t.Helper()
+	if math.Abs(got-want) > 1e-9 {
+		t.Errorf("%s is %g, want %g", what, got, want)
+	}
+}
+
+func TestPrecisionAt(t *testing.T) {
+	even := func(i int) bool { return i%2 == 0 }
+	near(t, "2 of 5", precisionAt([]int{0, 1, 3, 4, 5, 6, 8}, 5, even), 0.4)
+	near(t, "fewer than k", precisionAt([]int{0, 1}, 10, even), 0.5)
+}
+
+func TestRankSkipsTheQueryAndKeepsTies(t *testing.T) {
+	scores := []float64{0.5, 0.9, 0.5, 1}
+	if d := cmp.Diff([]int{1, 0, 2}, rank(4, 3, func(i int) float64 { return scores[i] })); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestAUC(t *testing.T) {
+	near(t, "separated", auc([]float64{3, 4}, []float64{1, 2}), 1)
+	near(t, "reversed", auc([]float64{1, 2}, []float64{3, 4}), 0)
+	near(t, "all equal", auc([]float64{1, 1, 1}, []float64{1, 1}), 0.5)
+	near(t, "one pair of six wrong, one tied", auc([]float64{2, 5}, []float64{1, 2, 3}), (1+0.5+0+3)/6)
+	if !math.IsNaN(auc(nil, []float64{1})) {
+		t.Error("without positives it is a number")
+	}
+}
+
+func TestAUCCountsPairs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		values := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 12)
+		p, n := values.Draw(t, "positive"), values.Draw(t, "negative")
+		var ps, ns []float64
+		pairs := 0.0
+		for _, a := range p {
+			ps = append(ps, float64(a))
+		}
+		for _, b := range n {
+			ns = append(ns, float64(b))
+			for _, a := range p {
+				switch {
+				case a > b:
+					pairs++
+				case a == b:
+					pairs += 0.5
+				}
+			}
+		}
+		if got, want := auc(ps, ns), pairs/float64(len(p)*len(n)); math.Abs(got-want) > 1e-9 {
+			t.Fatalf("got %g, want %g", got, want)
+		}
+	})
+}
+
+func TestBootstrapIsReproducibleAndCovers(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	covered := 0
+	for range 40 {
+		values, all := make([]float64, 100), make([]int, 100)
+		for i := range values {
+			values[i], all[i] = r.NormFloat64(), i
+		}
+		f := meanFigure(values, [][]int{all})
+		if again := meanFigure(values, [][]int{all}); f != again {
+			t.Fatalf("%+v, then %+v", f, again)
+		}
+		if f.Low > f.Value || f.High < f.Value {
+			t.Errorf("%+v does not hold its value", f)
+		}
+		if f.Low <= 0 && f.High >= 0 {
+			covered++
+		}
+		if width := f.High - f.Low; width < 0.25 || width > 0.55 { // 2 x 1.96 / 10
+			t.Errorf("the interval is %g wide, want about 0.39", width)
+		}
+	}
+	if covered < 34 {
+		t.Errorf("%d of 40 intervals hold the true mean, want about 38", covered)
+	}
+}
+
+func TestBootstrapResamplesGroupByGroup(t *testing.T) {
+	low, high := bootstrap([][]int{{0, 1}, {2}}, func(chosen []int) float64 {
+		if len(chosen) != 3 || chosen[0] > 1 || chosen[1] > 1 || chosen[2] != 2 {
+			t.Fatalf("drew %v", chosen)
+		}
+		return 1
+	})
+	near(t, "low", low, 1)
+	near(t, "high", high, 1)
+}
+
+// at is a unit vector in the plane, by its angle in degrees.
+func at(degrees float64) []float32 {
+	s, c := math.Sincos(degrees * math.Pi / 180)
+	return []float32{float32(c), float32(s)}
+}
+
+func TestRetrievalOnFourClearCases(t *testing.T) {
+	score := func(a, b float64) map[string]float64 { return map[string]float64{"a": a, "b": b} }
+	cases := []Case{
+		{Class: "a", Size: 1, Image: at(0), Pixel: at(0), Scores: score(0.9, 0.1)},
+		{Class: "a", Size: 2, Image: at(2), Pixel: at(90), Scores: score(0.4, 0.2)},
+		{Class: "b", Size: 1, Image: at(90), Pixel: at(1), Scores: score(0.5, 0.6)},
+		{Class: "b", Size: 2, Image: at(92), Pixel: at(91), Scores: score(0.1, 0.7)},
+	}
+	queries := []Query{{Class: "a", Image: at(1)}, {Class: "b", Image: at(1)}}
+	r := Retrieval(cases, queries)
+	// Three candidates each, one relevant.
+	near(t, "image to image", r.ImageToImage.P10, 1.0/3)
+	near(t, "pixels", r.Pixels.P5, 1.0/3)
+	near(t, "text to image", r.TextToImage.P10, 0.5)
+	near(t, "area of a", r.Classes[0].ZeroShot.AUC, 0.75)
+	near(t, "area of b", r.Classes[1].ZeroShot.AUC, 1)
+	near(t, "mean area", r.ZeroShot.AUC, 0.875)
+	if r.Cases != 4 || r.ImageToImage.Number != 4 || r.TextToImage.Number != 2 || len(r.Classes) != 2 || r.Classes[0].Class != "a" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestRetrievalRanksByVector(t *testing.T) {
+	// Twelve of each of two classes: vectors tell them apart, pixels are the same for all.
+	var cases []Case
+	for i := range 24 {
+		class, angle := "a", float64(i)
+		if i%2 == 1 {
+			class, angle = "b", 90+float64(i)
+		}
+		cases = append(cases, Case{Class: class, Size: float64(i), Image: at(angle), Pixel: at(0)})
+	}
+	r := Retrieval(cases, []Query{{Class: "a", Image: at(0)}, {Class: "b", Image: at(10)}})
+	near(t, "image to image P@10", r.ImageToImage.P10, 1)
+	near(t, "image to image low", r.ImageToImage.P10CI[0], 1)
+	near(t, "text to image P@5", r.TextToImage.P5, 0.5) // the second text is wrong
+	near(t, "of a", r.Classes[0].TextToImage.P5, 1)
+	near(t, "of b", r.Classes[1].TextToImage.P5, 0)
+	if r.Random.P10 < 0.3 || r.Random.P10 > 0.65 || r.Pixels.P10 > 0.65 {
+		t.Errorf("controls: random %g, pixels %g, want about 0.48", r.Random.P10, r.Pixels.P10)
+	}
+	if r.Classes[0].ZeroShot != nil || len(r.Thirds) != 3 || r.Thirds[0].Third != "small" {
+		t.Errorf("%+v", r.Classes[0])
+	}
+	near(t, "small ones of a", r.Classes[0].Sizes[0].ImageToImage, 1)
+	if d := cmp.Diff(r, Retrieval(cases, []Query{{Class: "a", Image: at(0)}, {Class: "b", Image: at(10)}})); d != "" {
+		t.Errorf("not reproducible:\n%s", d)
+	}
+}
+
+func TestPairs(t *testing.T) {
+	p := Pairs([]Pair{{at(0), at(1)}, {at(10), at(11)}, {at(20), at(3)}})
+	near(t, "image to text R@1", p.ImageToText.R1, 2.0/3)
+	near(t, "image to text R@5", p.ImageToText.R5, 1)
+	near(t, "text to image R@1", p.TextToImage.R1, 2.0/3)
+	near(t, "median rank", p.ImageToText.Median, 1)
+	near(t, "chance", p.Chance.R1, 1.0/3)
+	// A model that says the same of everything finds nothing.
+	same := Pairs([]Pair{{at(0), at(0)}, {at(0), at(0)}, {at(0), at(0)}})
+	near(t, "R@1 of one vector", same.ImageToText.R1, 0)
+	near(t, "its median rank", same.TextToImage.Median, 3)
+}
+
+func TestZeroShot(t *testing.T) {
+	row := func(score float64, truth map[string]bool) Labelled {
+		return Labelled{Scores: map[string]float64{"a": score, "c": score}, Truth: truth}
+	}
+	z := ZeroShot([]Labelled{
+		row(0.9, map[string]bool{"a": true, "b": true}), // the model has no label b
+		row(0.2, map[string]bool{"a": false, "b": false}),
+		row(0.5, map[string]bool{"a": true}),
+		row(0.6, map[string]bool{"a": false, "c": true}), // c has no negatives
+		row(0.7, nil),
+	})
+	if len(z.Labels) != 1 || z.Labels[0].Positive != 2 || z.Labels[0].Negative != 2 || z.Studies != 5 {
+		t.Fatalf("%+v", z)
+	}
+	near(t, "area", z.Labels[0].AUC, 0.75)
+	near(t, "mean", z.Mean, 0.75)
+}

@@ -1,0 +1,151 @@
+package eval
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Figure is one measured number with its 95 % bootstrap interval.
+type Figure struct {
+	Value, Low, High float64
+}
+
+// draws is how often the bootstrap resamples.
+const draws = 1000
+
+// bootstrapSeed makes intervals reproducible.
+const bootstrapSeed = 7
+
+// bootstrap returns the 2.5 and 97.5 percentiles of measure over resamplings. groups are the
+// indices that are resampled with replacement, each group by itself; measure gets all indices.
+func bootstrap(groups [][]int, measure func(chosen []int) float64) (low, high float64) {
+	r := rand.New(rand.NewPCG(bootstrapSeed, 0))
+	values := make([]float64, 0, draws)
+	var chosen []int
+	for range draws {
+		chosen = chosen[:0]
+		for _, g := range groups {
+			for range g {
+				chosen = append(chosen, g[r.IntN(len(g))])
+			}
+		}
+		if v := measure(chosen); !math.IsNaN(v) {
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return math.NaN(), math.NaN()
+	}
+	slices.Sort(values)
+	at := func(p float64) float64 { return values[int(math.Round(p*float64(len(values)-1)))] }
+	return at(0.025), at(0.975)
+}
+
+// meanFigure is the mean of one value a query, resampling queries within groups.
+func meanFigure(values []float64, groups [][]int) Figure {
+	all := func(chosen []int) float64 {
+		sum := 0.0
+		for _, i := range chosen {
+			sum += values[i]
+		}
+		return sum / float64(len(chosen))
+	}
+	f := Figure{Value: all(slices.Concat(groups...))}
+	f.Low, f.High = bootstrap(groups, all)
+	return f
+}
+
+// precisionAt is the share of relevant ones among the first k of a ranking. Where fewer than k
+// are ranked, k is their number; of none it is NaN.
+func precisionAt(ranking []int, k int, relevant func(int) bool) float64 {
+	k = min(k, len(ranking))
+	hits := 0
+	for _, i := range ranking[:k] {
+		if relevant(i) {
+			hits++
+		}
+	}
+	return float64(hits) / float64(k)
+}
+
+// rank returns 0..n-1 but for skip, the highest score first; equal scores keep their order.
+func rank(n, skip int, score func(int) float64) []int {
+	order := make([]int, 0, n)
+	scores := make([]float64, n)
+	for i := range n {
+		if i != skip {
+			order = append(order, i)
+			scores[i] = score(i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	return order
+}
+
+// auc is the area under the ROC curve: the probability that a positive scores above a
+// negative, ties counting half (Mann-Whitney). Without both it is NaN.
+func auc(positive, negative []float64) float64 {
+	type entry struct {
+		score    float64
+		positive bool
+	}
+	all := make([]entry, 0, len(positive)+len(negative))
+	for _, s := range positive {
+		all = append(all, entry{s, true})
+	}
+	for _, s := range negative {
+		all = append(all, entry{s, false})
+	}
+	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.score, b.score) })
+	ranks := 0.0 // of the positives, from 1, ties sharing their mean
+	for i := 0; i < len(all); {
+		j := i
+		for j < len(all) && all[j].score == all[i].score {
+			j++
+		}
+		for _, e := range all[i:j] {
+			if e.positive {
+				ranks += float64(i+j+1) / 2
+			}
+		}
+		i = j
+	}
+	p, n := float64(len(positive)), float64(len(negative))
+	return (ranks - p*(p+1)/2) / (p * n)
+}
+
+// aucFigure is the area under the curve, resampling positives and negatives by themselves.
+func aucFigure(scores []float64, positive, negative []int) Figure {
+	measure := func(chosen []int) float64 {
+		var p, n []float64
+		for i, c := range chosen { // bootstrap keeps the groups in order
+			if i < len(positive) {
+				p = append(p, scores[c])
+			} else {
+				n = append(n, scores[c])
+			}
+		}
+		return auc(p, n)
+	}
+	f := Figure{Value: measure(slices.Concat(positive, negative))}
+	f.Low, f.High = bootstrap([][]int{positive, negative}, measure)
+	return f
+}
+
+// dot is the cosine of vectors of unit length.
+func dot(a, b []float32) float64 {
+	sum := 0.0
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
+}
+
+// median sorts values.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}

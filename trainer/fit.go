@@ -1,0 +1,126 @@
+package trainer
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"time"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/trainer/onnxexport"
+)
+
+// Hooks are called by [Fit], from its own goroutine. Each may be nil.
+type Hooks struct {
+	// Progress is called after every step.
+	Progress func(Progress)
+	// Validate measures the weights as they are, every Config.ValidateEvery steps and at the
+	// end: figures by name. They become a curve; nothing is chosen by them. Its error ends the run.
+	Validate func(ctx context.Context, w onnxexport.Weights, temperature float64) (map[string]float64, error)
+}
+
+// Progress is where a run is.
+type Progress struct {
+	Step, Steps int // Step are done
+	Stats       StepStats
+	Elapsed     time.Duration
+	Validation  map[string]float64 // of this step, if it was validated
+}
+
+// Result is what a run made.
+type Result struct {
+	Steps       int // updates made
+	Weights     onnxexport.Weights
+	Temperature float64 // what cosines are divided by
+	Curves      Curves
+	// Collapsed: the mean off-diagonal cosine of a side was above [Collapsed] over the last
+	// steps. Such a model must not be promoted.
+	Collapsed   bool
+	Interrupted bool // ctx ended before the last step
+}
+
+// settled is how many last steps a run is judged by.
+const settled = 50
+
+// Fit trains: it hands the batches of d to s, one step at a time, and keeps what s measured.
+// When ctx ends the run stops behind a step and the result is what was reached. m is the
+// model's architecture.
+//
+// Errors: Usage for a wrong configuration; Internal when the loss is no number (the curves up
+// to there are in the result); and those of s and of the hooks.
+func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, h Hooks) (Result, error) {
+	const op = "trainer.Fit"
+	var out Result
+	if err := c.Validate(); err != nil {
+		return out, err
+	}
+	drawing, enough := context.WithCancel(ctx)
+	defer enough()
+	next := prefetch(drawing, c, NewBatcher(c, m, d))
+	start := time.Now()
+	for out.Steps < c.Steps && ctx.Err() == nil {
+		batch, open := <-next
+		if !open {
+			break
+		}
+		lr := c.rate(out.Steps)
+		began := time.Now()
+		stats, err := s.Step(ctx, batch, lr)
+		if err != nil && ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			return out, fault.Wrap(op, err)
+		}
+		if math.IsNaN(stats.Loss) || math.IsInf(stats.Loss, 0) {
+			return out, fault.Errorf(op, fault.Internal, "the loss of step %d is no number: the learning rate %g is too high, or a weight overflowed", out.Steps+1, lr)
+		}
+		out.Steps++
+		out.Temperature = stats.Temperature
+		out.Curves.add(out.Steps, lr, stats, time.Since(began))
+		p := Progress{Step: out.Steps, Steps: c.Steps, Stats: stats, Elapsed: time.Since(start)}
+		if h.Validate != nil && c.ValidateEvery > 0 && (out.Steps%c.ValidateEvery == 0 || out.Steps == c.Steps) {
+			if p.Validation, err = validate(ctx, s, h, stats.Temperature); err != nil && ctx.Err() == nil {
+				return out, fault.Wrap(op, err)
+			}
+			out.Curves.addValidation(out.Steps, p.Validation)
+			runtime.GC() // what the validation held is large, and torch needs the memory
+		}
+		if h.Progress != nil {
+			h.Progress(p)
+		}
+	}
+	out.Interrupted = out.Steps < c.Steps
+	if out.Steps == 0 {
+		return out, fault.Errorf(op, fault.Canceled, "stopped before the first step")
+	}
+	out.Collapsed = out.Curves.collapsed()
+	var err error
+	out.Weights, err = s.Weights()
+	return out, fault.Wrap(op, err)
+}
+
+func validate(ctx context.Context, s Stepper, h Hooks, temperature float64) (map[string]float64, error) {
+	w, err := s.Weights()
+	if err != nil {
+		return nil, err
+	}
+	return h.Validate(ctx, w, temperature)
+}
+
+// prefetch draws the next batch while a step runs. The channel closes behind the last.
+func prefetch(ctx context.Context, c Config, b *Batcher) <-chan Batch {
+	next := make(chan Batch, 1)
+	go func() {
+		defer close(next)
+		for step := range c.Steps {
+			select {
+			case next <- b.Batch(step):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return next
+}

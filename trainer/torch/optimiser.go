@@ -1,0 +1,74 @@
+//go:build torch
+
+package torch
+
+import (
+	"fmt"
+
+	"github.com/sugarme/gotch/libtch"
+)
+
+// AdamW's constants.
+const (
+	beta1   = 0.9
+	beta2   = 0.999
+	epsilon = 1e-8
+)
+
+// optimiser is AdamW over groups of weights.
+type optimiser struct{ groups []*group }
+
+// group shares a learning rate (rate times the step's) and a weight decay.
+type group struct {
+	rate, decay                   float64
+	weights, first, second, steps []tensor // the i-th of each belong together
+}
+
+// add makes x require gradients, with moments that start at zero.
+func (o *optimiser) add(a *arena, x tensor, rate, decay float64) {
+	var to *group
+	for _, g := range o.groups {
+		if g.rate == rate && g.decay == decay {
+			to = g
+		}
+	}
+	if to == nil {
+		to = &group{rate: rate, decay: decay}
+		o.groups = append(o.groups, to)
+	}
+	zeros := func() tensor { return a.do("zeros", func(out *tensor) { libtch.AtgZerosLike(out, x) }) }
+	to.first, to.second = append(to.first, zeros()), append(to.second, zeros())
+	to.steps = append(to.steps, of(a, []float32{0}, 1))
+	to.weights = append(to.weights, x)
+	a.do("requires grad", func(out *tensor) { libtch.AtgSetRequiresGrad(out, x, 1) })
+}
+
+// weights lists all that train.
+func (o *optimiser) weights() []tensor {
+	var all []tensor
+	for _, g := range o.groups {
+		all = append(all, g.weights...)
+	}
+	return all
+}
+
+// clip returns the norm over all gradients and scales them down to most.
+func (o *optimiser) clip(most float64) (float64, error) {
+	norm, err := clip(o.weights(), most)
+	if err != nil {
+		return 0, fmt.Errorf("clip: %w", err)
+	}
+	return norm, nil
+}
+
+func (o *optimiser) step(lr float64) error {
+	for _, g := range o.groups {
+		if err := adamw(g.weights, g.first, g.second, g.steps, lr*g.rate, g.decay); err != nil {
+			return fmt.Errorf("adamw: %w", err)
+		}
+	}
+	return nil
+}
+
+// forget drops the gradients, so that a step's memory goes with it.
+func (o *optimiser) forget() { _ = forget(o.weights()) } // it only resets pointers

@@ -1,0 +1,298 @@
+//go:build torch
+
+package torch
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"slices"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/onnxexport"
+)
+
+// Mode says which weights train.
+type Mode string
+
+// The modes.
+const (
+	Full     Mode = "full"     // all
+	Adapters Mode = "adapters" // adapters and heads; the encoders stay as they are
+	TaskOnly Mode = "task"     // task adapters and heads
+)
+
+// modes lists the groups of weights that each mode trains.
+var modes = map[Mode][]onnxexport.Group{
+	Full:     {onnxexport.Base, onnxexport.Invertible, onnxexport.Language, onnxexport.Task, onnxexport.Head},
+	Adapters: {onnxexport.Invertible, onnxexport.Language, onnxexport.Task, onnxexport.Head},
+	TaskOnly: {onnxexport.Task, onnxexport.Head},
+}
+
+// Options say how a Trainer trains. The zero value is ready to use.
+type Options struct {
+	Objective string   // paper, clinvla, convirt or gloria; "" is clinvla
+	Lambda    *float64 // weight of the local terms, 0 or more; nil is 0.8
+	Mode      Mode     // "" is full
+	Decay     *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
+	Threads   int      // of one operator; 0 is one a core
+	BFloat16  bool     // matrix products in bfloat16: for CPUs with AVX512-BF16
+	Trace     bool     // remember what made each tensor, for Open; costs time
+}
+
+// Trainer trains one model; it implements [trainer.Stepper] and is not safe for concurrent use.
+type Trainer struct {
+	config    model.Config
+	rows      []onnxexport.TensorSpec
+	objective objective
+	bfloat16  bool
+
+	ledger    *ledger
+	lasting   *arena // weights and moments
+	weights   map[string]tensor
+	scales    scales
+	centred   bool // the heads have biases that are worth keeping
+	optimiser *optimiser
+
+	// libtorch keeps errors, threads and autocast for each OS thread: all calls go to one.
+	calls chan func()
+	ended chan struct{}
+}
+
+var _ trainer.Stepper = (*Trainer)(nil)
+
+// New returns a trainer that starts at the weights w of c, which must pass
+// [onnxexport.Weights.Check]. Options that are not known are fault.Usage.
+func New(c model.Config, w onnxexport.Weights, o Options) (*Trainer, error) {
+	return newTrainer(c, w, o, float32Kind)
+}
+
+func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Trainer, error) {
+	const op = "torch.New"
+	if err := w.Check(c); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	lambda, decay := 0.8, 1e-4
+	if o.Lambda != nil {
+		lambda = *o.Lambda
+	}
+	if o.Decay != nil {
+		decay = *o.Decay
+	}
+	if !(lambda >= 0) || !(decay >= 0) || o.Threads < 0 {
+		return nil, fault.Errorf(op, fault.Usage, "lambda, weight decay and threads are 0 or more")
+	}
+	if o.Mode == "" {
+		o.Mode = Full
+	}
+	if _, ok := modes[o.Mode]; !ok {
+		return nil, fault.Errorf(op, fault.Usage, "the mode is %s, %s or %s", Full, Adapters, TaskOnly)
+	}
+	if o.Objective == "" {
+		o.Objective = "clinvla"
+	}
+	objective, err := findObjective(o.Objective, lambda)
+	if err != nil {
+		return nil, err
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.NumCPU()
+	}
+
+	t := &Trainer{
+		config: c, rows: onnxexport.Shapes(c), objective: objective, bfloat16: o.BFloat16,
+		ledger: newLedger(o.Trace), weights: make(map[string]tensor),
+		calls: make(chan func()), ended: make(chan struct{}),
+	}
+	t.lasting = t.ledger.arena(k)
+	go t.serve()
+	if err := t.call(func() error {
+		if err := setThreads(o.Threads); err != nil {
+			return err
+		}
+		return t.load(w, o.Mode, decay)
+	}); err != nil {
+		t.end()
+		return nil, fault.E(op, fault.Internal, err)
+	}
+	return t, nil
+}
+
+// load makes the tensors of the weights, and the optimiser of those that the mode trains.
+func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay float64) error {
+	trained := make(map[onnxexport.Group]bool)
+	for _, g := range modes[mode] {
+		trained[g] = true
+	}
+	a := t.lasting
+	for _, head := range []string{"image.global", "image.local", "text.global", "text.local"} {
+		t.centred = t.centred || slices.ContainsFunc(w[head+".bias"].Data, func(x float32) bool { return x != 0 })
+	}
+	t.optimiser = &optimiser{}
+	for _, row := range t.rows {
+		shape := make([]int64, len(row.Shape))
+		for i, d := range row.Shape {
+			shape[i] = int64(d)
+		}
+		x := a.floats(w[row.Name].Data, shape...)
+		t.weights[row.Name] = x
+		if !trained[row.Group] {
+			continue
+		}
+		d := decay
+		if len(shape) < 2 {
+			d = 0
+		}
+		t.optimiser.add(a, x, rate(row.Group), d)
+	}
+	for _, s := range []*tensor{&t.scales.global, &t.scales.local} {
+		*s = a.floats([]float32{float32(startScale)}, 1)
+		t.optimiser.add(a, *s, scaleRate, 0)
+	}
+	return a.err
+}
+
+// rate scales the learning rate of a group: the paper's 5e-5 for language and invertible
+// adapters beside 1e-4 for the others.
+func rate(g onnxexport.Group) float64 {
+	if g == onnxexport.Language || g == onnxexport.Invertible {
+		return 0.5
+	}
+	return 1
+}
+
+// Step implements [trainer.Stepper]. A gradient that is no number leaves the weights as they
+// are, like a loss that is none. Language and invertible adapters train at half of lr.
+func (t *Trainer) Step(ctx context.Context, b trainer.Batch, lr float64) (trainer.StepStats, error) {
+	const op = "torch.Trainer.Step"
+	var stats trainer.StepStats
+	if err := ctx.Err(); err != nil {
+		return stats, fault.E(op, fault.Canceled, err)
+	}
+	if !(lr >= 0) {
+		return stats, fault.Errorf(op, fault.Usage, "the learning rate is 0 or more")
+	}
+	l, err := arrange(b, t.config)
+	if err != nil {
+		return stats, err
+	}
+	err = t.call(func() (err error) {
+		stats, err = t.step(l, lr)
+		return err
+	})
+	return stats, fault.E(op, fault.Internal, err)
+}
+
+func (t *Trainer) step(l *layout, lr float64) (trainer.StepStats, error) {
+	a := t.ledger.arena(t.lasting.kind)
+	defer a.free()
+	n := t.network(a)
+	loss, stats, err := t.forward(n, l)
+	if err != nil || math.IsNaN(stats.Loss) || math.IsInf(stats.Loss, 0) {
+		return stats, err
+	}
+	defer t.optimiser.forget()
+	if err := backward(loss); err != nil {
+		return stats, err
+	}
+	if stats.GradNorm, err = t.optimiser.clip(1); err != nil || math.IsNaN(stats.GradNorm) || math.IsInf(stats.GradNorm, 0) {
+		return stats, err
+	}
+	if err := t.optimiser.step(lr); err != nil {
+		return stats, err
+	}
+	t.bound(a)
+	t.settle(a, n.centres)
+	return stats, a.err
+}
+
+// network returns the model as it is now, for one step.
+func (t *Trainer) network(a *arena) *network {
+	n := &network{arena: a, config: t.config, weights: t.weights, bfloat16: t.bfloat16}
+	if t.objective.centred {
+		n.centres = make(map[string]tensor)
+	}
+	return n
+}
+
+// forward computes the loss of a batch and what there is to say of it.
+func (t *Trainer) forward(n *network, l *layout) (tensor, trainer.StepStats, error) {
+	a := n.arena
+	image, tokens := n.images(l)
+	text, sentences := n.texts(l)
+	loss := t.objective.loss(a, l, t.scales, image, tokens, text, sentences)
+	stats := trainer.StepStats{
+		Loss: a.number(loss.total), Terms: make(map[string]float64),
+		Temperature: math.Exp(-a.number(t.scales.global)), LocalTemperature: math.Exp(-a.number(t.scales.local)),
+	}
+	for name, term := range loss.terms {
+		stats.Terms[name] = a.number(term)
+	}
+	stats.Image, stats.Text = a.spread(image, l.studies, t.config.Joint), a.spread(text, l.studies, t.config.Joint)
+	return loss.total, stats, a.err
+}
+
+// Weights implements [trainer.Stepper].
+func (t *Trainer) Weights() (onnxexport.Weights, error) {
+	out := make(onnxexport.Weights)
+	err := t.call(func() error {
+		for _, row := range t.rows {
+			n := 1
+			for _, d := range row.Shape {
+				n *= d
+			}
+			data := make([]float32, n)
+			for i, x := range t.lasting.numbers(t.weights[row.Name], n) {
+				data[i] = float32(x)
+			}
+			out[row.Name] = onnxexport.Tensor{Shape: row.Shape, Data: data}
+		}
+		return t.lasting.err
+	})
+	if err != nil {
+		return nil, fault.E("torch.Trainer.Weights", fault.Internal, err)
+	}
+	return out, nil
+}
+
+// Open lists what made the tensors that are open now; with Options.Trace, also where. Between
+// steps these are the weights and the optimiser's: their number never changes.
+func (t *Trainer) Open() []string {
+	var out []string
+	_ = t.call(func() error { // it returns nil
+		out = t.ledger.origins()
+		return nil
+	})
+	return out
+}
+
+// Close implements [trainer.Stepper]. It always succeeds; nothing may be called after it.
+func (t *Trainer) Close() error {
+	t.end()
+	return nil
+}
+
+// end frees everything and ends the thread.
+func (t *Trainer) end() {
+	close(t.calls)
+	<-t.ended
+}
+
+// serve runs the calls on one OS thread.
+func (t *Trainer) serve() {
+	runtime.LockOSThread()
+	defer close(t.ended)
+	for f := range t.calls {
+		f()
+	}
+	t.lasting.free()
+}
+
+// call runs f on the trainer's thread.
+func (t *Trainer) call(f func() error) error {
+	done := make(chan error)
+	t.calls <- func() { done <- f() }
+	return <-done
+}

@@ -1,0 +1,304 @@
+//go:build torch
+
+package torch
+
+import (
+	"context"
+	"image"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/onnxexport"
+)
+
+func step(t testing.TB, tr *Trainer, b trainer.Batch, lr float64) trainer.StepStats {
+	t.Helper()
+	stats, err := tr.Step(t.Context(), b, lr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stats
+}
+
+func weightsOf(t testing.TB, tr *Trainer) onnxexport.Weights {
+	t.Helper()
+	w, err := tr.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// TestLossFalls trains each objective for 50 steps on what can be learned. The one without
+// negatives collapses; the others do not.
+func TestLossFalls(t *testing.T) {
+	for _, o := range presets {
+		t.Run(o.name, func(t *testing.T) {
+			c := micro()
+			tr := open(t, c, onnxexport.Untrained(c, 1), Options{Objective: o.name})
+			rng := rand.New(rand.NewPCG(5, 5))
+			var stats trainer.StepStats
+			var first, last float64
+			for i := range 50 {
+				stats = step(t, tr, toy(c, 16, false, false, rng), 3e-3)
+				if i < 5 {
+					first += stats.Loss
+				}
+				if i >= 45 {
+					last += stats.Loss
+				}
+			}
+			if !(last < 0.8*first) {
+				t.Errorf("the loss went from %g to %g", first/5, last/5)
+			}
+			collapsed := stats.Image.Cosine > trainer.Collapsed && stats.Text.Cosine > trainer.Collapsed
+			if collapsed != (o.name == "paper") {
+				t.Errorf("cosines off the diagonal are %g and %g", stats.Image.Cosine, stats.Text.Cosine)
+			}
+		})
+	}
+}
+
+// TestStepsRepeat: the same weights, batches and threads give the same numbers.
+func TestStepsRepeat(t *testing.T) {
+	c := micro()
+	run := func() (onnxexport.Weights, []trainer.StepStats) {
+		tr := open(t, c, onnxexport.Untrained(c, 1), Options{Threads: 2})
+		rng := rand.New(rand.NewPCG(6, 6))
+		var all []trainer.StepStats
+		for range 10 {
+			all = append(all, step(t, tr, toy(c, 8, true, true, rng), 1e-3))
+		}
+		return weightsOf(t, tr), all
+	}
+	w, stats := run()
+	again, statsAgain := run()
+	if d := cmp.Diff(stats, statsAgain); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(w, again); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestModes: only the weights of the mode's groups change, and each of them does.
+func TestModes(t *testing.T) {
+	c := micro()
+	for mode, groups := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			before := shaken(c, 1)
+			tr := open(t, c, before, Options{Mode: mode})
+			b := toy(c, 8, false, true, rand.New(rand.NewPCG(7, 7)))
+			step(t, tr, b, 1e-3)
+			after := weightsOf(t, tr)
+			for _, row := range onnxexport.Shapes(c) {
+				trains := false
+				for _, g := range groups {
+					trains = trains || g == row.Group
+				}
+				if same := cmp.Equal(before[row.Name], after[row.Name]); same == trains {
+					t.Errorf("%s (group %s): changed is %v, want %v", row.Name, row.Group, !same, trains)
+				}
+			}
+		})
+	}
+}
+
+// TestKeptPatchesAreAllThatIsSeen changes a pixel of a patch that is not kept, then of one that is.
+func TestKeptPatchesAreAllThatIsSeen(t *testing.T) {
+	c := micro()
+	tr := open(t, c, shaken(c, 1), Options{})
+	b := toy(c, 4, true, false, rand.New(rand.NewPCG(8, 8)))
+	want := step(t, tr, b, 0).Loss
+	b.Pixels[c.Image.Patch] ^= 0xff // of patch 1, which study 0 does not keep
+	if got := step(t, tr, b, 0).Loss; got != want {
+		t.Errorf("a hidden pixel changed the loss from %g to %g", want, got)
+	}
+	b.Pixels[0] ^= 0xff
+	if got := step(t, tr, b, 0).Loss; got == want {
+		t.Error("a pixel of a kept patch changed nothing")
+	}
+}
+
+// TestMemoryStaysFlat runs 300 steps of batches of many shapes: no tensor more than after the
+// first, and the process within 2 % of what it was after 100.
+func TestMemoryStaysFlat(t *testing.T) {
+	c := micro()
+	tr := open(t, c, onnxexport.Untrained(c, 1), Options{})
+	rng := rand.New(rand.NewPCG(9, 9))
+	open, before := tr.Open(), 0
+	for i := range 300 {
+		step(t, tr, toy(c, 4+i%7, i%2 == 0, i%3 == 0, rng), 1e-3)
+		if i == 100 {
+			before = resident(t)
+		}
+		if got := tr.Open(); len(got) != len(open) {
+			t.Fatalf("%d tensors are open after step %d, %d were before it: %q", len(got), i, len(open), got)
+		}
+	}
+	if after := resident(t); float64(after) > 1.02*float64(before) {
+		t.Errorf("the process holds %d pages after 300 steps, %d after 100", after, before)
+	}
+}
+
+// resident returns the pages that the process holds.
+func resident(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.Fields(string(b))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestLeakNamesItsMaker forgets an arena.
+func TestLeakNamesItsMaker(t *testing.T) {
+	c := micro()
+	tr := open(t, c, onnxexport.Untrained(c, 1), Options{Trace: true})
+	before := len(tr.Open())
+	var lost *arena
+	if err := tr.call(func() error {
+		lost = tr.ledger.arena(float32Kind)
+		lost.zeros(2, 3)
+		return lost.err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, origin := range tr.Open() {
+		if strings.HasPrefix(origin, "zeros ") && strings.Contains(origin, "TestLeakNamesItsMaker") {
+			found = append(found, origin)
+		}
+	}
+	if len(tr.Open()) != before+1 || len(found) != 1 {
+		t.Errorf("the leak is named %q, %d tensors more are open", found, len(tr.Open())-before)
+	}
+	if err := tr.call(func() error { lost.free(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFailedOperator: what libtorch refuses is an error that names the operator, and the
+// operators behind it do nothing.
+func TestFailedOperator(t *testing.T) {
+	c := micro()
+	tr := open(t, c, onnxexport.Untrained(c, 1), Options{})
+	err := tr.call(func() error {
+		a := tr.ledger.arena(float32Kind)
+		defer a.free()
+		a.gelu(a.exp(a.matmul(a.zeros(2, 3), a.zeros(2, 3))))
+		return a.err
+	})
+	if err == nil || !strings.HasPrefix(err.Error(), "matmul: ") {
+		t.Errorf("got %v", err)
+	}
+	step(t, tr, toy(c, 3, false, false, rand.New(rand.NewPCG(1, 1))), 0) // the next one is not hurt
+}
+
+// TestLossThatIsNoNumber: a NaN comes back as the loss and leaves the weights alone.
+func TestLossThatIsNoNumber(t *testing.T) {
+	c := micro()
+	w := onnxexport.Untrained(c, 1)
+	w["image.norm.weight"].Data[0] = float32(math.NaN())
+	tr := open(t, c, w, Options{})
+	before := weightsOf(t, tr)
+	stats := step(t, tr, toy(c, 4, false, false, rand.New(rand.NewPCG(1, 1))), 1e-3)
+	if !math.IsNaN(stats.Loss) {
+		t.Errorf("the loss is %g", stats.Loss)
+	}
+	delete(before, "image.norm.weight") // a NaN is not equal to itself
+	after := weightsOf(t, tr)
+	delete(after, "image.norm.weight")
+	if d := cmp.Diff(before, after); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	c := micro()
+	tr := open(t, c, onnxexport.Untrained(c, 1), Options{})
+	for name, breaks := range map[string]func(b *trainer.Batch){
+		"no study":          func(b *trainer.Batch) { *b = trainer.Batch{} },
+		"too few pixels":    func(b *trainer.Batch) { b.Pixels = b.Pixels[1:] },
+		"studies unordered": func(b *trainer.Batch) { b.Images[0].Study = 1 },
+		"study skipped":     func(b *trainer.Batch) { b.Images[2].Study, b.Images[1].Study = 3, 3 },
+		"no image":          func(b *trainer.Batch) { b.Texts = append(b.Texts, b.Texts[0]) },
+		"a prior alone":     func(b *trainer.Batch) { b.Images[0].Prior = true },
+		"unknown view":      func(b *trainer.Batch) { b.Images[0].View = 2 },
+		"negative days":     func(b *trainer.Batch) { b.Images[0].Days = -1 },
+		"nothing exposed":   func(b *trainer.Batch) { b.Images[0].Exposed = image.Rectangle{} },
+		"nothing kept":      func(b *trainer.Batch) { b.Images[0].Keep = []int32{} },
+		"kept twice":        func(b *trainer.Batch) { b.Images[0].Keep = []int32{1, 1} },
+		"kept outside":      func(b *trainer.Batch) { b.Images[0].Keep = []int32{16} },
+		"kept padding":      func(b *trainer.Batch) { b.Images[0].Exposed.Max.X, b.Images[0].Keep = 8, []int32{1} },
+		"no tokens":         func(b *trainer.Batch) { b.Texts[0].Tokens = nil },
+		"too many tokens":   func(b *trainer.Batch) { b.Texts[0].Tokens = make([]int32, c.Text.MaxLength+1) },
+		"unknown token":     func(b *trainer.Batch) { b.Texts[0].Tokens[1] = int32(c.Text.Vocabulary) },
+		"no sentence":       func(b *trainer.Batch) { b.Texts[0].Sentences = nil },
+		"empty sentence":    func(b *trainer.Batch) { b.Texts[0].Sentences[0].End = 1 },
+		"long sentence":     func(b *trainer.Batch) { b.Texts[0].Sentences[1].End = 8 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := toy(c, 4, false, false, rand.New(rand.NewPCG(1, 1)))
+			breaks(&b)
+			if _, err := tr.Step(t.Context(), b, 1e-3); fault.KindOf(err) != fault.Invalid {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := tr.Step(canceled, toy(c, 4, false, false, rand.New(rand.NewPCG(1, 1))), 1e-3); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("after the end of its context a step returns %v", err)
+	}
+	negative := -1.0
+	for name, o := range map[string]Options{
+		"objective": {Objective: "best"}, "mode": {Mode: "none"}, "threads": {Threads: -1}, "lambda": {Lambda: &negative}, "decay": {Decay: &negative},
+	} {
+		if _, err := New(c, onnxexport.Untrained(c, 1), o); fault.KindOf(err) != fault.Usage {
+			t.Errorf("unknown %s: %v", name, err)
+		}
+	}
+	if _, err := New(c, onnxexport.Untrained(other(), 1), Options{}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("weights of another model: %v", err)
+	}
+}
+
+// BenchmarkStep times a step of tiny with two views a study.
+func BenchmarkStep(b *testing.B) {
+	c := model.Tiny()
+	for _, studies := range []int{32, 64} {
+		for _, masked := range []bool{true, false} {
+			for _, bfloat16 := range []bool{false, true} {
+				name := strconv.Itoa(studies) + " studies"
+				if masked {
+					name += ", masked"
+				}
+				if bfloat16 {
+					name += ", bf16"
+				}
+				b.Run(name, func(b *testing.B) {
+					tr := open(b, c, onnxexport.Untrained(c, 1), Options{BFloat16: bfloat16})
+					batch := timed(c, studies, masked)
+					for b.Loop() {
+						step(b, tr, batch, 1e-4)
+					}
+					b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "steps/s")
+				})
+			}
+		}
+	}
+}
