@@ -44,11 +44,13 @@ func (b *Batcher) Batch(step int) Batch {
 	order := rand.New(rand.NewPCG(b.config.Seed, drawOrder<<56|uint64(epoch))).Perm(len(b.studies))
 	masked := step < b.config.Steps-b.config.UnmaskedSteps
 	out := Batch{HoldText: step < b.config.HoldText}
+	drawn := *b
+	drawn.config = b.config.at(step)
 	groups := grouper{}
 	for i, at := range order[place*n:][:n] {
 		s := b.studies[at]
 		r := rand.New(rand.NewPCG(b.config.Seed, drawSample<<56|uint64(step)<<16|uint64(i)))
-		b.addImages(&out, i, s, masked, r)
+		drawn.addImages(&out, i, s, masked, r)
 		out.Texts = append(out.Texts, b.text(s, groups, r))
 	}
 	return out
@@ -137,6 +139,18 @@ func (g grouper) of(meaning string) int {
 		g[meaning] = n
 	}
 	return n
+}
+
+// at returns c with the augmentation of a step. It grows while the text tower is held: what
+// moves and dims films hides from a tower that knows nothing yet the little that findings
+// change.
+func (c Config) at(step int) Config {
+	if step < c.HoldText {
+		share := float64(step) / float64(c.HoldText)
+		c.Shift = int(share * float64(c.Shift))
+		c.Intensity, c.Noise, c.ViewDrop = share*c.Intensity, share*c.Noise, share*c.ViewDrop
+	}
+	return c
 }
 
 // augment returns a film as another exposure of the same patient might have looked: moved by

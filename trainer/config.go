@@ -18,7 +18,7 @@ type Config struct {
 	UnmaskedSteps int     `json:"unmasked_steps"`
 	KeepShare     float64 `json:"keep_share"` // of patches in a masked step, above 0 to 1 (0.25)
 
-	// HoldText is for how many first steps the text tower stays as it is, 0 to Steps (2000).
+	// HoldText is for how many first steps the text tower stays as it is, 0 to Steps (1500).
 	// Random weights keep different texts apart. As long as images say nothing about them, a
 	// contrastive loss falls fastest by making all texts alike, and then there is nothing left
 	// for images to learn from.
@@ -33,8 +33,9 @@ type Config struct {
 	ImpressionShare float64 `json:"impression_share"`
 	SentenceShare   float64 `json:"sentence_share"`
 
-	Shift     int     `json:"shift"`     // pixels that a film moves at most, 0 to 64 (2)
-	Intensity float64 `json:"intensity"` // change of brightness, contrast and gamma, 0 to 0.5 (0.05)
+	// The augmentation at its strongest; it grows over the first HoldText steps.
+	Shift     int     `json:"shift"`     // pixels that a film moves at most, 0 to 64 (4)
+	Intensity float64 `json:"intensity"` // change of brightness, contrast and gamma, 0 to 0.5 (0.08)
 	Noise     float64 `json:"noise"`     // deviation of added noise at most, grey values, 0 to 64 (2)
 	ViewDrop  float64 `json:"view_drop"` // share of studies that lack one of their views, 0 to 1 (0.05)
 	PriorUse  float64 `json:"prior_use"` // share of studies with a prior that show it, 0 to 1 (0.5)
@@ -45,10 +46,10 @@ type Config struct {
 // DefaultConfig returns the settings of the shipped tiny model.
 func DefaultConfig() Config {
 	return Config{
-		Seed: 1, Batch: 32, Steps: 10000, UnmaskedSteps: 1500, KeepShare: 0.25, HoldText: 2000,
+		Seed: 1, Batch: 32, Steps: 10000, UnmaskedSteps: 1500, KeepShare: 0.25, HoldText: 1500,
 		LearningRate: 1e-3, Warmup: 200, Floor: 0.01,
 		ImpressionShare: 0.75, SentenceShare: 0.1,
-		Shift: 2, Intensity: 0.05, Noise: 2, ViewDrop: 0.05, PriorUse: 0.5,
+		Shift: 4, Intensity: 0.08, Noise: 2, ViewDrop: 0.05, PriorUse: 0.5,
 		ValidateEvery: 1000,
 	}
 }

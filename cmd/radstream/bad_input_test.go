@@ -154,8 +154,8 @@ func (w *badWorld) commandLines(t *testing.T) {
 		{"image that is none", invalid("not_dicom", "a DICOM file has DICM at byte 128"), append([]string{"search", "--image", text}, at...)},
 		{"image of zero bytes", invalid("empty_image", "is empty"), append([]string{"search", "--image", nothing}, at...)},
 		{"image that is missing", usage("cannot be read: no such file"), append([]string{"search", "--image", missing}, at...)},
-		{"bad tenant", invalid("malformed_subject", "a tenant is 1 to 63"), append([]string{"search", "--text", "a", "--tenant", "Bad_"}, at...)},
-		{"publish for a bad tenant", invalid("malformed_subject", "a tenant is 1 to 63"), append([]string{"publish", w.good, "--tenant", "Bad_"}, on...)},
+		{"bad tenant", usage("a tenant is 1 to 63"), append([]string{"search", "--text", "a", "--tenant", "Bad_"}, at...)},
+		{"publish for a bad tenant", usage("a tenant is 1 to 63"), append([]string{"publish", w.good, "--tenant", "Bad_"}, on...)},
 		{"publish a missing path", usage("cannot be read: no such file"), append([]string{"publish", missing}, on...)},
 		{"publish an empty folder", invalid("nothing_found", "there are no studies"), append([]string{"publish", empty}, on...)},
 		{"inspect a missing file", usage("cannot be read: no such file"), []string{"inspect", missing}},
@@ -355,7 +355,7 @@ func (w *badWorld) events(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := w.rejected(t, func(_ *radstreamv1.Rejected, e event.Envelope) bool { return string(e.Cause) == id })
+			r := w.rejected(t, func(_ *radstreamv1.Rejected, e event.Envelope) bool { return e.Cause == event.MessageID(id).Public() })
 			if r.GetReason() != c.reason || r.GetStage() != "prepare" || r.GetKind() == "" || r.GetDetail() == "" || !clear(r.GetDetail()) {
 				t.Errorf("rejected with %v, want %s", r, c.reason)
 			}

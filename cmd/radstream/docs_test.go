@@ -283,13 +283,13 @@ func outcome(t *testing.T, js jetstream.JetStream, id event.MessageID) event.Env
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	found := make(chan event.Envelope, 2)
-	for _, stream := range []string{event.StreamIndexed, event.StreamRejected} {
+	for _, stream := range []string{event.StreamIndexed, event.StreamRejected, event.StreamAnswers} {
 		c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		consuming, err := c.Consume(func(m jetstream.Msg) {
-			if e := event.FromMessage(m.Subject(), m.Headers(), m.Data()); e.Cause == id {
+			if e := event.FromMessage(m.Subject(), m.Headers(), m.Data()); e.Cause == id.Public() {
 				select {
 				case found <- e:
 				default:

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/hex"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
@@ -253,9 +255,11 @@ func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal)
 	}
 	part := "report"
 	if r.Ref != nil {
-		// Without the place: a path may name a person. The hash finds it in STUDIES.
 		body.Part, part = "object", hex.EncodeToString(r.Ref.GetSha256())
-		body.Object = &radstreamv1.ObjectRef{MediaType: r.Ref.GetMediaType(), Size: r.Ref.GetSize(), Sha256: r.Ref.GetSha256()}
+		body.Object = proto.CloneOf(r.Ref)
+		if !strings.HasPrefix(body.Object.Uri, "objects:") {
+			body.Object.Uri = "" // a path may name a person; the hash finds it in STUDIES
+		}
 	}
 	return stage.Output{
 		ID:      event.ID("rejected", stagePrepare, string(a.in.ID), part),

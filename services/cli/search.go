@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -183,8 +184,11 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	if info.Size() > limit {
 		return nil, fault.Reject("", fault.Invalid, "too_large", "%s has %d bytes, at most %d are taken", path, info.Size(), limit)
 	}
+	if info.IsDir() {
+		return nil, unreadable(path, syscall.EISDIR)
+	}
 	if !info.Mode().IsRegular() {
-		return nil, fault.Errorf("", fault.Usage, "%s is not a regular file", path)
+		return nil, unreadable(path, errors.New("it is no regular file"))
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -179,6 +179,9 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 func (s *Service) point(ctx context.Context, t event.Tenant, uid event.StudyUID) (indexer.Point, error) {
 	const op = "query.point"
 	key, err := s.keys.Lookup(t)
+	if fault.KindOf(err) == fault.NotFound {
+		return indexer.Point{}, fault.Errorf(op, fault.NotFound, "the study is not in the index")
+	}
 	if err != nil {
 		return indexer.Point{}, err
 	}

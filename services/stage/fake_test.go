@@ -1,7 +1,9 @@
 package stage_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,10 +143,28 @@ func prepared(a arrival, key string, rev uint64, ids []string, expect ...uint64)
 	return o
 }
 
+// arrivalID hides text in an id of 32 hex digits, which passes through the stage as it is.
+func arrivalID(t testing.TB, text string) event.MessageID {
+	t.Helper()
+	if len(text) > 16 {
+		t.Fatalf("%q has more than 16 bytes", text)
+	}
+	return event.MessageID(hex.EncodeToString(append([]byte(text), make([]byte, 16-len(text))...)))
+}
+
+// readable shows the text that arrivalID hid, and any other id as it is.
+func readable(id string) string {
+	text, err := hex.DecodeString(id)
+	if text = bytes.TrimRight(text, "\x00"); err != nil || bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return id
+	}
+	return "in-" + string(text)
+}
+
 // study makes the arrival that fake will read as uid.
 func study(t testing.TB, tenant event.Tenant, uid string) event.Envelope {
 	t.Helper()
-	e, err := event.New(event.MessageID("in-"+string(tenant)+"-"+uid), "test", event.StudyArrivedSubject(tenant), time.Unix(1, 0), &radstreamv1.StudyArrived{StudyUid: uid})
+	e, err := event.New(arrivalID(t, string(tenant)+"-"+uid), "test", event.StudyArrivedSubject(tenant), time.Unix(1, 0), &radstreamv1.StudyArrived{StudyUid: uid})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,10 +187,10 @@ func lines(t testing.TB, events []event.Envelope) []string {
 		}
 		switch m := m.(type) {
 		case *radstreamv1.StudyPrepared:
-			out = append(out, fmt.Sprintf("prepared %s rev %d cause %s", m.GetStudyKey(), e.Rev, e.Cause))
+			out = append(out, fmt.Sprintf("prepared %s rev %d cause %s", m.GetStudyKey(), e.Rev, readable(string(e.Cause))))
 		case *radstreamv1.Rejected:
 			in := m.GetInput()
-			out = append(out, fmt.Sprintf("%s %s %s of %s/%d %s", strings.TrimPrefix(string(e.Subject), "rad.v1."), m.GetKind(), m.GetReason(), in.GetStream(), in.GetSequence(), in.GetEventId()))
+			out = append(out, fmt.Sprintf("%s %s %s of %s/%d %s", strings.TrimPrefix(string(e.Subject), "rad.v1."), m.GetKind(), m.GetReason(), in.GetStream(), in.GetSequence(), readable(in.GetEventId())))
 		}
 	}
 	slices.Sort(out)

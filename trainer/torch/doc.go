@@ -40,8 +40,8 @@
 // # What keeps the vectors apart
 //
 // From scratch, a contrastive loss is lowered soonest by making all logits equal: all vectors
-// become one (cosine 0.9999 after 300 steps, loss log B, where it stays). Two things prevent it
-// in every preset but paper:
+// become one (cosine 0.9999 after 300 steps, loss log B, where it stays). Beside what the caller
+// does (trainer.Start, Batch.HoldText), two things prevent it in every preset but paper:
 //
 //   - Vectors are centred: before they are scaled to length 1, their mean over the batch is
 //     taken off. It stands where the head's bias stands, and the biases follow it (a moving

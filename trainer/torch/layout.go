@@ -38,13 +38,14 @@ type layout struct {
 	sentences []int64   // [S] which of the B*perText rows
 	owner     []int     // [S] study
 
-	texts   []int // [B] group
-	phrases []int // [S] group
+	holdText bool
+	texts    []int // [B] group
+	phrases  []int // [S] group
 }
 
 // arrange lays out a batch, or says what is wrong with it.
 func arrange(b trainer.Batch, c model.Config) (*layout, error) {
-	l := &layout{images: len(b.Images), studies: len(b.Texts)}
+	l := &layout{images: len(b.Images), studies: len(b.Texts), holdText: b.HoldText}
 	if l.studies == 0 {
 		return nil, refused("a batch has at least one study")
 	}

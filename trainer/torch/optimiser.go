@@ -61,6 +61,7 @@ func (o *optimiser) clip(most float64) (float64, error) {
 	return norm, nil
 }
 
+// step updates all weights that have a gradient.
 func (o *optimiser) step(lr float64) error {
 	for _, g := range o.groups {
 		if err := adamw(g.weights, g.first, g.second, g.steps, lr*g.rate, g.decay); err != nil {

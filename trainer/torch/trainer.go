@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/sugarme/gotch/libtch"
+
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer"
@@ -163,7 +165,8 @@ func rate(g onnxexport.Group) float64 {
 	return 1
 }
 
-// Step implements [trainer.Stepper]. A gradient that is no number leaves the weights as they
+// Step implements [trainer.Stepper]. Where the text tower is held, the biases of its heads follow
+// the batches all the same. A gradient that is no number leaves the weights as they
 // are, like a loss that is none. Language and invertible adapters train at half of lr.
 func (t *Trainer) Step(ctx context.Context, b trainer.Batch, lr float64) (trainer.StepStats, error) {
 	const op = "torch.Trainer.Step"
@@ -221,7 +224,11 @@ func (t *Trainer) network(a *arena) *network {
 func (t *Trainer) forward(n *network, l *layout) (tensor, trainer.StepStats, error) {
 	a := n.arena
 	image, tokens := n.images(l)
+	if l.holdText {
+		libtch.AtGradSetEnabled(0) // no graph: nothing flows back, and the step is quicker
+	}
 	text, sentences := n.texts(l)
+	libtch.AtGradSetEnabled(1)
 	loss := t.objective.loss(a, l, t.scales, image, tokens, text, sentences)
 	stats := trainer.StepStats{
 		Loss: a.number(loss.total), Terms: make(map[string]float64),

@@ -113,6 +113,26 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// TestHoldText: while the text tower is held, of its weights only the biases of centred heads
+// move, and the rest of the model trains.
+func TestHoldText(t *testing.T) {
+	c := micro()
+	before := shaken(c, 1)
+	tr := open(t, c, before, Options{})
+	b := toy(c, 8, false, true, rand.New(rand.NewPCG(7, 7)))
+	for _, b.HoldText = range []bool{true, false} {
+		step(t, tr, b, 1e-3)
+		after := weightsOf(t, tr)
+		for _, row := range onnxexport.Shapes(c) {
+			held := b.HoldText && strings.HasPrefix(row.Name, "text.") && row.Name != "text.global.bias" && row.Name != "text.local.bias"
+			if same := cmp.Equal(before[row.Name], after[row.Name]); same != held {
+				t.Errorf("hold %v, %s: changed is %v", b.HoldText, row.Name, !same)
+			}
+		}
+		before = after
+	}
+}
+
 // TestKeptPatchesAreAllThatIsSeen changes a pixel of a patch that is not kept, then of one that is.
 func TestKeptPatchesAreAllThatIsSeen(t *testing.T) {
 	c := micro()
