@@ -21,19 +21,21 @@ type optimiser struct{ groups []*group }
 // group shares a learning rate (rate times the step's) and a weight decay.
 type group struct {
 	rate, decay                   float64
+	text                          bool     // of the text tower, which a caller can hold
+	rest                          int      // steps until the full rate, after it was held
 	weights, first, second, steps []tensor // the i-th of each belong together
 }
 
 // add makes x require gradients, with moments that start at zero.
-func (o *optimiser) add(a *arena, x tensor, rate, decay float64) {
+func (o *optimiser) add(a *arena, x tensor, rate, decay float64, text bool) {
 	var to *group
 	for _, g := range o.groups {
-		if g.rate == rate && g.decay == decay {
+		if g.rate == rate && g.decay == decay && g.text == text {
 			to = g
 		}
 	}
 	if to == nil {
-		to = &group{rate: rate, decay: decay}
+		to = &group{rate: rate, decay: decay, text: text}
 		o.groups = append(o.groups, to)
 	}
 	zeros := func() tensor { return a.do("zeros", func(out *tensor) { libtch.AtgZerosLike(out, x) }) }
@@ -61,10 +63,21 @@ func (o *optimiser) clip(most float64) (float64, error) {
 	return norm, nil
 }
 
-// step updates all weights that have a gradient.
-func (o *optimiser) step(lr float64) error {
+// release is over how many steps the rate of weights that were held rises to its full value. The
+// first steps of AdamW go by signs, and at full rate they undid what the images had learned
+// of the held texts.
+const release = 500
+
+// step updates all weights, but for the text tower's where that is held.
+func (o *optimiser) step(lr float64, holdText bool) error {
 	for _, g := range o.groups {
-		if err := adamw(g.weights, g.first, g.second, g.steps, lr*g.rate, g.decay); err != nil {
+		if g.text && holdText {
+			g.rest = release
+			continue
+		}
+		rate := lr * g.rate * (1 - float64(g.rest)/release)
+		g.rest = max(0, g.rest-1)
+		if err := adamw(g.weights, g.first, g.second, g.steps, rate, g.decay); err != nil {
 			return fmt.Errorf("adamw: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/sugarme/gotch/libtch"
 
@@ -147,20 +148,23 @@ func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay float64) error {
 		if len(shape) < 2 {
 			d = 0
 		}
-		t.optimiser.add(a, x, rate(row.Group), d)
+		t.optimiser.add(a, x, rate(row), d, strings.HasPrefix(row.Name, "text."))
 	}
 	for _, s := range []*tensor{&t.scales.global, &t.scales.local} {
 		*s = a.floats([]float32{float32(startScale)}, 1)
-		t.optimiser.add(a, *s, scaleRate, 0)
+		t.optimiser.add(a, *s, scaleRate, 0, false)
 	}
 	return a.err
 }
 
-// rate scales the learning rate of a group: the paper's 5e-5 for language and invertible
+// rate scales the learning rate of a weight: the paper's 5e-5 for language and invertible
 // adapters beside 1e-4 for the others.
-func rate(g onnxexport.Group) float64 {
-	if g == onnxexport.Language || g == onnxexport.Invertible {
+func rate(row onnxexport.TensorSpec) float64 {
+	if row.Group == onnxexport.Language || row.Group == onnxexport.Invertible {
 		return 0.5
+	}
+	if strings.HasPrefix(row.Name, "text.") {
+		return 0.2
 	}
 	return 1
 }
@@ -203,7 +207,7 @@ func (t *Trainer) step(l *layout, lr float64) (trainer.StepStats, error) {
 	if stats.GradNorm, err = t.optimiser.clip(1); err != nil || math.IsNaN(stats.GradNorm) || math.IsInf(stats.GradNorm, 0) {
 		return stats, err
 	}
-	if err := t.optimiser.step(lr); err != nil {
+	if err := t.optimiser.step(lr, l.holdText); err != nil {
 		return stats, err
 	}
 	t.bound(a)
