@@ -75,7 +75,7 @@ func (o *optimiser) step(lr float64, holdText bool) error {
 			g.rest = release
 			continue
 		}
-		rate := lr * g.rate * (1 - float64(g.rest)/release)
+		rate := lr * g.rate * (1 - float64(g.rest)/(release+1))
 		g.rest = max(0, g.rest-1)
 		if err := adamw(g.weights, g.first, g.second, g.steps, rate, g.decay); err != nil {
 			return fmt.Errorf("adamw: %w", err)

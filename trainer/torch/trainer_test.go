@@ -131,6 +131,14 @@ func TestHoldText(t *testing.T) {
 		}
 		before = after
 	}
+	// The rate rises from next to nothing: a step at full rate moves each number by about that.
+	was := before["text.layers.0.mlp.up.weight"].Data
+	step(t, tr, b, 1e-3)
+	for i, now := range weightsOf(t, tr)["text.layers.0.mlp.up.weight"].Data {
+		if d := math.Abs(float64(now - was[i])); d > 1e-5 {
+			t.Fatalf("just released, a weight of the text tower moved by %g", d)
+		}
+	}
 }
 
 // TestKeptPatchesAreAllThatIsSeen changes a pixel of a patch that is not kept, then of one that is.
