@@ -41,8 +41,9 @@
 //
 // From scratch, a contrastive loss is lowered soonest by making all logits equal: all vectors
 // become one (cosine 0.9999 after 300 steps, loss log B, where it stays). Beside what the caller
-// does (trainer.Start, Batch.HoldText), two things prevent it in every preset but paper:
+// does (trainer.Start, Batch.HoldText), this prevents it, in every preset (but centring, which paper does without):
 //
+//   - The text tower learns at a fifth of the rate; once it was held, over 500 steps more.
 //   - Vectors are centred: before they are scaled to length 1, their mean over the batch is
 //     taken off. It stands where the head's bias stands, and the biases follow it (a moving
 //     mean), so that the exported weights do the same.
