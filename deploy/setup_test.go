@@ -1,3 +1,5 @@
+// Package deploy_test checks the setup script: what it says of a missing tool, what it fetches,
+// and that a second run does nothing.
 package deploy_test
 
 import (
