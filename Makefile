@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN := bin/radstream
 TOOLS := .deps/bin
+SHIPPED := services/app/tiny
 
 .PHONY: help
 help: ## list the targets
@@ -45,6 +46,18 @@ radtrain: setup setup-train ## build bin/radtrain with libtorch; the first time 
 .PHONY: test-train
 test-train: setup setup-train ## test what needs libtorch
 	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m ./trainer/... ./services/train/... ./services/traincli/...
+
+.PHONY: model
+model: radtrain ## train what ships once more, in under an hour on two cores, and hold it against what ships
+	bin/radtrain phantoms work/single --studies 8100 --seed 102 --side 384 --single-finding --variants 9 --lateral-share 0.9 --prior-share 0 --validation 0.06
+	bin/radtrain phantoms work/mixed --studies 2400 --seed 101 --side 384
+	bin/radtrain fit --preset tiny --data work/single/manifest.json --data work/mixed/manifest.json --out work/run
+	bin/radtrain eval retrieval --model work/run/model --against $(SHIPPED)
+
+.PHONY: ship-model
+ship-model: ## let what make model trained be the model that ships
+	install -d $(SHIPPED)
+	install -m 644 work/run/model/* $(SHIPPED)
 
 .PHONY: lint
 lint: $(TOOLS)/staticcheck $(TOOLS)/buf ## check form: gofmt, vet, staticcheck, module files, schemas

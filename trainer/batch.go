@@ -14,9 +14,10 @@ import (
 // Batcher draws the batches of a run. It holds no state: batch i is a function of the data,
 // the configuration and i.
 type Batcher struct {
-	config  Config
-	image   model.ImageConfig
-	studies []*Study
+	config   Config
+	image    model.ImageConfig
+	studies  []*Study
+	patients [][]int // the studies of each, in the order of studies
 	// Of the tokenizer of the reports: every report begins and ends with these.
 	start, end int32
 }
@@ -24,7 +25,33 @@ type Batcher struct {
 // NewBatcher returns a Batcher over d.Train. c must be valid.
 func NewBatcher(c Config, m model.Config, d *Dataset) *Batcher {
 	first := d.Train[0].Report.Tokens
-	return &Batcher{config: c, image: m.Image, studies: d.Train, start: first[0], end: first[len(first)-1]}
+	b := &Batcher{config: c, image: m.Image, studies: d.Train, start: first[0], end: first[len(first)-1]}
+	known := map[string]int{}
+	for i, s := range d.Train {
+		p, seen := known[s.Patient]
+		if !seen || s.Patient == "" {
+			p = len(b.patients)
+			known[s.Patient] = p
+			b.patients = append(b.patients, nil)
+		}
+		b.patients[p] = append(b.patients[p], i)
+	}
+	return b
+}
+
+// order returns all studies in the order of an epoch: the patients in a random order, the
+// studies of each one after another, so that most come into one batch. Negatives of the same
+// patient differ in what was found, not in whom it was found.
+func (b *Batcher) order(epoch int) []int {
+	r := rand.New(rand.NewPCG(b.config.Seed, drawOrder<<56|uint64(epoch)))
+	out := make([]int, 0, len(b.studies))
+	for _, p := range r.Perm(len(b.patients)) {
+		own := b.patients[p]
+		for _, i := range r.Perm(len(own)) {
+			out = append(out, own[i])
+		}
+	}
+	return out
 }
 
 // Purposes of random numbers; each has its own stream.
@@ -32,6 +59,7 @@ const (
 	drawOrder = iota
 	drawSample
 	drawStart
+	drawText
 )
 
 // Batch returns the batch of a step, from 0. Every study is seen once before any is seen
@@ -41,17 +69,17 @@ func (b *Batcher) Batch(step int) Batch {
 	n := min(b.config.Batch, len(b.studies))
 	perEpoch := len(b.studies) / n
 	epoch, place := step/perEpoch, step%perEpoch
-	order := rand.New(rand.NewPCG(b.config.Seed, drawOrder<<56|uint64(epoch))).Perm(len(b.studies))
 	masked := step < b.config.Steps-b.config.UnmaskedSteps
 	out := Batch{HoldText: step < b.config.HoldText}
 	drawn := *b
 	drawn.config = b.config.at(step)
+	part := b.part(step)
 	groups := grouper{}
-	for i, at := range order[place*n:][:n] {
+	for i, at := range b.order(epoch)[place*n:][:n] {
 		s := b.studies[at]
 		r := rand.New(rand.NewPCG(b.config.Seed, drawSample<<56|uint64(step)<<16|uint64(i)))
 		drawn.addImages(&out, i, s, masked, r)
-		out.Texts = append(out.Texts, b.text(s, groups, r))
+		out.Texts = append(out.Texts, b.text(s, part, groups, r))
 	}
 	return out
 }
@@ -104,16 +132,37 @@ func keep(exposed image.Rectangle, c model.ImageConfig, share float64, r *rand.R
 	return seen
 }
 
-// text draws what stands for the report: the whole of it, its impression, or one of its
-// sentences. Queries are as short as a sentence, so the model must see such texts.
-func (b *Batcher) text(s *Study, g grouper, r *rand.Rand) BatchText {
-	parts, meanings := s.Report.Sentences, s.Report.meanings
-	switch u := r.Float64(); {
+// part is what stands for the reports in a step.
+type part int
+
+const (
+	whole part = iota
+	impression
+	sentence
+)
+
+// part draws what stands for the reports in a step. It is the same for all: padding short
+// texts to the length of a whole report would cost more than the texts.
+func (b *Batcher) part(step int) part {
+	switch u := rand.New(rand.NewPCG(b.config.Seed, drawText<<56|uint64(step))).Float64(); {
 	case u < b.config.ImpressionShare:
+		return impression
+	case u < b.config.ImpressionShare+b.config.SentenceShare:
+		return sentence
+	}
+	return whole
+}
+
+// text returns a part of a report, the whole of one without an impression. Queries are as short
+// as a sentence, so the model must see such texts.
+func (b *Batcher) text(s *Study, p part, g grouper, r *rand.Rand) BatchText {
+	parts, meanings := s.Report.Sentences, s.Report.meanings
+	switch p {
+	case impression:
 		if i := s.Report.Impression; i < len(parts) {
 			parts, meanings = parts[i:], meanings[i:]
 		}
-	case u < b.config.ImpressionShare+b.config.SentenceShare:
+	case sentence:
 		i := r.IntN(len(parts))
 		parts, meanings = parts[i:i+1], meanings[i:i+1]
 	}

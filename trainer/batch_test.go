@@ -146,6 +146,37 @@ func TestEveryStudyOnceAnEpoch(t *testing.T) {
 	}
 }
 
+// TestStudiesOfAPatientComeTogether: six patients with four variants each, four studies a batch.
+func TestStudiesOfAPatientComeTogether(t *testing.T) {
+	d := dataset(t, 24, func(c *phantom.Config) { c.PriorShare, c.Variants = 0, 4 })
+	patient := map[string]string{}
+	for _, s := range d.Train {
+		patient[string(s.Images[0].Pixels)] = s.Patient
+	}
+	c := small()
+	c.Shift, c.Intensity, c.Noise, c.ViewDrop = 0, 0, 0, 0
+	b := trainer.NewBatcher(c, model.Tiny(), d)
+	var order []string
+	for step := range 6 {
+		batch, of, last := b.Batch(step), map[string]bool{}, -1
+		for i, e := range batch.Images {
+			if e.Study != last {
+				last = e.Study
+				of[patient[string(batch.Pixels[i*224*224:][:224*224])]] = true
+			}
+		}
+		if len(of) != 1 {
+			t.Errorf("batch %d has %d patients", step, len(of))
+		}
+		for p := range of {
+			order = append(order, p)
+		}
+	}
+	if slices.Sort(order); len(slices.Compact(order)) != 6 {
+		t.Error("an epoch does not have every patient once")
+	}
+}
+
 func TestEqualSentencesShareAGroup(t *testing.T) {
 	d := dataset(t, 16, nil)
 	c := small()

@@ -12,13 +12,13 @@ import (
 type Config struct {
 	Seed  uint64 `json:"seed"`  // of weights, order, augmentation and masks (1)
 	Batch int    `json:"batch"` // studies a step, 2 to 4096 (32)
-	Steps int    `json:"steps"` // updates, 1 or more (10000)
+	Steps int    `json:"steps"` // updates, 1 or more (8000)
 	// UnmaskedSteps are the last steps, in which all patches enter the encoder, as they do when
-	// the model serves; 0 to Steps (1500).
+	// the model serves; 0 to Steps (2000).
 	UnmaskedSteps int     `json:"unmasked_steps"`
 	KeepShare     float64 `json:"keep_share"` // of patches in a masked step, above 0 to 1 (0.25)
 
-	// HoldText is for how many first steps the text tower stays as it is, 0 to Steps (1500).
+	// HoldText is for how many first steps the text tower stays as it is, 0 to Steps (300).
 	// Random weights keep different texts apart. As long as images say nothing about them, a
 	// contrastive loss falls fastest by making all texts alike, and then there is nothing left
 	// for images to learn from.
@@ -28,8 +28,8 @@ type Config struct {
 	Warmup       int     `json:"warmup"`        // steps of linear rise, 0 or more (200)
 	Floor        float64 `json:"floor"`         // learning rate at the end, as a share of the highest, 0 to 1 (0.01)
 
-	// What stands for the report in a step: its impression, one of its sentences, or (what is
-	// left) all of it. 0 to 1 together (0.75, 0.1).
+	// What stands for the reports in a step: their impressions, one sentence of each, or (what
+	// is left) all of them. 0 to 1 together (0.75, 0.1).
 	ImpressionShare float64 `json:"impression_share"`
 	SentenceShare   float64 `json:"sentence_share"`
 
@@ -37,7 +37,7 @@ type Config struct {
 	Shift     int     `json:"shift"`     // pixels that a film moves at most, 0 to 64 (4)
 	Intensity float64 `json:"intensity"` // change of brightness, contrast and gamma, 0 to 0.5 (0.08)
 	Noise     float64 `json:"noise"`     // deviation of added noise at most, grey values, 0 to 64 (2)
-	ViewDrop  float64 `json:"view_drop"` // share of studies that lack one of their views, 0 to 1 (0.05)
+	ViewDrop  float64 `json:"view_drop"` // share of studies that lack one of their views, 0 to 1 (0.1)
 	PriorUse  float64 `json:"prior_use"` // share of studies with a prior that show it, 0 to 1 (0.5)
 
 	ValidateEvery int `json:"validate_every"` // steps between validations; 0 is never (1000)
@@ -46,10 +46,10 @@ type Config struct {
 // DefaultConfig returns the settings of the shipped tiny model.
 func DefaultConfig() Config {
 	return Config{
-		Seed: 1, Batch: 32, Steps: 10000, UnmaskedSteps: 1500, KeepShare: 0.25, HoldText: 1500,
+		Seed: 1, Batch: 32, Steps: 8000, UnmaskedSteps: 2000, KeepShare: 0.25, HoldText: 300,
 		LearningRate: 1e-3, Warmup: 200, Floor: 0.01,
 		ImpressionShare: 0.75, SentenceShare: 0.1,
-		Shift: 4, Intensity: 0.08, Noise: 2, ViewDrop: 0.05, PriorUse: 0.5,
+		Shift: 4, Intensity: 0.08, Noise: 2, ViewDrop: 0.1, PriorUse: 0.5,
 		ValidateEvery: 1000,
 	}
 }

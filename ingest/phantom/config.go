@@ -21,6 +21,11 @@ type Config struct {
 	NormalShare  float64 // share of patients without a finding; not with SingleFinding (0.25)
 	PriorShare   float64 // share of studies that belong to a pair: a prior and its follow-up (0.3)
 
+	// Variants, above 1, makes so many studies in a row of one patient on one day: the same
+	// body, detector and noise, but other findings. What tells them apart is what was found,
+	// which is what a model has to learn. Not with PriorShare or Broken. (0)
+	Variants int
+
 	// Broken studies have one damaged object and no report. They are spread evenly over
 	// the run and take the BrokenKinds in turn. (0)
 	Broken int
@@ -50,6 +55,8 @@ func (c Config) Validate() error {
 	want(c.NormalShare >= 0 && c.NormalShare <= 1, "normal share must be 0 to 1")
 	want(c.PriorShare >= 0 && c.PriorShare <= 1, "prior share must be 0 to 1")
 	want(c.Broken >= 0 && c.Broken <= c.Studies, "broken must be 0 to the number of studies")
+	want(c.Variants >= 0 && c.Variants <= 64, "variants must be 0 to 64")
+	want(c.Variants <= 1 || c.PriorShare == 0 && c.Broken == 0, "variants go with neither priors nor broken studies")
 	for i, k := range c.Kinds {
 		_, known := rangeOf(k)
 		want(known, "finding %d is not one of the known kinds", i+1)

@@ -27,6 +27,7 @@ const (
 	streamReport
 	streamIdentity
 	streamUID
+	streamVariant
 )
 
 // generator returns the generator of stream s for number n (a study or patient index).

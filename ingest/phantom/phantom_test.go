@@ -53,6 +53,39 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// TestVariantsDifferInTheirFindings holds the variants of a patient to what they are for: the
+// same body on the same day, each kind once, and films that are equal outside the findings.
+func TestVariantsDifferInTheirFindings(t *testing.T) {
+	c := small(2 * len(Ranges()))
+	c.SingleFinding, c.PriorShare, c.LateralShare, c.Variants = true, 0, 1, len(Ranges())
+	var first Study
+	kinds := map[Kind]bool{}
+	for i := range c.Studies {
+		s, err := Generate(c, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%c.Variants == 0 {
+			first, kinds = s, map[Kind]bool{}
+		}
+		if s.PatientID != first.PatientID || !s.Time.Equal(first.Time) || s.UID == first.UID != (i%c.Variants == 0) {
+			t.Errorf("variant %d is of patient %s at %v, the first of %s at %v", i, s.PatientID, s.Time, first.PatientID, first.Time)
+		}
+		kind := s.Truth.Findings[0].Kind
+		if kinds[kind] {
+			t.Errorf("variant %d repeats %s", i, kind)
+		}
+		kinds[kind] = true
+		if a, b := first.Views[0], s.Views[0]; a.Rows != b.Rows || a.Columns != b.Columns || a.Pixels[0] != b.Pixels[0] {
+			t.Errorf("variant %d has another film", i)
+		}
+	}
+	c.PriorShare = 0.5
+	if err := c.Validate(); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "variants") {
+		t.Errorf("variants with priors: %v", err)
+	}
+}
+
 // tree returns the sha256 of each file under dir.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()

@@ -30,6 +30,7 @@ type File struct {
 // plan is who study i is of and what is found.
 type plan struct {
 	index, patient int
+	film           int  // what differs from film to film follows from it: the index, or the patient of variants
 	paired         bool // studies 2p and 2p+1 are of one patient
 	followUp       bool // the later study of a pair
 	lateral        bool
@@ -54,7 +55,11 @@ func Generate(c Config, i int) (Study, error) {
 
 // plan draws study i.
 func (c Config) plan(i int) plan {
-	p := plan{index: i, patient: i}
+	p := plan{index: i, patient: i, film: i}
+	if c.Variants > 1 {
+		p.patient = i - i%c.Variants
+		p.film = p.patient
+	}
 	r := generator(c.Seed, streamPair, uint64(i/2))
 	_, firstBroken := c.brokenKind(i &^ 1)
 	_, secondBroken := c.brokenKind(i | 1)
@@ -73,6 +78,9 @@ func (c Config) plan(i int) plan {
 	if p.paired && !p.followUp {
 		p.time = p.time.Add(-p.gap)
 	}
+	if c.Variants > 1 {
+		r = generator(c.Seed, streamVariant, uint64(i))
+	}
 	for _, row := range c.drawKinds(i, p.paired, r) {
 		p.findings = append(p.findings, p.draw(row, r))
 	}
@@ -84,6 +92,10 @@ func (c Config) drawKinds(i int, paired bool, r *rand.Rand) []Range {
 	kinds := c.kinds()
 	if c.SingleFinding {
 		k := (i / 2) % len(kinds) // both studies of a pair have it
+		if c.Variants > 1 {
+			turns := generator(c.Seed, streamPair, uint64(i-i%c.Variants)).Perm(len(kinds))
+			k = turns[i%c.Variants%len(kinds)]
+		}
 		return kinds[k : k+1]
 	}
 	if r.Float64() < c.NormalShare && !paired {
@@ -178,7 +190,7 @@ func (c Config) study(p plan, findings []Finding) Study {
 	r := generator(c.Seed, streamPatient, uint64(p.patient))
 	b := drawBuild(r)
 	shape := r.Uint64()
-	study := generator(c.Seed, streamStudy, uint64(p.index))
+	study := generator(c.Seed, streamStudy, uint64(p.film))
 	d := drawDetector(study)
 	b.dome += 3 * study.NormFloat64() // each breath differs
 	if p.view == "AP" {
@@ -197,7 +209,7 @@ func (c Config) study(p plan, findings []Finding) Study {
 		if lateral && (!p.lateral || damaged) {
 			break
 		}
-		r := generator(c.Seed, streamFilm, uint64(2*p.index+k))
+		r := generator(c.Seed, streamFilm, uint64(2*p.film+k))
 		v := newView(lateral, c.Side, b, r)
 		e := expose(v, a, lesions, rand.New(rand.NewPCG(r.Uint64(), r.Uint64())))
 		f := d.film(e, b, r)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/cpu"
 
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
@@ -54,7 +55,7 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.StringVar(&o.Out, "out", "run", "folder of the run")
 	f.StringVar(&o.Objective, "objective", "clinvla", "loss: clinvla, paper, convirt or gloria")
 	f.IntVar(&o.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")
-	f.BoolVar(&o.BFloat16, "bf16", false, "matrix products in bfloat16, for CPUs with AVX512-BF16")
+	f.BoolVar(&o.BFloat16, "bf16", cpu.X86.HasAVX512BF16, "matrix products in bfloat16; the default is true on CPUs that multiply such numbers")
 	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
 	f.StringVar(&o.NATS.URL, "nats", o.NATS.URL, "address of NATS, for manifests of a stream")
 	f.Uint64Var(&t.Seed, "seed", t.Seed, "of weights, order, augmentation and masks")
@@ -65,8 +66,8 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.IntVar(&t.HoldText, "hold-text", t.HoldText, "how many of them, the first, leave the text tower as it is")
 	f.Float64Var(&t.LearningRate, "lr", t.LearningRate, "learning rate at its highest")
 	f.IntVar(&t.Warmup, "warmup", t.Warmup, "steps of linear rise")
-	f.Float64Var(&t.ImpressionShare, "impression-share", t.ImpressionShare, "share of texts that are the impression alone")
-	f.Float64Var(&t.SentenceShare, "sentence-share", t.SentenceShare, "share of texts that are one sentence")
+	f.Float64Var(&t.ImpressionShare, "impression-share", t.ImpressionShare, "share of steps that see the impressions alone")
+	f.Float64Var(&t.SentenceShare, "sentence-share", t.SentenceShare, "share of steps that see one sentence of each report")
 	f.IntVar(&t.Shift, "shift", t.Shift, "pixels that a film moves at most")
 	f.Float64Var(&t.Intensity, "intensity", t.Intensity, "change of brightness, contrast and gamma")
 	f.Float64Var(&t.Noise, "noise", t.Noise, "added noise at most, grey values")

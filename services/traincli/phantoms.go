@@ -40,6 +40,7 @@ The seed of "radtrain eval retrieval" is refused.`,
 	f.Float64Var(&conf.LateralShare, "lateral-share", conf.LateralShare, "share of patients with a lateral view")
 	f.Float64Var(&conf.NormalShare, "normal-share", conf.NormalShare, "share of patients without a finding")
 	f.Float64Var(&conf.PriorShare, "prior-share", conf.PriorShare, "share of studies that belong to a pair of prior and follow-up")
+	f.IntVar(&conf.Variants, "variants", 0, "studies of each patient on one day, which differ in their findings; not with priors")
 	f.BoolVar(&conf.SingleFinding, "single-finding", conf.SingleFinding, "give each study exactly one finding, all findings equally often")
 	f.Float64Var(&validation, "validation", validation, "share of patients that is kept for validation")
 	return cmd
