@@ -56,10 +56,11 @@ func (b *Batcher) order(epoch int) []int {
 
 // Purposes of random numbers; each has its own stream.
 const (
-	drawOrder = iota
-	drawSample
+	drawOrder uint64 = iota
+	drawFilms
 	drawStart
-	drawText
+	drawPart
+	drawSentence
 )
 
 // Batch returns the batch of a step, from 0. Every study is seen once before any is seen
@@ -75,11 +76,21 @@ func (b *Batcher) Batch(step int) Batch {
 	drawn.config = b.config.at(step)
 	part := b.part(step)
 	groups := grouper{}
+	first := map[string]int{} // study of each patient
 	for i, at := range b.order(epoch)[place*n:][:n] {
 		s := b.studies[at]
-		r := rand.New(rand.NewPCG(b.config.Seed, drawSample<<56|uint64(step)<<16|uint64(i)))
-		drawn.addImages(&out, i, s, masked, r)
-		out.Texts = append(out.Texts, b.text(s, part, groups, r))
+		draw := func(purpose uint64, i int) *rand.Rand {
+			return rand.New(rand.NewPCG(b.config.Seed, purpose<<56|uint64(step)<<16|uint64(i)))
+		}
+		// The films of one patient are changed alike, so that they still differ only in what was
+		// found. What nobody is known to own stands alone.
+		f, seen := first[s.Patient]
+		if !seen || s.Patient == "" {
+			f = i
+			first[s.Patient] = i
+		}
+		drawn.addImages(&out, i, s, masked, draw(drawFilms, f))
+		out.Texts = append(out.Texts, b.text(s, part, groups, draw(drawSentence, i)))
 	}
 	return out
 }
@@ -144,7 +155,7 @@ const (
 // part draws what stands for the reports in a step. It is the same for all: padding short
 // texts to the length of a whole report would cost more than the texts.
 func (b *Batcher) part(step int) part {
-	switch u := rand.New(rand.NewPCG(b.config.Seed, drawText<<56|uint64(step))).Float64(); {
+	switch u := rand.New(rand.NewPCG(b.config.Seed, drawPart<<56|uint64(step))).Float64(); {
 	case u < b.config.ImpressionShare:
 		return impression
 	case u < b.config.ImpressionShare+b.config.SentenceShare:

@@ -12,9 +12,9 @@ import (
 type Config struct {
 	Seed  uint64 `json:"seed"`  // of weights, order, augmentation and masks (1)
 	Batch int    `json:"batch"` // studies a step, 2 to 4096 (32)
-	Steps int    `json:"steps"` // updates, 1 or more (8000)
+	Steps int    `json:"steps"` // updates, 1 or more (5800)
 	// UnmaskedSteps are the last steps, in which all patches enter the encoder, as they do when
-	// the model serves; 0 to Steps (2000).
+	// the model serves; 0 to Steps (3300).
 	UnmaskedSteps int     `json:"unmasked_steps"`
 	KeepShare     float64 `json:"keep_share"` // of patches in a masked step, above 0 to 1 (0.25)
 
@@ -29,7 +29,7 @@ type Config struct {
 	Floor        float64 `json:"floor"`         // learning rate at the end, as a share of the highest, 0 to 1 (0.01)
 
 	// What stands for the reports in a step: their impressions, one sentence of each, or (what
-	// is left) all of them. 0 to 1 together (0.75, 0.1).
+	// is left) all of them. 0 to 1 together (0.8, 0.1).
 	ImpressionShare float64 `json:"impression_share"`
 	SentenceShare   float64 `json:"sentence_share"`
 
@@ -46,9 +46,9 @@ type Config struct {
 // DefaultConfig returns the settings of the shipped tiny model.
 func DefaultConfig() Config {
 	return Config{
-		Seed: 1, Batch: 32, Steps: 8000, UnmaskedSteps: 2000, KeepShare: 0.25, HoldText: 300,
+		Seed: 1, Batch: 32, Steps: 5800, UnmaskedSteps: 3300, KeepShare: 0.25, HoldText: 300,
 		LearningRate: 1e-3, Warmup: 200, Floor: 0.01,
-		ImpressionShare: 0.75, SentenceShare: 0.1,
+		ImpressionShare: 0.8, SentenceShare: 0.1,
 		Shift: 4, Intensity: 0.08, Noise: 2, ViewDrop: 0.1, PriorUse: 0.5,
 		ValidateEvery: 1000,
 	}

@@ -6,9 +6,7 @@ import (
 	"image"
 	"image/png"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/ingest/report"
@@ -130,22 +128,3 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 
 // maxReportTokens is enough for the sections of any prepared report.
 const maxReportTokens = 4096
-
-// meaning returns what a sentence says but for wording, degree, size and certainty: its words
-// in small letters, each once, in order of the alphabet, without those of [filler] and without
-// numbers. Sides, places and negation stay.
-func meaning(sentence string) string {
-	words := strings.FieldsFunc(strings.ToLower(sentence), func(r rune) bool { return !unicode.IsLetter(r) })
-	words = slices.DeleteFunc(words, func(w string) bool { return slices.Contains(filler(), w) })
-	slices.Sort(words)
-	return strings.Join(slices.Compact(words), " ")
-}
-
-// filler lists words that do not change what a sentence says is there.
-func filler() []string {
-	return []string{
-		"a", "an", "and", "are", "be", "has", "have", "in", "is", "it", "of", "on", "or", "the", "there", "to", "was", "with", "this",
-		"acute", "large", "mild", "minimal", "moderate", "severe", "sided", "small", "tiny", "trace", "some",
-		"cm", "mm", "measuring", "possible", "evidence", "seen",
-	}
-}

@@ -272,7 +272,7 @@ func (a *App) startQdrant(ctx context.Context) (running, error) {
 // startModel finds the model and reads its manifest: all that the index needs to know.
 func (a *App) startModel(context.Context) (_ running, err error) {
 	if a.modelDir = a.conf.Model.Dir; a.modelDir == "" {
-		if a.modelDir, err = builtinModel(filepath.Join(a.conf.DataDir, "models"), a.preparer.Version()); err != nil {
+		if a.modelDir, err = shippedModel(filepath.Join(a.conf.DataDir, "models")); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"embed"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,38 +12,43 @@ import (
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
-	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/embedder/zeroshot"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/config"
-	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
-// untrainedSeed makes the built-in model the same on every machine.
-const untrainedSeed = 1
+// shipped is the model that is there without any download: tiny, as `make model` trains it on
+// phantoms. Its version changes with its weights, so that vectors of two versions never meet
+// in a collection.
+//
+//go:embed tiny
+var shipped embed.FS
 
-// builtinRef names the model that is there without any download. Its version changes with
-// its weights, so that vectors of two versions never meet in a collection.
-var builtinRef = model.Ref{Name: "tiny-untrained", Version: "1"}
-
-// builtinModel returns the directory of the built-in model, below dir, and writes it there
+// shippedModel returns the directory of the model that ships, below dir, and writes it there
 // when it is missing.
-func builtinModel(dir, preparation string) (string, error) {
-	const op = "app.builtinModel"
-	home := filepath.Join(dir, builtinRef.Key())
-	if _, err := os.Stat(home); err == nil {
-		return home, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
+func shippedModel(dir string) (string, error) {
+	const op = "app.shippedModel"
+	files, err := fs.Sub(shipped, "tiny")
+	if err != nil {
 		return "", fault.E(op, fault.Internal, err)
 	}
-	tok, err := tokenizer.BERTBaseCased()
+	want, err := fs.ReadFile(files, model.ManifestFile)
 	if err != nil {
-		return "", fault.Wrap(op, err)
+		return "", fault.E(op, fault.Internal, err)
 	}
-	labels, err := zeroshot.DefaultLabels()
-	if err != nil {
-		return "", fault.Wrap(op, err)
+	var m model.Manifest
+	if err := json.Unmarshal(want, &m); err != nil {
+		return "", fault.E(op, fault.Internal, err)
+	}
+	home := filepath.Join(dir, m.Ref.Key())
+	switch have, err := os.ReadFile(filepath.Join(home, model.ManifestFile)); {
+	case err == nil && bytes.Equal(have, want):
+		return home, nil
+	case err == nil:
+		return "", fault.Errorf(op, fault.Usage, "%s holds another model named %s than this program: give one of them another version", home, m.Ref)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fault.E(op, fault.Internal, err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fault.E(op, fault.Usage, err)
@@ -50,13 +58,8 @@ func builtinModel(dir, preparation string) (string, error) {
 		return "", fault.E(op, fault.Usage, err)
 	}
 	defer os.RemoveAll(tmp)
-	config := model.Tiny()
-	err = onnxexport.WriteModel(tmp, config, onnxexport.Untrained(config, untrainedSeed), onnxexport.FP16, tok, model.Manifest{
-		Ref: builtinRef, Preprocessing: preparation, Temperature: 0.07, Labels: labels, Untrained: true,
-		Provenance: model.Provenance{CreatedBy: "radstream", Seed: untrainedSeed},
-	})
-	if err != nil {
-		return "", fault.Wrap(op, err)
+	if err := os.CopyFS(tmp, files); err != nil {
+		return "", fault.E(op, fault.Internal, err)
 	}
 	// Another process may have been quicker; its model has the same bytes.
 	if err := os.Rename(tmp, home); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/radstream/radstream/ingest/phantom"
+	"github.com/radstream/radstream/services/progress"
 )
 
 func (c *cli) phantom() *cobra.Command {
@@ -44,9 +45,9 @@ func (c *cli) makePhantoms(ctx context.Context, dir string, conf phantom.Config)
 	if err := conf.Validate(); err != nil {
 		return phantom.Summary{}, err
 	}
-	bars := c.bars()
-	bar := bars.add("phantoms", conf.Studies)
-	summary, err := phantom.Write(ctx, dir, conf, func(done, _ int) { bar.set(done) })
-	bars.finish()
+	bars := progress.New(c.Stderr, c.json)
+	bar := bars.Add("phantoms", conf.Studies)
+	summary, err := phantom.Write(ctx, dir, conf, func(done, _ int) { bar.Set(done) })
+	bars.Finish()
 	return summary, err
 }

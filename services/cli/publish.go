@@ -15,6 +15,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/progress"
 	"github.com/radstream/radstream/services/publish"
 )
 
@@ -82,24 +83,24 @@ func (c *cli) runPlan(ctx context.Context, b *bus.Bus, plan publish.Plan, conf p
 	if err != nil {
 		return publish.Summary{}, err
 	}
-	bars := c.bars()
+	bars := progress.New(c.Stderr, c.json)
 	n := len(plan.Studies)
-	published := bars.add("published", n)
-	var prepared, embedded, indexed, rejected *bar
+	published := bars.Add("published", n)
+	var prepared, embedded, indexed, rejected *progress.Bar
 	if conf.Wait {
-		prepared, embedded, indexed, rejected = bars.add("prepared", n), bars.add("embedded", n), bars.add("indexed", n), bars.add("rejected", n)
+		prepared, embedded, indexed, rejected = bars.Add("prepared", n), bars.Add("embedded", n), bars.Add("indexed", n), bars.Add("rejected", n)
 	}
 	conf.Progress = func(p publish.Progress) {
-		published.set(p.Published)
+		published.Set(p.Published)
 		if conf.Wait {
-			prepared.set(p.Prepared)
-			embedded.set(p.Embedded)
-			indexed.set(p.Indexed)
-			rejected.set(p.Rejected)
+			prepared.Set(p.Prepared)
+			embedded.Set(p.Embedded)
+			indexed.Set(p.Indexed)
+			rejected.Set(p.Rejected)
 		}
 	}
 	summary, err := publish.New(b, store, conf).Run(ctx, plan)
-	bars.finish()
+	bars.Finish()
 	return summary, err
 }
 

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/schemas/fault"
@@ -53,6 +54,30 @@ func EvaluateRetrieval(ctx context.Context, dir string, o RetrievalOptions, prog
 		return err
 	})
 	return out, fault.Wrap(op, err)
+}
+
+// Reproduces holds a measurement against the one that the manifest of the model in dir holds:
+// P@10 both ways must lie in the other's 95 % interval. Errors: Invalid where that model was not
+// measured on the same phantoms, Internal where it is not reproduced.
+func Reproduces(dir string, r RetrievalResult) error {
+	const op = "train.Reproduces"
+	m, err := model.Load(dir)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	var want RetrievalResult
+	if err := json.Unmarshal(m.Evaluation["retrieval"], &want); err != nil || want.Studies != r.Studies || want.Seed != r.Seed || want.Side != r.Side {
+		return fault.Reject(op, fault.Invalid, ReasonStudies, "the manifest of %s has no measurement on the same phantoms", m.Ref)
+	}
+	for _, c := range []struct {
+		name      string
+		got, want eval.Precision
+	}{{"image to image", r.ImageToImage, want.ImageToImage}, {"text to image", r.TextToImage, want.TextToImage}} {
+		if c.got.P10 < c.want.P10CI[0] || c.got.P10 > c.want.P10CI[1] {
+			return fault.Errorf(op, fault.Internal, "%s P@10 is %.3f, but %s has %.3f (%.3f to %.3f)", c.name, c.got.P10, m.Ref, c.want.P10, c.want.P10CI[0], c.want.P10CI[1])
+		}
+	}
+	return nil
 }
 
 func measure(ctx context.Context, e *embedder.Encoder, samples []eval.Sample) (eval.Table, error) {

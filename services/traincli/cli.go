@@ -10,11 +10,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/progress"
 )
 
 // Env is what a command may touch of the world outside.
@@ -133,14 +133,17 @@ func exitCode(err error) int {
 	}
 }
 
-// progress returns a function that says how far something is: a line at most every second, and
-// the last one always.
+// progress returns a function that shows how far something is.
 func (c *cli) progress(name string) func(done, total int) {
-	start, last := time.Now(), time.Now()
+	var bars *progress.Bars
+	var bar *progress.Bar
 	return func(done, total int) {
-		if now := time.Now(); now.Sub(last) >= time.Second || done == total {
-			last = now
-			fmt.Fprintf(c.Stderr, "%s %d/%d, %.0f s\n", name, done, total, now.Sub(start).Seconds())
+		if bars == nil {
+			bars = progress.New(c.Stderr, c.json)
+			bar = bars.Add(name, total)
+		}
+		if bar.Set(done); done == total {
+			bars.Finish()
 		}
 	}
 }

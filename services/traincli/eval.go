@@ -24,27 +24,37 @@ func (c *cli) eval() *cobra.Command {
 
 func (c *cli) evalRetrieval() *cobra.Command {
 	o := train.DefaultRetrieval()
-	var dir string
+	var dir, against string
 	cmd := &cobra.Command{
 		Use:   "retrieval",
 		Short: "Retrieval and zero-shot scores on phantoms that no model was trained on",
 		Long: `Make phantoms of a seed that training refuses, one finding each, eight findings dealt out
 evenly, both views, and measure how many of the first 5 and 10 hits show the query's finding:
 image to image (the query itself excluded) and text to image; and the area under the ROC curve
-of each label. Random rankings and nearest neighbours on 32 x 32 pixels are the controls.`,
-		Example: "  radtrain eval retrieval --model work/run/model",
+of each label. Random rankings and nearest neighbours on 32 x 32 pixels are the controls.
+
+With --against, it fails unless both P@10 lie in the intervals that another model's manifest
+says were measured: so a training run is shown to be reproduced.`,
+		Example: `  radtrain eval retrieval --model work/run/model
+  radtrain eval retrieval --model work/run/model --against services/app/tiny`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := train.EvaluateRetrieval(cmd.Context(), dir, o, c.progress("phantoms"))
 			if err != nil {
 				return err
 			}
 			if c.json {
-				return c.printJSON(r)
+				err = c.printJSON(r)
+			} else {
+				err = printRetrieval(c.Stdout, r)
 			}
-			return printRetrieval(c.Stdout, r)
+			if err != nil || against == "" {
+				return err
+			}
+			return train.Reproduces(against, r)
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&against, "against", "", "directory of a model whose measurement has to be reproduced")
 	f.IntVar(&o.Studies, "studies", o.Studies, "how many phantoms")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the phantoms")
 	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/progress"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
 )
@@ -39,9 +40,11 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 			if o.Ref, err = model.ParseRef(ref); err != nil {
 				return err
 			}
+			show, finish := c.fitProgress()
 			report, err := train.Fit(cmd.Context(), o, train.FitHooks{
-				Load: c.progress("studies"), Progress: c.fitProgress(), Measure: c.progress("phantoms to measure on"),
+				Load: c.progress("studies"), Progress: show, Measure: c.progress("phantoms"),
 			})
+			finish()
 			if err != nil {
 				return err
 			}
@@ -76,25 +79,50 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	return cmd
 }
 
-// fitProgress returns a function that prints a line every few seconds and at each validation.
-func (c *cli) fitProgress() func(trainer.Progress) {
+// fitProgress returns a function that shows a run as a bar on a terminal, elsewhere as a line
+// every few seconds, and a line for each validation; and one that gives the terminal back.
+func (c *cli) fitProgress() (show func(trainer.Progress), finish func()) {
+	var bars *progress.Bars
+	var bar *progress.Bar
 	var last time.Time
-	return func(p trainer.Progress) {
-		if p.Validation == nil && time.Since(last) < 5*time.Second && p.Step < p.Steps {
-			return
+	terminal := progress.Terminal(c.Stderr)
+	finish = func() {
+		if bars != nil {
+			bars.Finish()
+			bars = nil
 		}
-		last = time.Now()
-		left := time.Duration(float64(p.Elapsed) / float64(p.Step) * float64(p.Steps-p.Step)).Round(time.Second)
-		fmt.Fprintf(c.Stderr, "step %d/%d  loss %.4f  cosine %.3f %.3f  rank %.1f %.1f  t %.4f  %s, %s left\n", p.Step, p.Steps, p.Stats.Loss,
-			p.Stats.Image.Cosine, p.Stats.Text.Cosine, p.Stats.Image.Rank, p.Stats.Text.Rank, p.Stats.Temperature, p.Elapsed.Round(time.Second), left)
+	}
+	show = func(p trainer.Progress) {
+		out := c.Stderr
+		if terminal && bars == nil {
+			bars = progress.New(c.Stderr, c.json)
+			bar = bars.Add("steps", p.Steps)
+		}
+		if terminal {
+			out = bars
+		}
+		rate := float64(p.Step) / p.Elapsed.Seconds()
+		left := time.Duration(float64(p.Steps-p.Step) / rate * float64(time.Second)).Round(time.Second)
+		if terminal {
+			bar.Note(fmt.Sprintf("loss %.3f, %.1f steps/s, %s left", p.Stats.Loss, rate, left))
+			bar.Set(p.Step)
+		} else if p.Validation != nil || time.Since(last) >= 5*time.Second || p.Step == p.Steps {
+			last = time.Now()
+			fmt.Fprintf(out, "step %d/%d  loss %.4f  cosine %.3f %.3f  rank %.1f %.1f  t %.4f  %.1f steps/s, %s left\n", p.Step, p.Steps, p.Stats.Loss,
+				p.Stats.Image.Cosine, p.Stats.Text.Cosine, p.Stats.Image.Rank, p.Stats.Text.Rank, p.Stats.Temperature, rate, left)
+		}
 		if p.Validation != nil {
 			var parts []string
 			for _, name := range slices.Sorted(maps.Keys(p.Validation)) {
 				parts = append(parts, fmt.Sprintf("%s %.3f", name, p.Validation[name]))
 			}
-			fmt.Fprintf(c.Stderr, "validation: %s\n", strings.Join(parts, "  "))
+			fmt.Fprintf(out, "validation at step %d: %s\n", p.Step, strings.Join(parts, "  "))
+		}
+		if p.Step == p.Steps { // what follows has a bar of its own
+			finish()
 		}
 	}
+	return show, finish
 }
 
 func (c *cli) printFit(r train.FitReport, dir string) error {

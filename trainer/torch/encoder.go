@@ -67,7 +67,9 @@ func (n *network) imageTower(l *layout) tensor {
 	c := n.config.Image
 	m, k, cls := int64(l.images), int64(l.tokens), int64(c.Tokens()-c.Patches())
 	pixels := n.float(of(n.arena, l.patches, m, k-cls, int64(c.Patch*c.Patch)))
-	x := n.project(n.shift(n.scale(pixels, 1/(255*c.Std)), -c.Mean/c.Std), "image.patch")
+	n.reduced(true)
+	x := n.float(n.project(n.shift(n.scale(pixels, 1/(255*c.Std)), -c.Mean/c.Std), "image.patch"))
+	n.reduced(false)
 	if cls > 0 {
 		// Zeros and the CLS vector, broadcast over the images.
 		first := n.add(n.zeros(m, 1, int64(c.Width)), n.weights["image.cls"])
