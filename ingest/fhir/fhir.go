@@ -1,0 +1,236 @@
+// Package fhir reads the reports that hospitals send as FHIR R4 and R5, in JSON, and as
+// C-CDA documents, in XML.
+//
+//	DiagnosticReport, alone or in a Bundle, with what it contains or refers to
+//	  -> text: presentedForm, else result and conclusion, else the narrative
+//	  -> study, patient, time: by the references
+//	  -> report.Message
+//
+// R4 (hl7.org/fhir/R4/diagnosticreport.html) and R5 (hl7.org/fhir/R5/...) differ in what
+// is used here by one name: imagingStudy became study. References are resolved inside
+// what was sent, contained or bundled; nothing is fetched.
+//
+// # Text
+//
+// presentedForm is "the entire result as issued" and goes first; where the conclusion is
+// not in it, it is added. Without one, the text of the result Observations (valueString,
+// else the words of valueCodeableConcept) stands under the headings of their codes, and
+// the conclusion behind it under IMPRESSION. The narrative, text.div, is generated from
+// all fields by many servers, so it is the last resort.
+//
+// # What identifies the study
+//
+// The accession number is an identifier typed ACSN (accession ID, HL7 table 0203): of the
+// ImagingStudy, as its page in R4 says, else of the report, else of the ServiceRequests
+// that the report or the study is based on, where R5 moves it. A reference may carry the identifier itself. Where none is typed ACSN, one
+// typed FILL (filler order number), else PLAC (placer), in the same order, for the reasons
+// that package hl7 gives. Untyped identifiers of a report number the report, and are not
+// used.
+//
+// The Study Instance UID is the identifier of the ImagingStudy with system urn:dicom:uid,
+// whose value is "urn:oid:" and the UID (hl7.org/fhir/R4/imagingstudy.html, notes). The
+// report's own urn:dicom:uid names a document, not the study.
+//
+// The patient is the identifier of the Patient typed MR, else PI, else used as usual or
+// official, else the first. The id of a resource is the server's and not used.
+package fhir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Bounds of what is read.
+const (
+	MaxBytes     = 16 << 20 // of one resource or document
+	MaxResources = 50_000   // of one bundle, contained ones included
+	MaxDepth     = 4        // of bundles in bundles
+)
+
+// Reasons for which a message is refused.
+const (
+	ReasonNotFHIR   fault.Reason = "not_fhir"          // neither JSON of a resource nor C-CDA
+	ReasonTooLarge  fault.Reason = "message_too_large" // one of the bounds above
+	ReasonMalformed fault.Reason = "malformed_fhir"    // broken JSON or XML, or a field of another type
+	ReasonXML       fault.Reason = "fhir_xml"          // FHIR as XML
+	ReasonType      fault.Reason = "no_diagnostic_report"
+	ReasonNoText    fault.Reason = "no_report_text"   // a report without text
+	ReasonDocument  fault.Reason = "report_is_a_file" // the text is only there as PDF or the like, or elsewhere
+)
+
+// Parse reads the reports of one resource, bundle or C-CDA document. When a report of a
+// bundle is refused the others are returned beside the joined errors.
+//
+// Errors: Invalid or Unsupported with one of the reasons above.
+func Parse(data []byte) ([]report.Message, error) {
+	const op = "fhir.Parse"
+	if len(data) > MaxBytes {
+		return nil, fault.Reject(op, fault.Invalid, ReasonTooLarge, "a FHIR resource or bundle has at most %d bytes, this one %d", MaxBytes, len(data))
+	}
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	switch {
+	case bytes.HasPrefix(data, []byte("<")):
+		m, err := parseXML(data)
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		return []report.Message{m}, nil
+	case !bytes.HasPrefix(data, []byte("{")):
+		return nil, fault.Reject(op, fault.Invalid, ReasonNotFHIR, "a FHIR resource is a JSON object with a resourceType")
+	case !utf8.Valid(data):
+		return nil, fault.Reject(op, fault.Invalid, ReasonMalformed, "FHIR JSON is UTF-8")
+	}
+	s := store{byName: map[string]*resource{}}
+	if err := s.add(data, "", 0); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	if len(s.reports) == 0 {
+		return nil, fault.Reject(op, fault.Unsupported, ReasonType, "resourceType is DiagnosticReport, or a Bundle with a DiagnosticReport among its entries")
+	}
+	var all []report.Message
+	var refused []error
+	for _, r := range s.reports {
+		m, err := s.message(r)
+		if err != nil {
+			refused = append(refused, fault.Wrap(op, err))
+			continue
+		}
+		all = append(all, m)
+	}
+	if len(refused) == 1 {
+		return all, refused[0]
+	}
+	return all, errors.Join(refused...)
+}
+
+// decode is json.Unmarshal with an error that says where, and never what.
+func decode(data []byte, v any) error {
+	const op = "fhir.decode"
+	err := json.Unmarshal(data, v)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &kind) && kind.Field != "":
+		return fault.Reject(op, fault.Invalid, ReasonMalformed, "the field %s has the JSON type that FHIR gives it", kind.Field)
+	case errors.As(err, &syntax):
+		return fault.Reject(op, fault.Invalid, ReasonMalformed, "the message is valid JSON, which it is not at byte %d", syntax.Offset)
+	}
+	return fault.Reject(op, fault.Invalid, ReasonMalformed, "a FHIR resource is a JSON object")
+}
+
+// status maps FHIR's words (R4 and R5, value set diagnostic-report-status).
+func status(word string) report.Status {
+	switch word {
+	case "registered", "partial", "preliminary":
+		return report.StatusPreliminary
+	case "final":
+		return report.StatusFinal
+	case "amended", "corrected", "modified":
+		return report.StatusCorrected
+	case "appended":
+		return report.StatusAddendum
+	case "cancelled", "entered-in-error":
+		return report.StatusRetracted
+	}
+	return ""
+}
+
+// message makes the message of r. Errors: those of text, unless r was retracted.
+func (s *store) message(r *resource) (report.Message, error) {
+	m := report.Message{Kind: report.KindReport, Status: status(r.Status)}
+	text, err := s.text(r)
+	if err != nil && m.Status != report.StatusRetracted {
+		return report.Message{}, err
+	}
+	m.Text = lines(text)
+	if r.Subject != nil {
+		m.PatientID = patientID(s.identifiersOf(r, []reference{*r.Subject}))
+	}
+	studies := append(append([]reference(nil), r.ImagingStudy...), r.Study...)
+	orders := append([]reference(nil), r.BasedOn...)
+	m.Time = firstTime(r.EffectiveDateTime, r.EffectivePeriod.Start)
+	for _, ref := range studies {
+		if study := s.resolve(r, ref); study != nil {
+			orders = append(orders, study.BasedOn[:min(len(study.BasedOn), maxIdentifiers)]...)
+			if m.Time.IsZero() {
+				m.Time = firstTime(study.Started)
+			}
+		}
+	}
+	if m.Time.IsZero() {
+		m.Time = firstTime(r.Issued)
+	}
+	ofStudies := s.identifiersOf(r, studies)
+	m.StudyUID = studyUID(ofStudies)
+	m.Accession = accession(append(append(ofStudies, r.Identifier...), s.identifiersOf(r, orders)...))
+	return m, nil
+}
+
+// text composes the report's text; see the package documentation.
+func (s *store) text(r *resource) (string, error) {
+	const op = "fhir.text"
+	conclusion := strings.TrimSpace(r.Conclusion)
+	form, err := presented(r.PresentedForm)
+	if form != "" {
+		if conclusion != "" && !strings.Contains(squeeze(form), squeeze(conclusion)) {
+			form += "\n\n" + report.HeadingImpression + ":\n" + conclusion
+		}
+		return form, nil
+	}
+	var parts []report.Part
+	if tooMuch := s.results(r, r, map[*resource]bool{}, &parts); tooMuch != nil {
+		return "", tooMuch
+	}
+	if conclusion != "" {
+		parts = append(parts, report.Part{Heading: report.HeadingImpression, Text: conclusion})
+	}
+	switch {
+	case len(parts) > 0:
+		return report.JoinParts(parts), nil
+	case err != nil:
+		return "", err
+	}
+	if text := htmlText(r.Text.Div); text != "" {
+		return text, nil
+	}
+	return "", fault.Reject(op, fault.Unsupported, ReasonNoText, "a DiagnosticReport has text in conclusion, presentedForm, a result Observation that was sent along, or text.div")
+}
+
+// results appends the text of the Observations that from refers to, those of panels
+// (hasMember) too, each once. Errors: Invalid with [ReasonTooLarge] when reports that share
+// Observations make more of them than was sent.
+func (s *store) results(owner, from *resource, seen map[*resource]bool, parts *[]report.Part) error {
+	for _, ref := range append(append([]reference(nil), from.Result...), from.HasMember...) {
+		o := s.resolve(owner, ref)
+		if o == nil || o.ResourceType != "Observation" || seen[o] {
+			continue
+		}
+		seen[o] = true
+		text := strings.TrimSpace(o.ValueString)
+		if text == "" {
+			text = o.ValueCodeableConcept.words()
+		}
+		s.shared, s.bytes = s.shared+1, s.bytes+len(text)
+		if s.shared > 2*MaxResources || s.bytes > 2*MaxBytes {
+			return fault.Reject("fhir.results", fault.Invalid, ReasonTooLarge, "the reports of a bundle use at most %d Observations", 2*MaxResources)
+		}
+		if text != "" && status(o.Status) != report.StatusRetracted {
+			*parts = append(*parts, report.Part{Heading: o.Code.heading(), Text: text})
+		}
+		if err := s.results(owner, o, seen, parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// squeeze makes texts comparable: white space and case aside.
+func squeeze(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }

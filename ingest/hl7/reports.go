@@ -1,0 +1,213 @@
+package hl7
+
+import (
+	"strings"
+
+	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// order is one OBR of a result, or the whole of a document, with what belongs to it.
+type order struct {
+	patient       event.PatientID
+	study         event.StudyUID
+	orc, obr, txa segment
+	obx           []segment
+}
+
+// results reads ORU^R01 (HL7 v2 7.3.1): patients, each with orders, each with results.
+// An order without text is no report: it is often another procedure that the first one's
+// text covers. OBX before any OBR describe the patient and are left out. Orders with the
+// same accession number are one report, since a later one would replace it.
+func (m message) results() ([]report.Message, error) {
+	var orders []order
+	var orc segment
+	var patient event.PatientID
+	for _, s := range m.segments {
+		last := len(orders) - 1
+		switch s.name {
+		case "PID":
+			patient, orc = anyPatientID(s), segment{}
+		case "ORC":
+			orc = s
+		case "OBR":
+			orders = append(orders, order{patient: patient, orc: orc, obr: s})
+			orc = segment{}
+		case "OBX":
+			if last >= 0 {
+				orders[last].obx = append(orders[last].obx, s)
+			}
+		case "ZDS":
+			if last >= 0 && orders[last].study == "" {
+				orders[last].study = report.StudyUID(s.part(1, 1))
+			}
+		}
+	}
+	var reports []report.Message
+	var texts [][]string             // of each report
+	at := map[report.Accession]int{} // of the report of an accession number
+	var refused error
+	for _, o := range orders {
+		r, err := m.report(o)
+		if err != nil {
+			if fault.ReasonOf(refused) != ReasonDocument { // says most about what to do
+				refused = err
+			}
+			continue
+		}
+		if i, again := at[r.Accession]; again && r.Accession != "" && reports[i].PatientID == r.PatientID {
+			texts[i] = append(texts[i], r.Text)
+			reports[i].Status = r.Status
+			if reports[i].StudyUID == "" {
+				reports[i].StudyUID = r.StudyUID
+			}
+			continue
+		}
+		at[r.Accession] = len(reports)
+		reports, texts = append(reports, r), append(texts, []string{r.Text})
+	}
+	for i := range reports {
+		reports[i].Text = strings.Trim(strings.Join(texts[i], "\n\n"), "\n")
+	}
+	if len(reports) > 0 {
+		return reports, nil
+	}
+	if refused == nil {
+		refused = fault.Reject("hl7.results", fault.Unsupported, ReasonNoText, "an ORU^R01 has a segment OBR, and OBX behind it")
+	}
+	return nil, refused
+}
+
+// document reads MDM (HL7 v2 9.5): one document, whose orders stand before TXA.
+func (m message) document(event string) ([]report.Message, error) {
+	o := order{patient: anyPatientID(m.first("PID")), orc: m.first("ORC"), obr: m.first("OBR"), txa: m.first("TXA")}
+	for _, s := range m.segments {
+		switch {
+		case s.name == "OBX":
+			o.obx = append(o.obx, s)
+		case s.name == "ZDS" && o.study == "":
+			o.study = report.StudyUID(s.part(1, 1))
+		}
+	}
+	status := documentStatus(event, o.txa)
+	r, err := m.report(o)
+	if err != nil && status == report.StatusRetracted {
+		r, err = m.identify(o), nil
+	}
+	if fault.ReasonOf(err) == ReasonNoText && (event[2]-'0')%2 == 1 {
+		err = fault.Reject("hl7.document", fault.Unsupported, ReasonNoText, "MDM^T01, T03, T05, T07 and T09 announce a document without its text: send T02, T04, T06, T08 or T10")
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Status = status
+	return []report.Message{r}, nil
+}
+
+// documentStatus follows the event (HL7 v2 9.5.1 to 9.5.11) and TXA-17, the completion
+// status (table 0271): what nobody authenticated is preliminary.
+func documentStatus(event string, txa segment) report.Status {
+	switch event {
+	case "T11":
+		return report.StatusRetracted
+	case "T05", "T06":
+		return report.StatusAddendum
+	case "T07", "T08", "T09", "T10":
+		return report.StatusCorrected
+	}
+	switch strings.ToUpper(txa.part(17, 1)) {
+	case "DI", "DO", "IN", "IP", "PA":
+		return report.StatusPreliminary
+	}
+	return report.StatusFinal
+}
+
+// report makes the report of o. Errors: those of orderText, unless o was retracted.
+func (m message) report(o order) (report.Message, error) {
+	r := m.identify(o)
+	r.Status = resultStatus(o)
+	text, err := orderText(o.obx)
+	if err != nil && r.Status != report.StatusRetracted {
+		return report.Message{}, err
+	}
+	r.Text = text
+	if r.StudyUID == "" {
+		for _, s := range o.obx {
+			if isStudyUID(s) {
+				r.StudyUID = report.StudyUID(s.part(5, 1))
+				break
+			}
+		}
+	}
+	return r, nil
+}
+
+// identify says whose report o is, and of what.
+func (m message) identify(o order) report.Message {
+	r := report.Message{Kind: report.KindReport, StudyUID: o.study, PatientID: o.patient}
+	for _, number := range []string{
+		o.obr.part(18, 1), // the order of preference, and why: package documentation
+		o.obr.part(3, 1), o.orc.part(3, 1), o.txa.part(15, 1),
+		o.obr.part(2, 1), o.orc.part(2, 1), o.txa.part(14, 1),
+	} {
+		if number != "" {
+			r.Accession = report.Accession(number)
+			break
+		}
+	}
+	// OBR-7 is when the films were taken, OBR-22 when the result changed; TXA-4 when the
+	// document's act took place.
+	r.Time = firstTime(o.obr.time(7), o.txa.time(4), o.obr.time(22), m.time)
+	return r
+}
+
+// resultStatus reads OBR-25 (HL7 table 0123) and OBX-11 (table 0085). An OBX that is a
+// correction, or an addendum by its suffix, says more than a final OBR.
+func resultStatus(o order) report.Status {
+	var status report.Status
+	switch strings.ToUpper(o.obr.part(25, 1)) {
+	case "X":
+		return report.StatusRetracted
+	case "C", "M":
+		return report.StatusCorrected
+	case "F":
+		status = report.StatusFinal
+	case "P", "A", "R", "S", "I", "O":
+		return report.StatusPreliminary
+	}
+	lines, wrong := 0, 0
+	for _, s := range o.obx {
+		lines++
+		switch {
+		case isWrong(s):
+			wrong++
+		case strings.EqualFold(s.part(11, 1), "C"):
+			status = report.StatusCorrected
+		case headingOf(s) == report.HeadingAddendum && status != report.StatusCorrected:
+			status = report.StatusAddendum
+		case status != "":
+		case strings.ContainsAny(strings.ToUpper(s.part(11, 1)), "PRS"):
+			status = report.StatusPreliminary
+		case strings.ContainsAny(strings.ToUpper(s.part(11, 1)), "FU"):
+			status = report.StatusFinal
+		}
+	}
+	if lines > 0 && wrong == lines {
+		return report.StatusRetracted
+	}
+	return status
+}
+
+// isWrong reports whether OBX-11 takes the line back: D deletes it, W says that it was
+// posted as wrong, X that there is no result.
+func isWrong(s segment) bool {
+	switch strings.ToUpper(s.part(11, 1)) {
+	case "D", "W", "X":
+		return true
+	}
+	return false
+}
+
+// isStudyUID reports whether the OBX names the study and is no text.
+func isStudyUID(s segment) bool { return s.part(3, 1) == "113014" && s.part(3, 3) == "DCM" }
