@@ -1,0 +1,327 @@
+package label
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// token is a word in small letters or a punctuation mark, at sentence[start:end].
+type token struct {
+	text       string
+	start, end int
+}
+
+// span is a rule that matched tokens[start:end].
+type span struct {
+	rule       *rule
+	start, end int
+}
+
+// cue is the longest phrase at tokens[start:end]. It has a rule for each side it reaches.
+type cue struct {
+	rules      []*rule
+	start, end int
+}
+
+// cues are those of one sentence, with its ends and clauses.
+type cues struct {
+	list []cue
+	at   []int // per token, the index into list, or -1
+}
+
+// sentence is what the rules found in one.
+type sentence struct {
+	text                     string
+	tokens                   []token
+	ofFindings, ofStructures cues
+	held                     []bool // per token, whether a mention holds it
+	fresh                    []bool // per token, whether an item begins there
+	reach                    int
+}
+
+// read calls f for every mention in text that says something.
+func (r *rules) read(text string, f func(Label, Evidence)) {
+	s := &sentence{text: text, tokens: tokenise(text), reach: r.reach}
+	mentions := r.findMentions(s.tokens)
+	if len(mentions) == 0 {
+		return
+	}
+	s.held = make([]bool, len(s.tokens))
+	for _, m := range mentions {
+		for i := m.start; i < m.end; i++ {
+			s.held[i] = true
+		}
+	}
+	s.fresh = make([]bool, len(s.tokens))
+	for i := range s.tokens[1:] {
+		s.fresh[i+1] = r.joints.longest(s.tokens, i) != nil && r.items.longest(s.tokens, i+1) != nil
+	}
+	s.ofFindings, s.ofStructures = r.findingCues.find(s.tokens), r.structureCues.find(s.tokens)
+	for _, m := range mentions {
+		if value, cue := s.value(m); value != Absent {
+			f(m.rule.labels[0], Evidence{Value: value, Mention: s.words(m), Cue: s.words(cue)})
+		}
+	}
+}
+
+// findMentions returns the mentions from left to right: the longest of each label at a
+// place, without overlaps inside a label.
+func (r *rules) findMentions(tokens []token) []span {
+	var out []span
+	free := map[Label]int{} // first token that no mention of the label holds
+	for i, t := range tokens {
+		for _, m := range r.mentions[t.text[0]] {
+			l := m.labels[0]
+			if free[l] > i || !m.at(tokens, i) {
+				continue
+			}
+			free[l] = i + len(m.words)
+			if m.kind != ignored {
+				out = append(out, span{m, i, free[l]})
+			}
+		}
+	}
+	return out
+}
+
+// find returns the cues from left to right without overlaps.
+func (t table) find(tokens []token) cues {
+	out := cues{at: make([]int, len(tokens))}
+	for i := 0; i < len(tokens); {
+		out.at[i] = -1
+		c := t.longest(tokens, i)
+		if c == nil {
+			i++
+			continue
+		}
+		start := i
+		for end := i + len(c[0].words); i < end; i++ {
+			out.at[i] = len(out.list)
+		}
+		out.list = append(out.list, cue{c, start, i})
+	}
+	return out
+}
+
+// longest returns the rules of the longest phrase at tokens[i].
+func (t table) longest(tokens []token, i int) []*rule {
+	var out []*rule
+	for _, r := range t[tokens[i].text[0]] {
+		if out != nil && len(r.words) < len(out[0].words) {
+			break
+		}
+		if r.at(tokens, i) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (r *rule) at(tokens []token, i int) bool {
+	if i+len(r.words) > len(tokens) {
+		return false
+	}
+	for k, w := range r.words {
+		if !w.is(tokens[i+k].text) {
+			return false
+		}
+	}
+	return true
+}
+
+// value decides what one mention says, and which cue made it so.
+func (s *sentence) value(m span) (Value, span) {
+	switch m.rule.kind {
+	case misread:
+		return Positive, span{}
+	case structure:
+		return s.state(m)
+	}
+	c, _ := s.look(m, -1, true, denies, hedges)
+	if c.rule != nil && c.rule.kind == hedges {
+		// "no findings suggestive of": the denial covers the hedge, unless a comma
+		// begins something new ("no edema, possible scar").
+		if over, _ := s.look(span{m.rule, c.start, c.end}, -1, false, denies); over.rule != nil {
+			c = over
+		}
+	}
+	if c.rule == nil || c.rule.kind == hedges {
+		if after, _ := s.look(m, +1, true, denies, hedges); after.rule != nil && (c.rule == nil || after.rule.kind == denies) {
+			c = after
+		}
+	}
+	if c.rule != nil && c.rule.kind == denies && c.start < m.start {
+		// "no edema, effusion is unchanged": the denial is another clause's.
+		own, _ := s.look(m, -1, false, denies)
+		if says, _ := s.look(m, +1, false, affirms); own.rule == nil && says.rule != nil {
+			return Positive, says
+		}
+	}
+	for _, step := range []int{-1, +1} {
+		if c.rule == nil {
+			c, _ = s.look(m, step, true, alternative)
+		}
+	}
+	if c.rule == nil && m.rule.kind == hint {
+		return Uncertain, c
+	}
+	if c.rule == nil {
+		return Positive, c
+	}
+	return valueOf(c.rule.kind), c
+}
+
+// state is the value of a structure: the nearest cue of its own clause, else of the
+// sentence, else a weak one.
+func (s *sentence) state(m span) (Value, span) {
+	strong := []kind{denies, hedges, affirms}
+	for _, pass := range []struct {
+		across bool
+		want   []kind
+	}{{false, strong}, {true, strong}, {true, []kind{alternative}}} {
+		c, ahead := s.look(m, -1, pass.across, pass.want...)
+		after, behind := s.look(m, +1, pass.across, pass.want...)
+		if after.rule != nil && (c.rule == nil || behind < ahead) {
+			c = after
+		}
+		if c.rule != nil {
+			return valueOf(c.rule.kind), c
+		}
+	}
+	return Absent, span{}
+}
+
+func valueOf(k kind) Value {
+	switch k {
+	case denies:
+		return Negative
+	case affirms:
+		return Positive
+	}
+	return Uncertain
+}
+
+// look walks from the mention to the left (step -1) or right (+1) and returns the first
+// cue of a wanted kind that reaches the mention, with the words between. It stops at a
+// scope end and, unless across, at the border of a clause; on the way to a denial also
+// where an item begins. Alternatives stand right beside what they hedge, so other
+// mentions stop the way to them.
+func (s *sentence) look(m span, step int, across bool, want ...kind) (span, int) {
+	i := m.end
+	if step < 0 {
+		i = m.start - 1
+	}
+	between := 0
+	all := &s.ofFindings
+	if m.rule.kind == structure {
+		all = &s.ofStructures
+	}
+	items := step < 0 && m.rule.kind != structure && slices.Contains(want, denies)
+	if items && s.fresh[m.start] {
+		return span{}, 0
+	}
+	for ; i >= 0 && i < len(s.tokens) && between <= s.reach; i += step {
+		if all.at[i] < 0 {
+			if items && s.fresh[i] {
+				break
+			}
+			if want[0] == alternative && m.rule.kind != structure && s.held[i] {
+				break
+			}
+			if isWord(s.tokens[i].text) {
+				between++
+			}
+			continue
+		}
+		c := all.list[all.at[i]]
+		k := c.rules[0].kind
+		if k == ends || k == clause && !across {
+			break
+		}
+		for _, r := range c.rules {
+			if slices.Contains(want, r.kind) && r.reaches(m.rule, step, between) {
+				return span{r, c.start, c.end}, between
+			}
+		}
+		if items && s.fresh[c.start] {
+			break
+		}
+		if k != clause {
+			between += c.end - c.start
+		}
+		if i = c.start; step > 0 {
+			i = c.end - 1
+		}
+	}
+	return span{}, 0
+}
+
+// reaches reports whether a cue that a walk in direction step met after so many words
+// speaks of the mention.
+func (r *rule) reaches(mention *rule, step, between int) bool {
+	side := r.before
+	if step > 0 {
+		side = r.after
+	}
+	return side && between <= r.reach && (r.labels == nil || slices.Contains(r.labels, mention.labels[0]))
+}
+
+func (s *sentence) words(at span) string {
+	if at.end == 0 {
+		return ""
+	}
+	return s.text[s.tokens[at.start].start:s.tokens[at.end-1].end]
+}
+
+// tokenise cuts text into words and the marks . , ; : ? ! ( ). Hyphens and slashes
+// separate words, so that "air-space" is "air space"; a point between digits does not.
+func tokenise(text string) []token {
+	var out []token
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		start := i
+		switch {
+		case wordRune(r):
+			for i < len(text) {
+				r, size = utf8.DecodeRuneInString(text[i:])
+				if !wordRune(r) && !insideWord(text, i) {
+					break
+				}
+				i += size
+			}
+		case strings.ContainsRune(".,;:?!()", r):
+			i += size
+		default:
+			i += size
+			continue
+		}
+		out = append(out, token{strings.ToLower(text[start:i]), start, i})
+	}
+	return out
+}
+
+func wordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+func isWord(token string) bool {
+	r, _ := utf8.DecodeRuneInString(token)
+	return wordRune(r)
+}
+
+// insideWord reports whether the byte at i is an apostrophe in a word or a point in a
+// number.
+func insideWord(text string, i int) bool {
+	if i == 0 || i+1 >= len(text) {
+		return false
+	}
+	digit := func(c byte) bool { return c >= '0' && c <= '9' }
+	letter := func(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+	switch text[i] {
+	case '.':
+		return digit(text[i-1]) && digit(text[i+1])
+	case '\'':
+		return letter(text[i-1]) && letter(text[i+1])
+	}
+	return false
+}
