@@ -5,6 +5,9 @@
 //	  -> agree on study and patient -> pseudonyms -> Facts             (package assemble)
 //	  -> what cannot be taken: one Refusal each, and the rest goes on
 //
+// A radiograph is one frame: objects of several are refused. Colour, as secondary captures
+// have it, becomes grey. Which pixel data is read at all is said by package dicom.
+//
 // A [Preparer] is a pure function of its configuration, the tenant's key and the arrival:
 // the same input gives the same bytes. Nothing that identifies a person enters a prepared
 // view or report; the identifiers in [Facts] are there to make keys and routes of.
@@ -219,7 +222,7 @@ func (p *Preparer) radiograph(data []byte) (pixel.Film, dicom.Header, error) {
 	if err != nil {
 		return pixel.Film{}, dicom.Header{}, err
 	}
-	if err := gate(file.Header); err != nil {
+	if err := firstOf(gate(file.Header), single(file.Header)); err != nil {
 		return pixel.Film{}, file.Header, err
 	}
 	pixels, err := file.Pixels(p.codecs)

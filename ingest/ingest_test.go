@@ -183,6 +183,7 @@ func TestRefusals(t *testing.T) {
 		{"knee", object(t, func(f *dicom.Film) { f.BodyPart = "KNEE" }), fault.Unsupported, ingest.ReasonNotChest},
 		{"CT", replace(t, good, "CS\x02\x00CR", "CS\x02\x00CT"), fault.Unsupported, ingest.ReasonNotChest},
 		{"palette", replace(t, good, "MONOCHROME2 ", "PALETTE COLO"), fault.Unsupported, dicom.ReasonColor},
+		{"two frames", insert(t, good, "\x28\x00\x08\x00IS\x02\x002 "), fault.Unsupported, dicom.ReasonMultiFrame},
 		{"blank", object(t, func(f *dicom.Film) { clear(f.Pixels) }), fault.Invalid, pixel.ReasonBlank},
 		{"icon", object(t, func(f *dicom.Film) { f.Rows, f.Columns = 30, 240 }), fault.Unsupported, pixel.ReasonTooSmall},
 		{"other study", object(t, func(f *dicom.Film) { f.StudyUID = "1.2.3" }), fault.Invalid, ingest.ReasonStudy},
@@ -213,6 +214,45 @@ func replace(t testing.TB, o ingest.Object, old, by string) ingest.Object {
 		t.Fatalf("%q is not in the file", old)
 	}
 	return ingest.Object{Ref: o.Ref, Data: data}
+}
+
+// insert puts an element before Rows (0028,0010).
+func insert(t testing.TB, o ingest.Object, element string) ingest.Object {
+	t.Helper()
+	const rows = "\x28\x00\x10\x00US"
+	if !bytes.Contains(o.Data, []byte(rows)) {
+		t.Fatal("the file has no Rows")
+	}
+	return ingest.Object{Ref: o.Ref, Data: bytes.Replace(o.Data, []byte(rows), []byte(element+rows), 1)}
+}
+
+// TestColour: an object in colour gives the view of its luma, not windowed.
+func TestColour(t *testing.T) {
+	const side = 80
+	grey := plain(t, side, func(x, y int) uint8 { return uint8(x + y) })
+	colour := object(t, func(f *dicom.Film) {
+		f.Rows, f.Columns, f.BitsStored, f.Syntax, f.Pixels = side, 3*side, 8, dicom.FilmExplicitLE, nil
+		for y := range side {
+			for x := range side {
+				v := uint16(x + y)
+				f.Pixels = append(f.Pixels, v, v, v)
+			}
+		}
+	})
+	colour = replace(t, colour, "\x28\x00\x02\x00US\x02\x00\x01", "\x28\x00\x02\x00US\x02\x00\x03")
+	colour = replace(t, colour, "\x28\x00\x11\x00US\x02\x00\xf0", "\x28\x00\x11\x00US\x02\x00\x50")
+	colour = replace(t, colour, "MONOCHROME2 ", "RGB         ")
+	want, err := preparer(t).View(grey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := preparer(t).View(colour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.PixelsSha256, want.PixelsSha256) || got.WindowPolicy != string(pixel.None) {
+		t.Errorf("the views differ: policy %s", got.WindowPolicy)
+	}
 }
 
 // TestStudyTime: the arrival's time counts, else the earliest of the objects.

@@ -23,9 +23,10 @@ type Inspection struct {
 	BitsStored     int    `json:"bits_stored"`
 	Photometric    string `json:"photometric"`
 
-	// Figures of the stored values, sign-extended, before rescale, window and inversion.
-	// The hash is over little-endian samples, 2 bytes each when more than 8 bits are
-	// allocated, else 1.
+	// Figures of the stored values of all frames and samples, sign-extended, before rescale,
+	// window and inversion, and before colour becomes grey. The hash is over little-endian
+	// samples, 4 bytes each when more than 16 bits are allocated, 2 when more than 8 are,
+	// else 1; single bits are packed. See [dicom.Stats].
 	PxMin    *int     `json:"px_min,omitempty"`
 	PxMax    *int     `json:"px_max,omitempty"`
 	PxMean   *float64 `json:"px_mean,omitempty"`
@@ -35,6 +36,7 @@ type Inspection struct {
 	ViewConfidence *float64 `json:"view_confidence,omitempty"` // 1: a tag says it; 0: assumed
 	WindowPolicy   string   `json:"window_policy,omitempty"`   // what policy auto came to
 	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
+	// It and the window policy are of the first frame.
 	Quality string `json:"quality,omitempty"`
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
@@ -65,7 +67,8 @@ func (i *Inspection) inspect(data []byte) error {
 			return err
 		}
 		i.Rows, i.Columns, i.BitsStored = plain.Rows, plain.Columns, plain.Bits
-		i.figures(&dicom.Pixels{Rows: plain.Rows, Columns: plain.Columns, Samples: plain.Samples, Wide: plain.Bits > 8})
+		p := dicom.Pixels{Rows: plain.Rows, Columns: plain.Columns, Samples: plain.Samples, Wide: plain.Bits > 8}
+		i.figures(p.Stats())
 		i.look(plain.Film, i.classify(pixel.Tags{}))
 		return nil
 	}
@@ -77,24 +80,23 @@ func (i *Inspection) inspect(data []byte) error {
 	i.TransferSyntax, i.Modality, i.Photometric = h.TransferSyntax, h.Modality, h.Photometric
 	i.Rows, i.Columns, i.Frames, i.Samples, i.BitsStored = h.Rows, h.Columns, h.Frames, h.Samples, h.BitsStored
 	refused := i.classify(tagsOf(h))
-	pixels, err := file.Pixels(codec.Standard())
+	pixels, stats, err := file.Survey(codec.Standard())
 	if err != nil {
 		if i.ViewConfidence != nil && *i.ViewConfidence == 0 { // no view to assume without an image
 			i.View, i.ViewConfidence = "", nil
 		}
 		return err
 	}
-	i.figures(pixels)
-	if err := grey(h); err != nil {
+	i.figures(stats)
+	if err := grey(h, pixels); err != nil {
 		return err
 	}
 	film, err := filmOf(h, pixels)
-	i.look(film, firstOf(gate(h), refused, err))
+	i.look(film, firstOf(gate(h), single(h), refused, err))
 	return nil
 }
 
-func (i *Inspection) figures(p *dicom.Pixels) {
-	s := p.Stats()
+func (i *Inspection) figures(s dicom.Stats) {
 	i.PxMin, i.PxMax, i.PxMean, i.PxSHA256 = &s.Min, &s.Max, &s.Mean, hex.EncodeToString(s.SHA256[:])
 }
 

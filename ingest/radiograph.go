@@ -36,22 +36,34 @@ func chest(bodyPart string) bool {
 	})
 }
 
-// grey refuses what is not a grey image: one sample a pixel may also be an index into a
-// palette. Old objects leave the photometric interpretation out.
-func grey(h dicom.Header) error {
-	switch h.Photometric {
-	case "MONOCHROME1", "MONOCHROME2", "":
+// single refuses objects of several frames: a radiograph is one. A number of frames that
+// cannot be read is refused by package dicom.
+func single(h dicom.Header) error {
+	if h.Frames > 1 {
+		return fault.Reject("ingest.Prepare", fault.Unsupported, dicom.ReasonMultiFrame, "Number of Frames (0028,0008) must be 1")
+	}
+	return nil
+}
+
+// grey refuses what is neither grey nor was made so: one sample a pixel may also be of a
+// photometric interpretation that nobody knows. Old objects leave it out.
+func grey(h dicom.Header, p *dicom.Pixels) error {
+	switch {
+	case p.Display, h.Photometric == "MONOCHROME1", h.Photometric == "MONOCHROME2", h.Photometric == "":
 		return nil
 	}
 	return fault.Reject("ingest.Prepare", fault.Unsupported, dicom.ReasonColor,
-		"Photometric Interpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2")
+		"Photometric Interpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2, or in colour RGB, YBR_FULL or PALETTE COLOR")
 }
 
 // filmOf joins the stored values of a DICOM object with what its header says about
-// showing them.
+// showing them. Colour that became grey is shown as it is.
 func filmOf(h dicom.Header, p *dicom.Pixels) (pixel.Film, error) {
-	if err := grey(h); err != nil {
+	if err := grey(h, p); err != nil {
 		return pixel.Film{}, err
+	}
+	if p.Display {
+		return pixel.Film{Rows: p.Rows, Columns: p.Columns, Samples: p.Samples, Display: true}, nil
 	}
 	if h.HasModalityLUT {
 		return pixel.Film{}, fault.Reject("ingest.Prepare", fault.Unsupported, ReasonModalityLUT,
@@ -59,9 +71,9 @@ func filmOf(h dicom.Header, p *dicom.Pixels) (pixel.Film, error) {
 	}
 	return pixel.Film{
 		Rows: p.Rows, Columns: p.Columns, Samples: p.Samples, Signed: p.Signed,
-		Slope: h.Slope, Intercept: h.Intercept,
+		Slope: h.Slope * float64(int(1)<<p.Shift), Intercept: h.Intercept,
 		Window: pixel.Window{Center: h.WindowCenter, Width: h.WindowWidth, Function: pixel.Function(h.VOIFunction)},
-		Invert: h.Photometric == "MONOCHROME1", HasPadding: h.HasPadding, Padding: uint16(h.Padding),
+		Invert: h.Photometric == "MONOCHROME1", HasPadding: h.HasPadding && p.Shift == 0, Padding: uint16(h.Padding),
 	}, nil
 }
 

@@ -8,12 +8,18 @@
 // stream itself, checks every length against the bytes at hand, and hands only the few
 // attributes that are wanted to github.com/suyashkumar/dicom for decoding; the pixel data
 // is taken where it lies. Nothing is allocated because a file claims a size: uncompressed
-// pixels must be there in full, compressed frames must declare the size they hold.
+// pixels must be there in full, compressed frames must declare the size they hold, and a
+// deflated data set is measured before it is kept.
 //
-// Taken: implicit and explicit VR little endian, and the encapsulated syntaxes that the
-// given codec.Set has a decoder for; one frame of one sample, 8 or 16 bits allocated.
-// Files without a preamble or file meta information are taken as well, since old archives
-// are full of them. Everything else is refused with a reason.
+// Taken: implicit and explicit VR, little and big endian, deflated, encapsulated without
+// compression, and the syntaxes that the given codec.Set has a decoder for; any number of
+// frames; grey of 1, 8, 12, 16 and 32 bits allocated, colour of 8 and 16 in RGB, YBR_FULL
+// or a palette, of which grey is made. Files without a preamble or file meta information
+// are taken as well, since old archives are full of them. Everything else is refused with
+// a reason.
+//
+// [File.Pixels] gives one frame to look at. [File.Survey] computes figures over all of
+// them, of which it holds one at a time.
 package dicom
 
 import (
@@ -41,9 +47,6 @@ const (
 	ReasonTooLarge   fault.Reason = "declared_size_too_large"
 )
 
-// MaxPixels bounds Rows x Columns; the largest detectors have 18 million.
-const MaxPixels = 64 << 20
-
 // Header holds the attributes of a file that Radstream uses. An attribute that is absent
 // or cannot be read has the zero value. The identifiers may name a person.
 type Header struct {
@@ -64,8 +67,9 @@ type Header struct {
 	Laterality   string   // Image Laterality, else Laterality
 
 	Rows, Columns  int
-	Frames         int // 1 when absent, 0 when it is not a number
-	Samples        int // Samples per Pixel, 1 when absent
+	Frames         int  // 1 when absent, 0 when it is not a number
+	Samples        int  // Samples per Pixel, 1 when absent
+	Planar         bool // Planar Configuration: uncompressed colour lies plane after plane
 	BitsAllocated  int
 	BitsStored     int
 	HighBit        int
@@ -84,7 +88,9 @@ type Header struct {
 // File is a parsed file. It refers to the bytes it was parsed from.
 type File struct {
 	Header
-	pixels element
+	pixels           element
+	offsets, lengths element // the Extended Offset Table, which stands before the pixels
+	palettes         palettes
 	// structure is the first fault of the element stream; nil when it could be walked.
 	structure error
 }
@@ -106,12 +112,15 @@ func ParseHeader(data []byte) (Header, error) {
 // what keeps the pixels from being read is said by [File.Pixels], so that the attributes
 // can be told even then.
 func Parse(data []byte) (*File, error) {
-	stream, uid, err := open(data)
+	stream, uid, damage, err := open(data)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{}
+	f := &File{palettes: palettes{order: stream.order}}
 	wanted := f.scan(stream)
+	if damage != nil { // it is why the scan came to an end, if that did
+		f.structure = damage
+	}
 	f.Header = header(decode(wanted, stream.order))
 	f.TransferSyntax = uid
 	for _, e := range wanted {
@@ -139,6 +148,18 @@ func (f *File) scan(s *scanner) (wanted []element) {
 		case tagPixels, tagFloatPixels, tagDoublePixels:
 			f.pixels = e
 			return wanted
+		case tagFrameOffsets:
+			f.offsets = e
+			continue
+		case tagFrameLengths:
+			f.lengths = e
+			continue
+		case tagPalette, tagPalette + 1, tagPalette + 2:
+			f.palettes.descriptor[e.tag-tagPalette] = e
+			continue
+		case tagPaletteTable, tagPaletteTable + 1, tagPaletteTable + 2:
+			f.palettes.table[e.tag-tagPaletteTable] = e
+			continue
 		case tagViewCodes, tagModalityLUT:
 		default:
 			if !isWanted(e.tag) || e.undefined || len(e.value) > maxValue {
@@ -179,6 +200,7 @@ func header(v values) Header {
 		Columns:       short(tagColumns, 0),
 		Frames:        1,
 		Samples:       short(tagSamples, 1),
+		Planar:        short(tagPlanar, 0) == 1,
 		BitsAllocated: short(tagBitsAllocated, 0),
 		Signed:        short(tagPixelRepresentation, 0) == 1,
 		Photometric:   strings.ToUpper(v.text(tagPhotometric)),

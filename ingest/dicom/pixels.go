@@ -1,14 +1,20 @@
 package dicom
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-
 	"github.com/radstream/radstream/ingest/dicom/codec"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// Pixels are the stored values of one image: before rescale, window and inversion.
+// MaxPixels bounds the samples of a frame, Rows x Columns x Samples per Pixel, those of 32
+// bits counted twice. The largest detectors have 18 million.
+const MaxPixels = 64 << 20
+
+// MaxSamples bounds the samples of all frames: decoding them costs time, not memory, since
+// one is held at a time. A tomosynthesis has 500 million.
+const MaxSamples = 1 << 30
+
+// Pixels is one image in grey: the stored values before rescale, window and inversion, or
+// what was made of colour.
 type Pixels struct {
 	Rows, Columns int
 	// Signed says that a sample is an int16 in two's complement.
@@ -17,73 +23,112 @@ type Pixels struct {
 	Wide bool
 	// Samples is row-major, Rows x Columns long, sign-extended from Bits Stored to 16 bits.
 	Samples []uint16
-}
-
-// Stats are figures over all samples.
-type Stats struct {
-	Min, Max int
-	Mean     float64
-	// SHA256 is over the samples little endian, two bytes each when they are Wide, else one.
-	SHA256 [32]byte
+	// Shift is how many low bits were dropped to make 32-bit values fit: a stored value is
+	// Samples x 2^Shift. It is 0 for values that fit as they are.
+	Shift int
+	// Display says that the image was in colour. Samples are then the luminance, 0 to 255,
+	// to be shown as they are: there is no rescale, window or inversion.
+	Display bool
 }
 
 // Stats computes the figures of p.
 func (p *Pixels) Stats() Stats {
-	width := 1
+	bits := 8
 	if p.Wide {
-		width = 2
+		bits = 16
 	}
-	h := sha256.New()
-	row := make([]byte, 0, 2*p.Columns)
-	s := Stats{Min: 1 << 16, Max: -1 << 16}
-	sum := int64(0)
-	for y := range p.Rows {
-		row = row[:0]
-		for _, raw := range p.Samples[y*p.Columns:][:p.Columns] {
-			row = binary.LittleEndian.AppendUint16(row, raw)[:len(row)+width]
-			v := int(raw)
-			if p.Signed {
-				v = int(int16(raw))
-			}
-			s.Min, s.Max = min(s.Min, v), max(s.Max, v)
-			sum += int64(v)
-		}
-		h.Write(row)
-	}
-	s.Mean = float64(sum) / float64(len(p.Samples))
-	h.Sum(s.SHA256[:0])
-	return s
+	t := newTally(bits)
+	t.add(stored{values: p.Samples, signed: p.Signed})
+	return t.stats()
 }
 
-// Pixels decodes the stored values with the decoders of set.
+// Pixels decodes the first frame with the decoders of set; [File.Survey] tells of all.
 //
 // Errors: Unsupported unsupported_transfer_syntax, no_pixel_data, float_pixel_data, color,
-// multi_frame, unsupported_bits or declared_size_too_large; Invalid truncated,
-// malformed_dicom or no_image_size, and the reasons of package codec.
+// unsupported_bits or declared_size_too_large; Invalid truncated, malformed_dicom or
+// no_image_size, and the reasons of package codec.
 func (f *File) Pixels(set codec.Set) (*Pixels, error) {
-	native := f.TransferSyntax == implicitLE || f.TransferSyntax == explicitLE
-	decoder, encapsulated := set[f.TransferSyntax]
-	if !native && !encapsulated {
-		return nil, unsupported(ReasonSyntax, "pixels are read of implicit and explicit VR little endian and JPEG baseline")
+	d, err := f.decoder(set)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.frame(0)
+	if err != nil {
+		return nil, err
+	}
+	return f.grey(s)
+}
+
+// Survey decodes all frames, one after another, and returns the figures over their stored
+// values, and the first frame as [File.Pixels] does. Errors are those of [File.Pixels].
+func (f *File) Survey(set codec.Set) (*Pixels, Stats, error) {
+	d, err := f.decoder(set)
+	if err != nil {
+		return nil, Stats{}, err
+	}
+	var first *Pixels
+	t := newTally(f.BitsAllocated)
+	for i := range f.Frames {
+		s, err := d.frame(i)
+		if err != nil {
+			return nil, Stats{}, err
+		}
+		t.add(s)
+		if i != 0 {
+			d.spare = s
+			continue
+		}
+		if first, err = f.grey(s); err != nil {
+			return nil, Stats{}, err
+		}
+	}
+	return first, t.stats(), nil
+}
+
+// decoder reads the frames of one file.
+type decoder struct {
+	*File
+	decode codec.Decoder // nil when samples are not compressed
+	signed bool
+	order  order
+	// pieces holds the fragments of each frame; nil when there is one value for all.
+	pieces [][][]byte
+	spare  stored // its memory may be used again
+}
+
+// decoder checks that there is an image, of a size that can be and with bytes for all
+// frames, before anything is allocated for it.
+func (f *File) decoder(set codec.Set) (*decoder, error) {
+	d := &decoder{File: f, signed: f.Signed && f.Samples == 1 && !codec.IsDCT(f.TransferSyntax)}
+	native := isNative(f.TransferSyntax)
+	known := false
+	if d.decode, known = set[f.TransferSyntax]; !known && !native && f.TransferSyntax != encapsulatedLE {
+		return nil, unsupported(ReasonSyntax, "the transfer syntax must be uncompressed, deflated, RLE, JPEG with Huffman codes, JPEG-LS, JPEG 2000 or HTJ2K (PS3.5 section 10)")
 	}
 	if err := f.checkImage(); err != nil {
 		return nil, err
 	}
-	p := &Pixels{Rows: f.Rows, Columns: f.Columns, Signed: f.Signed, Wide: f.BitsAllocated > 8}
-	var err error
 	if native {
-		err = f.native(p)
-	} else {
-		err = f.encapsulated(p, decoder)
+		d.order = orderOf(f.TransferSyntax, f.pixels.vr)
+		if f.pixels.undefined {
+			return nil, malformed("pixel data has a defined length in an uncompressed transfer syntax (PS3.5 A.4)")
+		}
+		if f.nativeBits()*f.Frames > 8*len(f.pixels.value) {
+			return nil, short("Pixel Data must hold Rows x Columns samples of each frame (PS3.5 8.1.1)")
+		}
+		return d, nil
 	}
-	if err != nil {
-		return nil, err
+	if f.pixels.undefined {
+		var err error
+		d.pieces, err = f.split()
+		return d, err
 	}
-	return p, nil
+	return nil, malformed("pixel data has an undefined length in a compressed transfer syntax (PS3.5 A.4)")
 }
 
-// checkImage refuses images that are not one frame of one sample of a size that can be.
+// checkImage refuses images that are not of a kind and size that can be.
 func (f *File) checkImage() error {
+	samples := f.Rows * f.Columns * f.Samples
 	switch {
 	case f.structure != nil:
 		return f.structure
@@ -91,103 +136,77 @@ func (f *File) checkImage() error {
 		return unsupported(ReasonNoPixels, "the object must have Pixel Data (7FE0,0010)")
 	case f.pixels.tag != tagPixels:
 		return unsupported(ReasonFloat, "pixels must be integers, in Pixel Data (7FE0,0010)")
-	case f.Samples != 1:
-		return unsupported(ReasonColor, "Samples per Pixel (0028,0002) must be 1")
+	case !f.colorKnown():
+		return unsupported(ReasonColor, "Samples per Pixel (0028,0002) must be 1, or 3 of RGB, YBR_FULL, YBR_FULL_422, YBR_RCT or YBR_ICT (PS3.3 C.7.6.3.1.2)")
 	case f.Frames == 0:
 		return malformed("Number of Frames (0028,0008) must be a positive integer (PS3.3 C.7.6.6)")
-	case f.Frames > 1:
-		return unsupported(ReasonMultiFrame, "Number of Frames (0028,0008) must be 1")
 	case f.Rows < 1 || f.Columns < 1:
 		return fault.Reject("dicom.Pixels", fault.Invalid, ReasonNoSize, "Rows and Columns (0028,0010), (0028,0011) must be positive (PS3.3 C.7.6.3)")
-	case f.Rows*f.Columns > MaxPixels:
-		return unsupported(ReasonTooLarge, "Rows times Columns must be at most %d", MaxPixels)
-	case f.BitsAllocated != 8 && f.BitsAllocated != 16:
-		return unsupported(ReasonBits, "Bits Allocated (0028,0100) must be 8 or 16")
+	case samples*max(1, f.BitsAllocated/16) > MaxPixels:
+		return unsupported(ReasonTooLarge, "Rows times Columns times Samples per Pixel must be at most %d, of 32 bits half as many", MaxPixels)
+	case samples*f.Frames > MaxSamples:
+		return unsupported(ReasonTooLarge, "all frames together must have at most %d samples", MaxSamples)
+	case !f.bitsKnown():
+		return unsupported(ReasonBits, "Bits Allocated (0028,0100) must be 8 or 16, or for uncompressed grey 1, 12 or 32 (PS3.5 8.1.1)")
 	case f.BitsStored < 1 || f.BitsStored > f.HighBit+1 || f.HighBit >= f.BitsAllocated:
 		return malformed("Bits Stored (0028,0101) must fit below High Bit, and High Bit below Bits Allocated (PS3.5 8.1.1)")
 	}
 	return nil
 }
 
-// native reads uncompressed samples. Bits above High Bit and below the stored ones may
-// hold something else, such as an overlay (PS3.5 section 8.1.1), and are masked away.
-func (f *File) native(p *Pixels) error {
-	n, value := f.Rows*f.Columns, f.pixels.value
-	switch {
-	case f.pixels.undefined:
-		return malformed("pixel data has a defined length in an uncompressed transfer syntax (PS3.5 A.4)")
-	case len(value) < n*f.BitsAllocated/8:
-		return fault.Reject("dicom.Pixels", fault.Invalid, ReasonTruncated, "Pixel Data must hold Rows x Columns samples")
+// bitsKnown tells whether samples of so many bits are read. 12 packed bits are of ACR-NEMA.
+func (f *File) bitsKnown() bool {
+	plain := isNative(f.TransferSyntax) || f.TransferSyntax == encapsulatedLE
+	switch f.BitsAllocated {
+	case 8, 16:
+		return true
+	case 1, 12:
+		return plain && f.Samples == 1
+	case 32:
+		return (plain || f.TransferSyntax == codec.RLE) && f.Samples == 1
 	}
-	p.Samples = make([]uint16, n)
-	if f.BitsAllocated == 8 {
-		for i, b := range value[:n] {
-			p.Samples[i] = uint16(b)
-		}
-	} else {
-		for i := range p.Samples {
-			p.Samples[i] = binary.LittleEndian.Uint16(value[2*i:])
-		}
-	}
-	// Shift the stored bits to the top, then down again, which fills in the sign.
-	up, down := 15-f.HighBit, 16-f.BitsStored
-	switch {
-	case f.Signed:
-		for i, raw := range p.Samples {
-			p.Samples[i] = uint16(int16(raw<<up) >> down)
-		}
-	case up != 0 || down != 0:
-		for i, raw := range p.Samples {
-			p.Samples[i] = raw << up >> down
-		}
-	}
-	return nil
+	return false
 }
 
-// encapsulated joins the fragments of the frame and decodes them (PS3.5 section A.4): an
-// offset table, which is empty or names the one frame, then the fragments, then a
-// delimiter. The scan has checked the items and that the delimiter is there.
-func (f *File) encapsulated(p *Pixels, decode codec.Decoder) (err error) {
-	if !f.pixels.undefined {
-		return malformed("pixel data has an undefined length in a compressed transfer syntax (PS3.5 A.4)")
+// frame decodes frame i, counted from 0.
+func (d *decoder) frame(i int) (stored, error) {
+	if d.pieces == nil {
+		return d.native(d.pixels.value, i)
 	}
-	s := &scanner{data: f.pixels.value, implicit: true, order: binary.LittleEndian}
-	var table, frame []byte
-	for i := 0; ; i++ {
-		tag, _, length, err := s.header()
-		if err != nil {
-			return err
+	value := join(d.pieces[i])
+	if d.decode == nil {
+		if d.nativeBits() > 8*len(value) {
+			return stored{}, short("a frame must hold Rows x Columns samples (PS3.5 8.1.1)")
 		}
-		if tag == tagSequenceEnd {
-			break
-		}
-		fragment, err := s.take(int(length))
-		if err != nil || length == undefinedLength {
-			return malformed("a fragment has a defined length (PS3.5 A.4)")
-		}
-		switch {
-		case i == 0:
-			table = fragment
-		case frame == nil:
-			frame = fragment[:len(fragment):len(fragment)] // the next append copies
-		default:
-			frame = append(frame, fragment...)
-		}
+		return d.native(value, 0)
 	}
-	switch {
-	case len(frame) == 0:
-		return unsupported(ReasonNoPixels, "pixel data must hold a frame behind its offset table")
-	case len(table) > 4:
-		return unsupported(ReasonMultiFrame, "the offset table must name one frame")
-	case len(table) != 0 && (len(table) != 4 || binary.LittleEndian.Uint32(table) != 0):
-		return malformed("the first offset of the offset table is 0 (PS3.5 A.4)")
+	values, err := d.decode(value, codec.Frame{
+		Rows: d.Rows, Columns: d.Columns, Samples: d.Samples,
+		BitsAllocated: d.BitsAllocated, BitsStored: d.BitsStored, Signed: d.signed,
+	})
+	s := stored{values: values, signed: d.signed}
+	if err == nil && d.TransferSyntax == codec.RLE {
+		if d.BitsAllocated == 32 {
+			s = stored{long: pairs(values), signed: d.signed}
+		}
+		d.settle(s)
 	}
-	// A JPEG codestream has no signed samples, whatever Pixel Representation says.
-	p.Signed = p.Signed && f.TransferSyntax != codec.JPEGBaseline
-	p.Samples, err = decode(frame, f.Rows, f.Columns)
-	return err
+	return s, err
+}
+
+// pairs joins the halves of 32-bit samples, the low one first.
+func pairs(halves []uint16) []uint32 {
+	out := make([]uint32, len(halves)/2)
+	for i := range out {
+		out[i] = uint32(halves[2*i+1])<<16 | uint32(halves[2*i])
+	}
+	return out
 }
 
 func unsupported(reason fault.Reason, format string, args ...any) error {
 	return fault.Reject("dicom.Pixels", fault.Unsupported, reason, format, args...)
+}
+
+func short(form string) error {
+	return fault.Reject("dicom.Pixels", fault.Invalid, ReasonTruncated, "%s", form)
 }

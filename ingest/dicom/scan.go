@@ -11,6 +11,8 @@ const (
 	tagItem         = 0xFFFEE000
 	tagItemEnd      = 0xFFFEE00D
 	tagSequenceEnd  = 0xFFFEE0DD
+	tagFrameOffsets = 0x7FE00001 // Extended Offset Table
+	tagFrameLengths = 0x7FE00002
 	tagFloatPixels  = 0x7FE00008
 	tagDoublePixels = 0x7FE00009
 	tagPixels       = 0x7FE00010
@@ -26,6 +28,7 @@ const maxDepth = 32
 // length it includes the closing delimiter.
 type element struct {
 	tag       uint32
+	vr        string // empty where it is implicit
 	value     []byte
 	undefined bool
 }
@@ -55,7 +58,7 @@ func (s *scanner) element(depth int) (element, error) {
 		return element{}, err
 	}
 	start := s.pos
-	e := element{tag: tag, undefined: length == undefinedLength}
+	e := element{tag: tag, vr: vr, undefined: length == undefinedLength}
 	if !e.undefined {
 		if err := s.skip(length); err != nil {
 			return element{}, err
@@ -65,10 +68,12 @@ func (s *scanner) element(depth int) (element, error) {
 	}
 	// The content of UN with an undefined length is implicit little endian whatever the
 	// transfer syntax (PS3.5 section 6.2.2, note 4).
-	implicit := s.implicit
-	s.implicit = implicit || vr == "UN"
+	implicit, order := s.implicit, s.order
+	if vr == "UN" {
+		s.implicit, s.order = true, binary.LittleEndian
+	}
 	err = s.items(depth + 1)
-	s.implicit = implicit
+	s.implicit, s.order = implicit, order
 	e.value = s.data[start:s.pos]
 	return e, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -16,10 +17,25 @@ const (
 	explicitLE = "1.2.840.10008.1.2.1"
 	explicitBE = "1.2.840.10008.1.2.2"
 	deflatedLE = "1.2.840.10008.1.2.1.99"
+	// encapsulatedLE has uncompressed frames in fragments (PS3.5 section A.4.11).
+	encapsulatedLE = "1.2.840.10008.1.2.1.98"
 )
 
-// maxInflated bounds what is inflated of a deflated data set to read its attributes.
-const maxInflated = 1 << 20
+// Bounds on a deflated data set. Film compresses to a half; a blank one to a thousandth.
+const (
+	maxInflated = 256 << 20 // bytes
+	maxInflate  = 256       // times as long as the deflated data set, beyond its first MiB
+	inflateHead = 1 << 20   // bytes of which the attributes are read when it is too large
+)
+
+// isNative tells whether samples are uncompressed in one value.
+func isNative(syntax string) bool {
+	switch syntax {
+	case implicitLE, explicitLE, explicitBE, deflatedLE:
+		return true
+	}
+	return false
+}
 
 // Tags of the attributes of a [Header] (PS3.6), the group in the upper half.
 const (
@@ -42,6 +58,7 @@ const (
 	tagImageLaterality     = 0x00200062
 	tagSamples             = 0x00280002
 	tagPhotometric         = 0x00280004
+	tagPlanar              = 0x00280006
 	tagFrames              = 0x00280008
 	tagRows                = 0x00280010
 	tagColumns             = 0x00280011
@@ -55,6 +72,8 @@ const (
 	tagIntercept           = 0x00281052
 	tagSlope               = 0x00281053
 	tagVOIFunction         = 0x00281056
+	tagPalette             = 0x00281101 // descriptors of red, green and blue
+	tagPaletteTable        = 0x00281201 // their tables
 	tagModalityLUT         = 0x00283000
 	tagViewCodes           = 0x00540220
 )
@@ -75,24 +94,25 @@ func isWanted(tag uint32) bool {
 //
 // A file has a preamble and file meta information (PS3.10 section 7.1). Without the
 // preamble it must start with an element of group 2 or 8.
-func open(data []byte) (s *scanner, uid string, err error) {
+//
+// damage is what is wrong with a data set that can be read in part.
+func open(data []byte) (s *scanner, uid string, damage, err error) {
 	s = &scanner{data: data, order: binary.LittleEndian}
 	switch {
 	case startsMeta(data):
 		s.pos = 132
 	case !startsDataSet(data):
-		return nil, "", fault.Reject("dicom.Parse", fault.Invalid, ReasonNotDICOM,
+		return nil, "", nil, fault.Reject("dicom.Parse", fault.Invalid, ReasonNotDICOM,
 			"a DICOM file has DICM at byte 128, or starts with an element of group 0002 or 0008 (PS3.10 7.1)")
 	}
 	if uid, err = s.meta(); err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	switch uid {
 	case explicitBE:
 		s.order = binary.BigEndian
 	case deflatedLE:
-		// What was inflated before an error is read as far as it goes.
-		s.data, _ = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(data[s.pos:])), maxInflated))
+		s.data, damage = inflate(data[s.pos:])
 		s.pos = 0
 	}
 	// Explicit VR shows itself by two letters behind the tag. Some senders name no syntax
@@ -104,7 +124,28 @@ func open(data []byte) (s *scanner, uid string, err error) {
 	} else if uid == "" {
 		uid = explicitLE
 	}
-	return s, uid, nil
+	return s, uid, damage, nil
+}
+
+// inflate returns a deflated data set (PS3.5 section A.5). It is inflated once to count
+// its bytes, so that one that becomes too large costs no memory; of that, and of a damaged
+// one, it returns the beginning, and an error.
+func inflate(deflated []byte) ([]byte, error) {
+	most := min(maxInflated, inflateHead+maxInflate*int64(len(deflated)))
+	n, err := io.Copy(io.Discard, io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), most+1))
+	switch {
+	case n > most:
+		n, err = inflateHead, unsupported(ReasonTooLarge, "a deflated data set must inflate to at most %d MiB, and %d times its length", maxInflated>>20, maxInflate)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fault.Reject("dicom.Parse", fault.Invalid, ReasonTruncated, "the deflated data set ends too early (PS3.5 A.5)")
+	case err != nil:
+		err = malformed("the data set must be deflated as RFC 1951 has it (PS3.5 A.5)")
+	}
+	data := make([]byte, n)
+	if _, again := io.ReadFull(flate.NewReader(bytes.NewReader(deflated)), data); again != nil && err == nil {
+		err = malformed("the data set must be deflated as RFC 1951 has it (PS3.5 A.5)")
+	}
+	return data, err
 }
 
 // meta reads the file meta information, which is explicit VR little endian and ends where

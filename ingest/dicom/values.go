@@ -84,7 +84,7 @@ func smallFile(elements []element, order binary.ByteOrder) []byte {
 // isShort tells whether a wanted element holds 16-bit numbers.
 func isShort(tag uint32) bool {
 	switch tag {
-	case tagSamples, tagRows, tagColumns, tagBitsAllocated, tagBitsStored, tagHighBit, tagPixelRepresentation, tagPadding:
+	case tagSamples, tagPlanar, tagRows, tagColumns, tagBitsAllocated, tagBitsStored, tagHighBit, tagPixelRepresentation, tagPadding:
 		return true
 	}
 	return false

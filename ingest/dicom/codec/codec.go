@@ -1,23 +1,18 @@
 // Package codec decodes the compressed frames of DICOM pixel data, one decoder for each
 // transfer syntax.
 //
-//	one frame's codestream, rows, columns -> stored values, row-major
+//	one frame's codestream, what the data set declares of it (Frame) -> stored values
 //
 // The decoders are handed around as a value, a [Set], so that a caller can leave one out
 // or bring its own. A decoder believes nothing that the data set says: it compares the
 // size in the codestream with the one declared before it allocates.
+//
+// Here are JPEG (baseline, extended, progressive and lossless: jpeg*.go), JPEG-LS
+// (jpegls*.go) and RLE (rle.go); JPEG 2000 and HTJ2K are in package jpeg2000 (jp2.go).
+// Arithmetic coding, hierarchical JPEG and video are not decoded.
 package codec
 
-import (
-	"bytes"
-	"errors"
-	"image"
-	"image/color"
-	"image/jpeg"
-	"io"
-
-	"github.com/radstream/radstream/schemas/fault"
-)
+import "github.com/radstream/radstream/schemas/fault"
 
 // Reasons for which a codestream is refused.
 const (
@@ -26,57 +21,81 @@ const (
 	ReasonMismatch   fault.Reason = "codestream_mismatch" // the codestream is not what the data set declares
 )
 
-// JPEGBaseline is the transfer syntax of JPEG baseline, process 1: 8 bits, lossy (PS3.5
-// section A.4.1).
-const JPEGBaseline = "1.2.840.10008.1.2.4.50"
+// Transfer syntaxes that [Standard] decodes (PS3.5 section 10, PS3.6 table A-1).
+const (
+	RLE               = "1.2.840.10008.1.2.5"
+	JPEGBaseline      = "1.2.840.10008.1.2.4.50" // process 1: 8 bits, lossy
+	JPEGExtended      = "1.2.840.10008.1.2.4.51" // processes 2 and 4: 8 or 12 bits, lossy
+	JPEGSpectral      = "1.2.840.10008.1.2.4.53" // processes 6 and 8, retired
+	JPEGProgressive   = "1.2.840.10008.1.2.4.55" // processes 10 and 12, retired
+	JPEGLossless      = "1.2.840.10008.1.2.4.57" // process 14, any predictor
+	JPEGLosslessSV1   = "1.2.840.10008.1.2.4.70" // process 14, predictor 1
+	JPEGLSLossless    = "1.2.840.10008.1.2.4.80"
+	JPEGLSNear        = "1.2.840.10008.1.2.4.81"
+	JPEG2000Lossless  = "1.2.840.10008.1.2.4.90"
+	JPEG2000          = "1.2.840.10008.1.2.4.91"
+	HTJ2KLossless     = "1.2.840.10008.1.2.4.201"
+	HTJ2KLosslessRPCL = "1.2.840.10008.1.2.4.202"
+	HTJ2K             = "1.2.840.10008.1.2.4.203"
+)
 
-// Decoder decodes the codestream of one frame of one sample a pixel into rows*columns
-// stored values, row-major. A signed sample of n bits is sign-extended to 16. Errors:
-// Invalid with one of the reasons of this package.
-type Decoder func(codestream []byte, rows, columns int) ([]uint16, error)
+// Decoder decodes the codestream of one frame into rows*columns*samples stored values,
+// row-major, the samples of a pixel together. Signed samples of n bits are sign-extended
+// to 16; DCT processes have none. [RLE] gives all bits that are allocated as they are, and
+// two values for a sample of 32. Errors: Invalid with one of the reasons of this package,
+// Unsupported for what an encoder may but none of DICOM objects does.
+type Decoder func(codestream []byte, f Frame) ([]uint16, error)
 
 // Set holds decoders by transfer syntax UID.
 type Set map[string]Decoder
 
 // Standard returns the decoders of this package.
-func Standard() Set { return Set{JPEGBaseline: decodeJPEGBaseline} }
-
-func decodeJPEGBaseline(codestream []byte, rows, columns int) ([]uint16, error) {
-	const op = "codec.JPEGBaseline"
-	declared, err := jpeg.DecodeConfig(bytes.NewReader(codestream))
-	if err != nil {
-		return nil, jpegFault(op, codestream, err)
+func Standard() Set {
+	return Set{
+		RLE:               decodeRLE,
+		JPEGBaseline:      decodeJPEGDCT,
+		JPEGExtended:      decodeJPEGDCT,
+		JPEGSpectral:      decodeJPEGDCT,
+		JPEGProgressive:   decodeJPEGDCT,
+		JPEGLossless:      signExtended(decodeJPEGLossless, true),
+		JPEGLosslessSV1:   signExtended(decodeJPEGLossless, true),
+		JPEGLSLossless:    signExtended(decodeJPEGLS, false),
+		JPEGLSNear:        signExtended(decodeJPEGLS, false),
+		JPEG2000Lossless:  decodeJPEG2000,
+		JPEG2000:          decodeJPEG2000,
+		HTJ2KLossless:     decodeJPEG2000,
+		HTJ2KLosslessRPCL: decodeJPEG2000,
+		HTJ2K:             decodeJPEG2000,
 	}
-	if declared.Width != columns || declared.Height != rows {
-		return nil, fault.Reject(op, fault.Invalid, ReasonMismatch, "the size in the JPEG frame header must equal Rows and Columns")
-	}
-	if declared.ColorModel != color.GrayModel {
-		return nil, fault.Reject(op, fault.Invalid, ReasonMismatch, "the JPEG frame must have one component, as Samples per Pixel says")
-	}
-	img, err := jpeg.Decode(bytes.NewReader(codestream))
-	if err != nil {
-		return nil, jpegFault(op, codestream, err)
-	}
-	grey, ok := img.(*image.Gray)
-	if !ok {
-		return nil, fault.Errorf(op, fault.Internal, "image/jpeg decoded a grey frame to %T", img)
-	}
-	out := make([]uint16, rows*columns)
-	for y := range rows {
-		row := grey.Pix[y*grey.Stride:][:columns]
-		for x, p := range row {
-			out[y*columns+x] = uint16(p)
-		}
-	}
-	return out, nil
 }
 
-// jpegFault tells a codestream that was cut by its missing end marker, since image/jpeg
-// seldom does. It drops the library's text, which may quote bytes of the input.
-func jpegFault(op string, codestream []byte, err error) error {
-	ends := bytes.HasSuffix(bytes.TrimRight(codestream, "\x00"), []byte("\xff\xd9"))
-	if !ends || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fault.Reject(op, fault.Invalid, ReasonTruncated, "the JPEG codestream ends too early")
+// IsDCT tells whether frames of a syntax are coded by a DCT process of JPEG, whose samples
+// are unsigned whatever Pixel Representation says.
+func IsDCT(syntax string) bool {
+	switch syntax {
+	case JPEGBaseline, JPEGExtended, JPEGSpectral, JPEGProgressive:
+		return true
 	}
-	return fault.Reject(op, fault.Invalid, ReasonCodestream, "the frame is not a JPEG codestream of 8-bit samples")
+	return false
+}
+
+// signExtended extends signed samples from Bits Stored. With mask, unsigned ones lose the
+// bits above it, which a decoder that calculates modulo 2^16 may leave.
+func signExtended(decode Decoder, mask bool) Decoder {
+	return func(codestream []byte, f Frame) ([]uint16, error) {
+		out, err := decode(codestream, f)
+		free := 16 - f.BitsStored
+		switch {
+		case err != nil || free <= 0 || free > 15:
+		case f.Signed:
+			for i, v := range out {
+				out[i] = uint16(int16(v<<free) >> free)
+			}
+		case mask:
+			for i, v := range out {
+				out[i] = v << free >> free
+			}
+		}
+		return out, err
+	}
 }

@@ -13,6 +13,11 @@ import (
 
 const rows, columns = 20, 33
 
+// frame describes a grey frame of 8 bits.
+func frame(rows, columns int) codec.Frame {
+	return codec.Frame{Rows: rows, Columns: columns, Samples: 1, BitsAllocated: 8, BitsStored: 8}
+}
+
 // encode writes a smooth image, grey or in colour.
 func encode(t testing.TB, grey bool) []byte {
 	t.Helper()
@@ -37,7 +42,7 @@ func encode(t testing.TB, grey bool) []byte {
 
 func TestJPEGBaseline(t *testing.T) {
 	decode := codec.Standard()[codec.JPEGBaseline]
-	got, err := decode(append(encode(t, true), 0), rows, columns) // padded to even length
+	got, err := decode(append(encode(t, true), 0), frame(rows, columns)) // padded to even length
 	if err != nil || len(got) != rows*columns {
 		t.Fatal(len(got), err)
 	}
@@ -52,7 +57,7 @@ func TestJPEGBaselineRefusals(t *testing.T) {
 	decode := codec.Standard()[codec.JPEGBaseline]
 	whole := encode(t, true)
 	for n := range len(whole) - 2 {
-		if _, err := decode(whole[:n], rows, columns); fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) != codec.ReasonTruncated {
+		if _, err := decode(whole[:n], frame(rows, columns)); fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) != codec.ReasonTruncated {
 			t.Fatalf("cut at %d of %d: %v", n, len(whole), err)
 		}
 	}
@@ -66,7 +71,7 @@ func TestJPEGBaselineRefusals(t *testing.T) {
 		"colour":     {encode(t, false), rows, columns, codec.ReasonMismatch},
 		"no JPEG":    {[]byte("no JPEG at all\xff\xd9"), rows, columns, codec.ReasonCodestream},
 	} {
-		if _, err := decode(tc.data, tc.rows, tc.columns); fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) != tc.reason {
+		if _, err := decode(tc.data, frame(tc.rows, tc.columns)); fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) != tc.reason {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,0 +1,214 @@
+package jpeg2000
+
+// decoder decodes the tiles of one picture into img.
+type decoder struct {
+	header       *header
+	img          *Image
+	reduce       int
+	tier1        *tier1
+	ht           *htDecoder // nil until a tile has HT code-blocks
+	reversible   *wavelet[int32]
+	irreversible *wavelet[float32]
+}
+
+func newDecoder(h *header, img *Image, reduce int) *decoder {
+	return &decoder{
+		header: h, img: img, reduce: reduce,
+		tier1: newTier1(), reversible: reversible53(), irreversible: irreversible97(),
+	}
+}
+
+// component is one component of a tile after the wavelet: ints or floats.
+type component struct {
+	ints   []int32
+	floats []float32
+}
+
+// tile decodes tile number i.
+func (d *decoder) tile(i int, data *tileData) error {
+	bytes := 0
+	for _, part := range data.parts {
+		bytes += len(part)
+	}
+	t, err := layout(d.header, i, d.reduce, data.params, bytes)
+	if err != nil {
+		return err
+	}
+	if err := t.packets(&packetReader{parts: data.parts}); err != nil {
+		return err
+	}
+	for _, p := range t.precincts {
+		for j := range p.bands {
+			if err := d.blocks(&p.bands[j], t.comps[p.comp].params); err != nil {
+				return err
+			}
+		}
+	}
+	t.precincts = nil // the wavelet needs none of it
+	comps := make([]component, len(t.comps))
+	for c := range comps {
+		comps[c] = d.transform(&t.comps[c])
+	}
+	if data.params.colour {
+		if err := undoColour(comps); err != nil {
+			return err
+		}
+	}
+	x0, y0 := ceilShift(t.x0, d.reduce), ceilShift(t.y0, d.reduce)
+	w, h := ceilShift(t.x1, d.reduce)-x0, ceilShift(t.y1, d.reduce)-y0
+	left, top := x0-ceilShift(d.header.x0, d.reduce), y0-ceilShift(d.header.y0, d.reduce)
+	for c := range comps {
+		for y := range h {
+			d.store(d.img.Planes[c][(top+y)*d.img.Width+left:][:w], &comps[c], y*w)
+		}
+	}
+	return nil
+}
+
+// blocks decodes the code-blocks of one precinct in one band into the band's coefficients.
+func (d *decoder) blocks(pb *precinctBand, c *compParams) error {
+	if pb.band.ints == nil && pb.band.floats == nil {
+		return nil
+	}
+	for i := range pb.blocks {
+		b := &pb.blocks[i]
+		if b.passes == 0 {
+			continue
+		}
+		planes := pb.band.planes + c.roiShift
+		mags := d.tier1.mags[:]
+		var err error
+		if c.coding.style&styleHT != 0 {
+			if d.ht == nil {
+				d.ht = newHTDecoder()
+			}
+			mags = d.ht.mags[:]
+			err = d.ht.decode(b, planes, c.coding.style&styleCausal != 0)
+		} else {
+			err = d.tier1.decode(b, pb.band.orient, planes, c.coding.style)
+		}
+		if err != nil {
+			return err
+		}
+		if c.roiShift > 0 {
+			unshift(mags[:b.width()*b.height()], c.roiShift)
+		}
+		pb.band.dequantize(b, mags)
+	}
+	return nil
+}
+
+func (b *block) width() int  { return int(b.x1 - b.x0) }
+func (b *block) height() int { return int(b.y1 - b.y0) }
+
+// unshift takes the coefficients of a region of interest down to where the others are
+// (T.800 H.1). mags are magnitudes in halves with their sign.
+func unshift(mags []uint32, shift int) {
+	for i, m := range mags {
+		if v := m &^ signBit; v>>1 >= 1<<shift {
+			mags[i] = v>>shift | m&signBit
+		}
+	}
+}
+
+// dequantize stores the coefficients of block b, given as magnitudes in halves with their
+// sign (T.800 E.1). The half is the r of equation E-6: a coefficient whose last bit-planes
+// are missing is put in the middle of its interval.
+func (b *band) dequantize(blk *block, mags []uint32) {
+	w, bw := blk.width(), b.width()
+	for y := range blk.height() {
+		row := mags[y*w:][:w]
+		at := (int(blk.y0)+y)*bw + int(blk.x0)
+		if b.ints != nil {
+			out := b.ints[at:][:w]
+			for x, m := range row {
+				s := int32(m) >> 31 // all ones if negative
+				out[x] = (int32(m&^signBit>>1) ^ s) - s
+			}
+			continue
+		}
+		out := b.floats[at:][:w]
+		half := b.step / 2
+		for x, m := range row {
+			v := float32(int32(m&^signBit)) * half
+			if m&signBit != 0 {
+				v = -v
+			}
+			out[x] = v
+		}
+	}
+}
+
+// transform undoes the wavelet up to the resolution that reduce leaves.
+func (d *decoder) transform(tc *tileComponent) component {
+	if tc.params.coding.reversible {
+		return component{ints: undoWavelet(d.reversible, tc, d.reduce, func(b *band) *[]int32 { return &b.ints })}
+	}
+	return component{floats: undoWavelet(d.irreversible, tc, d.reduce, func(b *band) *[]float32 { return &b.floats })}
+}
+
+func undoWavelet[T sample](f *wavelet[T], tc *tileComponent, reduce int, of func(*band) *[]T) []T {
+	low := *of(&tc.resolutions[0].bands[0])
+	for r := 1; r < len(tc.resolutions)-reduce; r++ {
+		res := &tc.resolutions[r]
+		out := plane[T]{x0: res.x0, y0: res.y0, w: res.x1 - res.x0, h: res.y1 - res.y0}
+		out.data = make([]T, out.w*out.h)
+		f.synthesize(&out, low, *of(&res.bands[0]), *of(&res.bands[1]), *of(&res.bands[2]))
+		for i := range res.bands { // no longer needed
+			*of(&res.bands[i]) = nil
+		}
+		low = out.data
+	}
+	return low
+}
+
+// undoColour undoes the transform of the first three components: RCT (T.800 G.2) or ICT (G.3).
+func undoColour(comps []component) error {
+	if len(comps) < 3 {
+		return malformed("a colour transform needs three components (T.800 G.2, G.3)")
+	}
+	a, b, c := &comps[0], &comps[1], &comps[2]
+	if (a.ints == nil) != (b.ints == nil) || (a.ints == nil) != (c.ints == nil) {
+		return malformed("a colour transform needs one wavelet for three components (T.800 G.2, G.3)")
+	}
+	for i, y := range a.ints {
+		u, v := b.ints[i], c.ints[i]
+		green := y - (u+v)>>2
+		a.ints[i], b.ints[i], c.ints[i] = v+green, green, u+green
+	}
+	for i, y := range a.floats {
+		cb, cr := b.floats[i], c.floats[i]
+		a.floats[i] = y + 1.402*cr
+		b.floats[i] = y - 0.344136*cb - 0.714136*cr
+		c.floats[i] = y + 1.772*cb
+	}
+	return nil
+}
+
+// store rounds samples of c from index at on, undoes the level shift (T.800 G.1) and clamps
+// them to the precision.
+func (d *decoder) store(out []int32, c *component, at int) {
+	shift := int32(1) << (d.img.Precision - 1)
+	low, high := -shift, shift-1
+	if d.img.Signed {
+		shift = 0
+	} else {
+		low, high = 0, 2*shift-1
+	}
+	if c.ints != nil {
+		for i, v := range c.ints[at:][:len(out)] {
+			out[i] = max(low, min(high, v+shift))
+		}
+		return
+	}
+	lowest, highest := float32(low-shift), float32(high-shift)
+	for i, v := range c.floats[at:][:len(out)] {
+		v = max(lowest, min(highest, v)) // before the conversion, which does not saturate
+		if v < 0 {
+			v -= 0.5
+		} else {
+			v += 0.5
+		}
+		out[i] = int32(v) + shift
+	}
+}
