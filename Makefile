@@ -45,7 +45,7 @@ radtrain: setup setup-train ## build bin/radtrain with libtorch; the first time 
 
 .PHONY: test-train
 test-train: setup setup-train ## test what needs libtorch
-	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m ./trainer/... ./services/train/... ./services/traincli/...
+	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m ./trainer/... ./services/train/... ./services/traincli/... ./cmd/radtrain
 
 .PHONY: model
 model: radtrain ## train what ships once more, in under an hour on two cores, and hold it against what ships

@@ -111,9 +111,21 @@ func TestVersion(t *testing.T) {
 
 func TestReportFromStdin(t *testing.T) {
 	code, out, stderr := runLine(t, "FINDINGS: No pneumothorax.", "report", "-", "--json")
-	var v struct{ Tokens []int32 }
-	if err := json.Unmarshal([]byte(out), &v); code != 0 || err != nil || len(v.Tokens) < 4 {
-		t.Errorf("%d, %v, %s%s", code, err, out, stderr)
+	var v struct {
+		Tokens []int32
+		Labels []struct{ Label, Value string }
+	}
+	if err := json.Unmarshal([]byte(out), &v); code != 0 || err != nil || len(v.Tokens) < 4 || len(v.Labels) != 14 {
+		t.Fatalf("%d, %v, %s%s", code, err, out, stderr)
+	}
+	for _, l := range v.Labels {
+		if want := map[string]string{"Pneumothorax": "negative", "No Finding": "positive"}[l.Label]; want != "" && l.Value != want {
+			t.Errorf("%s is %s, want %s", l.Label, l.Value, want)
+		}
+	}
+	code, out, stderr = runLine(t, "MSH|^~\\&|A|B|C|D|20240101||ORU^R01|1|P|2.5\rPID|1||X1\rOBR|1||A1|CXR\rOBX|1|TX|IMP||Large left pleural effusion.\r", "report", "-")
+	if code != 0 || !strings.Contains(out, "Pleural Effusion: positive") {
+		t.Errorf("an HL7 message: %d, %s%s", code, out, stderr)
 	}
 }
 

@@ -1,13 +1,19 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest/fhir"
+	"github.com/radstream/radstream/ingest/hl7"
 	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/ingest/report/label"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 )
@@ -15,12 +21,20 @@ import (
 func (c *cli) report() *cobra.Command {
 	return &cobra.Command{
 		Use:   "report FILE|-",
-		Short: "Show what ingest makes of a report: sections, each cleaning stage, tokens",
+		Short: "Show what ingest makes of a report: sections, each cleaning stage, tokens, labels",
+		Long: `Show what ingest makes of a report: its sections, the text after each cleaning stage, the
+tokens, and the CheXpert-14 labels with the words that made them. The report is plain text, an
+HL7 v2 message (ORU, MDM), or a FHIR DiagnosticReport or C-CDA document; of several reports in
+one message each is shown.`,
 		Example: `  radstream report report.txt
   echo "FINDINGS: No pneumothorax." | radstream report - --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			text, err := c.readReport(args[0])
+			data, err := c.readReport(args[0])
+			if err != nil {
+				return err
+			}
+			texts, err := reportTexts(data)
 			if err != nil {
 				return err
 			}
@@ -28,23 +42,82 @@ func (c *cli) report() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			steps, err := report.Explain(string(text), tok, model.Tiny().Text.MaxLength)
+			labeller, err := label.New()
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(steps)
+			for _, text := range texts {
+				steps, err := report.Explain(text, tok, model.Tiny().Text.MaxLength)
+				if err != nil {
+					return err
+				}
+				var sentences []string // of the whole report, not only those that fit the encoder
+				for _, s := range steps.Stages {
+					if s.Name == "sentences" {
+						sentences = strings.Split(s.Text, "\n")
+					}
+				}
+				if err := c.printReport(steps, labeller.Label(sentences)); err != nil {
+					return err
+				}
 			}
-			for _, s := range steps.Sections {
-				fmt.Fprintf(c.Stdout, "== section %s\n%s\n", s.Name, s.Text)
-			}
-			for _, s := range steps.Stages {
-				fmt.Fprintf(c.Stdout, "-- after %s\n%s\n", s.Name, s.Text)
-			}
-			fmt.Fprintf(c.Stdout, "-- %d tokens\n%v\n", len(steps.Tokens), steps.Tokens)
 			return nil
 		},
 	}
+}
+
+// reportTexts returns the reports that data holds: a message by its first bytes, else text.
+func reportTexts(data []byte) ([]string, error) {
+	read := func([]byte) ([]report.Message, error) {
+		return []report.Message{{Kind: report.KindReport, Text: string(data)}}, nil
+	}
+	switch start := bytes.TrimLeft(data, "\x0b\ufeff \t\r\n"); {
+	case slices.ContainsFunc([]string{"MSH", "FHS", "BHS"}, func(s string) bool { return bytes.HasPrefix(start, []byte(s+"|")) }):
+		read = hl7.Parse
+	case bytes.HasPrefix(start, []byte("{")), bytes.HasPrefix(start, []byte("<")):
+		read = fhir.Parse
+	}
+	messages, err := read(data)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, m := range messages {
+		if m.Kind == report.KindReport {
+			texts = append(texts, m.Text)
+		}
+	}
+	if len(texts) == 0 {
+		return nil, fault.Reject("cli.report", fault.Unsupported, "no_report", "the message changes a patient and holds no report")
+	}
+	return texts, nil
+}
+
+func (c *cli) printReport(steps report.Steps, labels label.Result) error {
+	if c.json {
+		return c.printJSON(struct {
+			report.Steps
+			Labels label.Result `json:"labels"`
+		}{steps, labels})
+	}
+	for _, s := range steps.Sections {
+		fmt.Fprintf(c.Stdout, "== section %s\n%s\n", s.Name, s.Text)
+	}
+	for _, s := range steps.Stages {
+		fmt.Fprintf(c.Stdout, "-- after %s\n%s\n", s.Name, s.Text)
+	}
+	fmt.Fprintf(c.Stdout, "-- %d tokens\n%v\n-- labels\n", len(steps.Tokens), steps.Tokens)
+	for _, f := range labels {
+		if f.Value == label.Absent {
+			continue
+		}
+		fmt.Fprintf(c.Stdout, "%s: %s", f.Label, f.Value)
+		for _, e := range f.Evidence {
+			fmt.Fprintf(c.Stdout, "  [%s: %s]", strings.TrimSpace(e.Cue+" "+e.Mention), e.Value)
+		}
+		fmt.Fprintln(c.Stdout)
+	}
+	return nil
 }
 
 func (c *cli) readReport(name string) ([]byte, error) {

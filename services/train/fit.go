@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/tokenizer"
@@ -87,6 +88,10 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if err != nil {
 		return FitReport{}, fault.Wrap(op, err)
 	}
+	// The films are most of the heap and hold no pointers, so that a collection is cheap; left to
+	// grow, what batches leave behind doubles the process.
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	debug.FreeOSMemory() // what decoding left behind
 	stepper, err := newStepper(config, trainer.Start(config, r.data, o.Trainer.Seed), o)
 	if err != nil {
 		return FitReport{}, fault.Wrap(op, err)

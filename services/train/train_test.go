@@ -3,8 +3,10 @@ package train_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +26,7 @@ import (
 	"github.com/radstream/radstream/services/natsd"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/eval"
 	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
@@ -258,6 +261,85 @@ func TestEvaluateRetrieval(t *testing.T) {
 	}
 	if _, err := train.EvaluateRetrieval(t.Context(), t.TempDir(), o, nil); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no model: %v", err)
+	}
+}
+
+func TestReproduces(t *testing.T) {
+	dir := untrained(t)
+	m, err := model.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := train.RetrievalResult{Studies: 240, Seed: train.EvaluationSeed, Side: 576}
+	was.ImageToImage = eval.Precision{P10: 0.5, P10CI: [2]float64{0.45, 0.55}}
+	was.TextToImage = eval.Precision{P10: 0.6, P10CI: [2]float64{0.5, 0.7}}
+	if err := train.Reproduces(dir, was); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a model that was never measured: %v", err)
+	}
+	text, err := json.Marshal(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Evaluation = map[string]json.RawMessage{"retrieval": text}
+	if err := m.Write(dir, slices.Collect(maps.Keys(m.Files))...); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		edit       func(*train.RetrievalResult)
+		reproduced bool
+		kind       fault.Kind
+	}{
+		"near by":           {func(r *train.RetrievalResult) { r.ImageToImage.P10, r.TextToImage.P10 = 0.46, 0.69 }, true, 0},
+		"worse images":      {func(r *train.RetrievalResult) { r.ImageToImage.P10 = 0.44 }, false, fault.Internal},
+		"better texts":      {func(r *train.RetrievalResult) { r.TextToImage.P10 = 0.71 }, false, fault.Internal},
+		"on other phantoms": {func(r *train.RetrievalResult) { r.Seed++ }, false, fault.Invalid},
+		"on smaller films":  {func(r *train.RetrievalResult) { r.Side = 128 }, false, fault.Invalid},
+		"on fewer phantoms": {func(r *train.RetrievalResult) { r.Studies = 16 }, false, fault.Invalid},
+	} {
+		r := was
+		c.edit(&r)
+		if err := train.Reproduces(dir, r); (err == nil) != c.reproduced || err != nil && fault.KindOf(err) != c.kind {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestShippedModel measures the model that ships as `radtrain eval retrieval` does, and holds
+// it to what its manifest says and to what was promised.
+func TestShippedModel(t *testing.T) {
+	const dir = "../app/tiny"
+	m, err := model.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Untrained || m.Precision != "fp16" || m.Config.Text.VocabularyWidth == 0 || len(m.DataManifests) == 0 || m.Provenance.Seed == 0 ||
+		m.Provenance.Steps == 0 || m.Provenance.CodeVersion == "" || m.Evaluation["training"] == nil {
+		t.Errorf("%+v", m)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int64(0)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += info.Size()
+	}
+	if size >= 6e6 {
+		t.Errorf("the directory has %d bytes, want under 6 MB", size)
+	}
+	r, err := train.EvaluateRetrieval(t.Context(), dir, train.DefaultRetrieval(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := train.Reproduces(dir, r); err != nil {
+		t.Error(err)
+	}
+	if r.ImageToImage.P10 < 0.5 || r.TextToImage.P10 < 0.5 || r.ImageToImage.P10CI[0] <= r.Pixels.P10CI[1] || r.ImageToImage.P10 < r.Pixels.P10+0.2 {
+		t.Errorf("P@10: image to image %.3f %v, text to image %.3f, pixels %.3f %v", r.ImageToImage.P10, r.ImageToImage.P10CI, r.TextToImage.P10, r.Pixels.P10, r.Pixels.P10CI)
 	}
 }
 

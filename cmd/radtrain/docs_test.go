@@ -1,0 +1,66 @@
+//go:build torch
+
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTheGuide runs the shell blocks of docs/TRAINING.md as they stand there: a first run, and
+// the way from a stream to a model that serves. Only addresses are others, so that no server
+// of somebody else is met.
+func TestTheGuide(t *testing.T) {
+	text, err := os.ReadFile("../../docs/TRAINING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	for name, args := range map[string][]string{"radtrain": {"-tags", "torch"}, "radstream": nil} {
+		args = append(append([]string{"build"}, args...), "-o", filepath.Join(bin, name), "../"+name)
+		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go build %s: %v\n%s", name, err, out)
+		}
+	}
+	nats, query := free(t), free(t)
+	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "RADSTREAM_NATS_LISTEN="+nats, "RADSTREAM_QDRANT_LISTEN="+free(t),
+		"RADSTREAM_QUERY_LISTEN="+query, "RADSTREAM_SERVER="+query)
+	ours := strings.NewReplacer("127.0.0.1:4222", nats, "radstream publish studies", "radstream publish studies --nats-url nats://"+nats)
+	blocks := strings.Split(string(text), "```sh\n")[1:]
+	if len(blocks) != 2 {
+		t.Fatalf("the guide has %d shell blocks, want 2", len(blocks))
+	}
+	var last string
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "bash", "-euxo", "pipefail", "-c", ours.Replace(block))
+		cmd.Dir, cmd.Env = t.TempDir(), env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, out)
+		}
+		last = string(out)
+	}
+	if !strings.Contains(last, " of mine@1.0.0") {
+		t.Errorf("the search was not answered by the model that was trained:\n%s", last)
+	}
+}
+
+// free returns an address that nothing listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
