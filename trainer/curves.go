@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"time"
@@ -25,6 +26,8 @@ type curveStep struct {
 	rate  float64
 	stats StepStats
 	took  time.Duration
+	// After the step, in MB: what the process holds, and what Go's heap does.
+	process, heap float64
 }
 
 type curveValidation struct {
@@ -33,7 +36,22 @@ type curveValidation struct {
 }
 
 func (c *Curves) add(step int, rate float64, s StepStats, took time.Duration) {
-	c.steps = append(c.steps, curveStep{step, rate, s, took})
+	process, heap := memory()
+	c.steps = append(c.steps, curveStep{step, rate, s, took, process, heap})
+}
+
+// memory returns the MB that the process holds, 0 where the system does not say, and those that
+// Go's heap does, garbage included.
+func memory() (process, heap float64) {
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		var size, resident float64
+		if _, err := fmt.Sscan(string(text), &size, &resident); err == nil {
+			process = resident * float64(os.Getpagesize()) / 1e6
+		}
+	}
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return process, float64(sample[0].Value.Uint64()) / 1e6
 }
 
 func (c *Curves) addValidation(step int, figures map[string]float64) {
@@ -63,7 +81,7 @@ func (c *Curves) Loss(n int) (first, last float64) {
 
 // Write writes the curves into dir, replacing what is there:
 //
-//	steps.csv        every step: rate, loss, its terms, gradient, collapse figures, seconds
+//	steps.csv        every step: rate, loss, its terms, gradient, collapse figures, seconds, memory
 //	validation.csv   every validation
 //	loss.svg         loss and its terms
 //	collapse.svg     mean off-diagonal cosine of both sides, and the limit
@@ -75,7 +93,7 @@ func (c *Curves) Write(dir string) error {
 	}
 	terms := slices.Sorted(maps.Keys(c.steps[0].stats.Terms))
 	header := append([]string{"step", "learning_rate", "loss"}, terms...)
-	header = append(header, "grad_norm", "image_cosine", "text_cosine", "image_rank", "text_rank", "temperature", "local_temperature", "seconds")
+	header = append(header, "grad_norm", "image_cosine", "text_cosine", "image_rank", "text_rank", "temperature", "local_temperature", "seconds", "process_mb", "heap_mb")
 	table := [][]string{header}
 	series := map[string][]point{}
 	for _, s := range c.steps {
@@ -84,7 +102,7 @@ func (c *Curves) Write(dir string) error {
 		for _, name := range terms {
 			values = append(values, t.Terms[name])
 		}
-		values = append(values, t.GradNorm, t.Image.Cosine, t.Text.Cosine, t.Image.Rank, t.Text.Rank, t.Temperature, t.LocalTemperature, s.took.Seconds())
+		values = append(values, t.GradNorm, t.Image.Cosine, t.Text.Cosine, t.Image.Rank, t.Text.Rank, t.Temperature, t.LocalTemperature, s.took.Seconds(), s.process, s.heap)
 		row := []string{strconv.Itoa(s.step)}
 		for i, v := range values {
 			row = append(row, strconv.FormatFloat(v, 'g', 6, 64))

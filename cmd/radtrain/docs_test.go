@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/radstream/radstream/embedder/ort"
 )
 
 // TestTheGuide runs the shell blocks of docs/TRAINING.md as they stand there: a first run, and
@@ -28,9 +30,13 @@ func TestTheGuide(t *testing.T) {
 			t.Fatalf("go build %s: %v\n%s", name, err, out)
 		}
 	}
+	library, err := ort.FindLibrary()
+	if err != nil {
+		t.Fatal(err)
+	}
 	nats, query := free(t), free(t)
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "RADSTREAM_NATS_LISTEN="+nats, "RADSTREAM_QDRANT_LISTEN="+free(t),
-		"RADSTREAM_QUERY_LISTEN="+query, "RADSTREAM_SERVER="+query)
+		"RADSTREAM_QUERY_LISTEN="+query, "RADSTREAM_SERVER="+query, ort.LibraryEnv+"="+library)
 	ours := strings.NewReplacer("127.0.0.1:4222", nats, "radstream publish studies", "radstream publish studies --nats-url nats://"+nats)
 	blocks := strings.Split(string(text), "```sh\n")[1:]
 	if len(blocks) != 2 {

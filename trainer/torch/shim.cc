@@ -10,6 +10,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <vector>
@@ -114,9 +115,13 @@ char *rt_threads(int n) {
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     mallopt(M_TOP_PAD, 64 << 20);
+    // oneDNN keeps the kernels of a thousand shapes; batches have hundreds.
+    setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100", 0);
     at::set_num_threads(n);
   });
 }
+
+void rt_trim() { malloc_trim(0); }
 
 char *rt_autocast(int on) {
   return guarded([&] {

@@ -85,6 +85,8 @@ func assign(to, x tensor) error { return failure(C.rt_assign(C.rt_tensor(to), C.
 
 func setThreads(n int) error { return failure(C.rt_threads(C.int(n))) }
 
+func trim() { C.rt_trim() }
+
 // autocast lets matrix products of this thread run in bfloat16, or ends that.
 func autocast(on bool) error {
 	var flag C.int

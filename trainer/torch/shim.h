@@ -43,6 +43,9 @@ char *rt_assign(rt_tensor to, rt_tensor x);
 // rt_threads sets how many threads one operator may use.
 char *rt_threads(int n);
 
+// rt_trim gives free memory back to the system.
+void rt_trim(void);
+
 // rt_autocast lets matrix products of this thread run in bfloat16, or ends that.
 char *rt_autocast(int on);
 

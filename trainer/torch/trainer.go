@@ -58,6 +58,7 @@ type Trainer struct {
 	scales    scales
 	centred   bool // the heads have biases that are worth keeping
 	optimiser *optimiser
+	steps     int // tried
 
 	// libtorch keeps errors, threads and autocast for each OS thread: all calls go to one.
 	calls chan func()
@@ -204,7 +205,7 @@ func (t *Trainer) Step(ctx context.Context, b trainer.Batch, lr float64) (traine
 
 func (t *Trainer) step(l *layout, lr float64) (trainer.StepStats, error) {
 	a := t.ledger.arena(t.lasting.kind)
-	defer a.free()
+	defer t.clear(a)
 	n := t.network(a)
 	loss, stats, err := t.forward(n, l)
 	if err != nil || math.IsNaN(stats.Loss) || math.IsInf(stats.Loss, 0) {
@@ -223,6 +224,19 @@ func (t *Trainer) step(l *layout, lr float64) (trainer.StepStats, error) {
 	t.bound(a)
 	t.settle(a, n.centres)
 	return stats, a.err
+}
+
+// trimSteps is how often free memory is given back: at each step it would cost a tenth of the
+// time in page faults.
+const trimSteps = 50
+
+// clear frees what a step made. The shapes of batches differ, so that the heap grows into more
+// and more pieces unless it is given back now and then, when it is nearly empty.
+func (t *Trainer) clear(a *arena) {
+	a.free()
+	if t.steps++; t.steps%trimSteps == 0 {
+		trim()
+	}
 }
 
 // network returns the model as it is now, for one step.

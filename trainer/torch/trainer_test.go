@@ -168,7 +168,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	var process, heap int
 	for i := range 1000 {
 		step(t, tr, toy(c, 4+i%7, i%2 == 0, i%3 == 0, rng), 1e-3)
-		if i == 200 {
+		if i+1 == 200 { // a multiple of trimSteps, as 1,000 is
 			process, heap = resident(t), live()
 		}
 		if got := tr.Open(); len(got) != len(open) {
@@ -178,7 +178,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	if after := resident(t); float64(after) > 1.02*float64(process) {
 		t.Errorf("the process holds %d pages after 1,000 steps, %d after 200", after, process)
 	}
-	if after := live(); float64(after) > 1.02*float64(heap) {
+	if after := live(); float64(after) > 1.02*float64(heap)+64<<10 { // the runtime's own tens of KB come and go
 		t.Errorf("Go's heap holds %d bytes after 1,000 steps, %d after 200", after, heap)
 	}
 }
