@@ -15,14 +15,17 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/ingest/assemble"
 	"github.com/radstream/radstream/ingest/deid"
@@ -98,6 +101,20 @@ type Arrival struct {
 	Objects   []Object
 	Report    string
 	HasReport bool
+	Statement Statement // says which version of the report it is
+	Accession string    // accession number; names the study for reports that do not
+	Said      time.Time // when the sender announced it; zero when unknown
+	// Same tells whether two identifiers are one patient though they differ, as after a merge;
+	// nil when there are no merges.
+	Same func(study event.StudyUID, a, b event.PatientID) bool
+}
+
+// Statement is what a sender says of a report beside its text.
+type Statement struct {
+	ID     string // number of the report; empty when it has none
+	Status radstreamv1.ReportStatus
+	Time   time.Time // when the result was said or changed; zero when the sender does not say
+	Made   time.Time // when the message was made; Arrival.Said when zero
 }
 
 // Refusal is a part of an arrival that was not taken.
@@ -154,6 +171,10 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 
 	f := Facts{ArrivalID: a.ID, StudyUID: a.StudyUID, Shift: key.Shift}
 	var refusals []Refusal
+	f.Compose = func(s []*radstreamv1.Section) (*radstreamv1.PreparedReport, error) {
+		return report.Compose(s, p.tokenizer, p.config.MaxTokens)
+	}
+	f.Tokenizer = p.tokenizer.ID()
 	for i, r := range results {
 		if r.err != nil {
 			refusals = append(refusals, Refusal{a.Objects[i].Ref, r.err})
@@ -162,16 +183,16 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 		f.Views = append(f.Views, r.view)
 	}
 	if a.HasReport {
-		cleaned, err := report.Prepare(a.Report, p.tokenizer, p.config.MaxTokens)
-		switch {
+		var err error
+		switch f.Report, err = p.statement(key, a); {
 		case err == nil:
-			f.Report, f.Tokenizer = cleaned, p.tokenizer.ID()
 		case fault.ReasonOf(err) == "": // not the report's fault
 			return Facts{}, refusals, fault.Wrap(op, err)
 		default:
 			refusals = append(refusals, Refusal{Err: err})
 		}
 	}
+	f.Accessions = accessions(a, results)
 	if a.StudyUID == "" {
 		return Facts{}, refusals, fault.Reject(op, fault.Invalid, ReasonNoStudy, "the arrival or a DICOM object must name its study (Study Instance UID)")
 	}
@@ -179,7 +200,60 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 	f.Stranger = key.Patient("", a.StudyUID)
 	f.PatientKey, f.PatientKnown = key.Patient(a.PatientID, a.StudyUID), a.PatientID != ""
 	f.ShiftedTime = key.Shift(f.PatientKey, a.StudyTime.UTC())
+	shifted := func(t time.Time) *timestamppb.Timestamp {
+		if t.IsZero() {
+			return nil
+		}
+		return timestamppb.New(key.Shift(f.PatientKey, t.UTC()))
+	}
+	for _, r := range results {
+		if r.err == nil {
+			r.view.InstanceKey = key.Instance(r.header.InstanceUID)
+			r.view.ShiftedContentTime, r.view.ShiftedSaidTime = shifted(r.header.ContentTime), shifted(a.Said)
+		}
+	}
+	if f.Report != nil {
+		f.Report.ShiftedTime = shifted(a.Statement.Time)
+		f.Report.ShiftedSaidTime = shifted(cmp.Or(a.Statement.Made, a.Said))
+	}
 	return f, refusals, nil
+}
+
+// statement prepares the version of the report that a brings, without its times.
+func (p *Preparer) statement(key deid.Key, a Arrival) (*radstreamv1.ReportStatement, error) {
+	sum := sha256.Sum256([]byte(a.Report))
+	s := &radstreamv1.ReportStatement{
+		ReportKey: key.Report(a.Statement.ID), Status: a.Statement.Status, ReportSha256: sum[:],
+	}
+	switch s.Status {
+	case radstreamv1.ReportStatus_REPORT_STATUS_UNSPECIFIED:
+		s.Status = radstreamv1.ReportStatus_REPORT_STATUS_FINAL
+	case radstreamv1.ReportStatus_REPORT_STATUS_RETRACTED:
+		return s, nil // what it takes back is not looked at
+	}
+	cleaned, err := report.Prepare(a.Report, p.tokenizer, p.config.MaxTokens)
+	if err != nil {
+		return nil, err
+	}
+	s.Sections = cleaned.GetSections()
+	return s, nil
+}
+
+// accessions returns the accession numbers that an arrival and its objects name, each once.
+// Objects that were refused for naming another study or patient do not count.
+func accessions(a Arrival, results []result) []string {
+	all := []string{strings.TrimSpace(a.Accession)}
+	for _, r := range results {
+		if reason := fault.ReasonOf(r.err); reason != ReasonStudy && reason != ReasonPatient {
+			all = append(all, strings.TrimSpace(r.header.Accession))
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if all[0] == "" {
+		all = all[1:]
+	}
+	return all
 }
 
 // result is what became of one object.
@@ -279,7 +353,7 @@ func agree(a *Arrival, results []result) {
 		if a.PatientID == "" {
 			a.PatientID = h.PatientID
 		}
-		if h.PatientID != "" && h.PatientID != a.PatientID {
+		if h.PatientID != "" && h.PatientID != a.PatientID && (a.Same == nil || !a.Same(a.StudyUID, h.PatientID, a.PatientID)) {
 			r.err = fault.Reject(op, fault.Invalid, ReasonPatient, "all objects of an arrival must have its Patient ID (0010,0020)")
 			continue
 		}

@@ -114,7 +114,7 @@ func TestPrepareStudy(t *testing.T) {
 	if want := k.Shift(f.PatientKey, time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)); !f.ShiftedTime.Equal(want) {
 		t.Errorf("shifted time %v, want %v", f.ShiftedTime, want)
 	}
-	if f.Report == nil || len(f.Report.Tokens) < 3 || f.Tokenizer != "word lengths" || f.ArrivalID != "a1" {
+	if f.Report == nil || len(f.Report.Sections) != 2 || f.Tokenizer != "word lengths" || f.ArrivalID != "a1" {
 		t.Errorf("report %v, tokenizer %q, arrival %q", f.Report, f.Tokenizer, f.ArrivalID)
 	}
 	var got []string

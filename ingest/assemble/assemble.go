@@ -1,22 +1,28 @@
 // Package assemble makes the next revision of a study: what is known of it, and what
-// arrived, give what is known after. It is a pure function and holds no state.
+// arrived, give what is known after. Its functions are pure and hold no state.
 //
 //	last message on the study's subject ----\
 //	                                         Next -> revision + 1, or nothing new
 //	facts of one arrival (package ingest) --/
 //
-// Arrivals come in any order and more than once. The views of a study are the union of
-// what arrived, in an order of their own, so that neither the order of arrivals nor
-// repeats show. A later report takes the place of an earlier one. An arrival that brings
-// nothing new makes no revision.
+// A study is a function of the set of facts that arrived, not of their order or number:
+// a revision keeps every statement that may still count (each view, each version of the
+// report, when it was said first), and views, report and time follow from them by rules that
+// put the statements themselves in order:
+//
+//   - Views: all that arrived. Of two images of one instance (SOP Instance UID) the one with
+//     the later content counts, then the one that was announced later; equal pixels in one
+//     projection are one view.
+//   - Report: the last version that was said, with the addenda behind it; see reportOf.
+//   - Time: the earliest that was said.
+//   - Patient: all must name the same, after merges and corrections (Facts.Resolve).
+//
+// What was said before and is said again changes nothing. The two limits, [MaxViews] and
+// [MaxStatements], and a contradiction on the patient are refused, and what is refused is
+// whichever came last.
 package assemble
 
 import (
-	"bytes"
-	"cmp"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"slices"
 	"time"
 
@@ -28,184 +34,260 @@ import (
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
-// MaxViews bounds the views of one study; a radiographic study of the chest has 1 to 4.
+// MaxViews bounds the views of one study, and those they took the place of; a radiographic
+// study of the chest has 1 to 4.
 const MaxViews = 16
+
+// MaxStatements bounds the versions of a study's reports.
+const MaxStatements = 64
 
 // Reasons for which an arrival cannot join its study.
 const (
-	ReasonTooManyViews fault.Reason = "too_many_views"
-	ReasonPatient      fault.Reason = "patient_mismatch"
+	ReasonTooManyViews   fault.Reason = "too_many_views"
+	ReasonTooManyReports fault.Reason = "too_many_reports"
+	ReasonPatient        fault.Reason = "patient_mismatch"
 )
 
 // Facts is what one arrival says about a study, prepared.
 type Facts struct {
 	ArrivalID event.MessageID
-	// StudyUID names the study as its sender does. It may point at a person and is never
-	// part of a revision.
-	StudyUID event.StudyUID
-	StudyKey event.StudyKey
+	// StudyUID and Accessions name the study as its sender does. They may point at a person
+	// and are never part of a revision.
+	StudyUID   event.StudyUID
+	Accessions []string
+	StudyKey   event.StudyKey
 	// PatientKey is the patient's, or [Facts.Stranger] when PatientKnown is false.
 	PatientKey   event.PatientKey
 	PatientKnown bool
 	// Stranger is the patient key of the study as long as nobody said whose it is.
 	Stranger event.PatientKey
-	// ShiftedTime is the time of the study, moved by the offset of PatientKey; zero when
-	// it is not known.
+	// ShiftedTime is the time of the study, zero when it is not known. It and the times in
+	// Views and Report are moved by the offset of PatientKey.
 	ShiftedTime time.Time
-	// Shift moves a time by the offset of a patient (deid.Key.Shift). Needed when the
-	// arrival and what is known name the patient by different keys.
+	// Shift moves a time by the offset of a patient (deid.Key.Shift), by whole days. Needed
+	// when the arrival and what is known name the patient by different keys.
 	Shift func(event.PatientKey, time.Time) time.Time
-	Views []*radstreamv1.PreparedView
+	// Resolve follows merges and corrections of patients to the key that stays; nil when there
+	// are none.
+	Resolve func(event.PatientKey) event.PatientKey
+	Views   []*radstreamv1.PreparedView
 	// Report is nil when the arrival brings none.
-	Report    *radstreamv1.PreparedReport
-	Tokenizer string // made the tokens of Report
+	Report *radstreamv1.ReportStatement
+	// Compose cleans the sections of a report and its addenda (report.Compose).
+	Compose   func([]*radstreamv1.Section) (*radstreamv1.PreparedReport, error)
+	Tokenizer string // made the tokens of what Compose returns
 }
 
 // Next returns the revision of a study after f: known, which is nil for a study that was
 // never seen, with what f adds. changed is false, and next is known, when that is nothing.
 // version names the preparation that made f; a view or report that is known from another
-// version is replaced. Neither argument is modified; next shares their views and report.
+// version is replaced. Neither argument is modified; next may share their parts.
 //
-// A study whose patient becomes known changes its patient key, and so its subject: the
-// caller compares the two revisions.
+// A study whose patient becomes known, or is merged, changes its patient key, and so its
+// subject: the caller compares the two revisions.
 //
 // Errors: Invalid patient_mismatch when both name a patient, but not the same; Unsupported
-// too_many_views.
+// too_many_views, too_many_reports.
 func Next(known *radstreamv1.StudyPrepared, f Facts, version string) (next *radstreamv1.StudyPrepared, changed bool, err error) {
-	const op = "assemble.Next"
-	if known == nil {
-		known = &radstreamv1.StudyPrepared{StudyKey: string(f.StudyKey), PatientKey: string(f.PatientKey)}
-		changed = true
+	next, changed, refused := Join(known, version, f)
+	return next, changed, refused[0]
+}
+
+// Join is [Next] for several facts at once, which make one revision. refused has one element
+// for each; facts with an error there are left out.
+func Join(known *radstreamv1.StudyPrepared, version string, facts ...Facts) (next *radstreamv1.StudyPrepared, changed bool, refused []error) {
+	refused = make([]error, len(facts))
+	next = known
+	for i, f := range facts {
+		joined, err := one(next, f, version)
+		if refused[i] = err; err == nil {
+			next = joined
+		}
 	}
-	if known.StudyKey != string(f.StudyKey) {
-		return nil, false, fault.Errorf(op, fault.Internal, "what is known is of another study")
+	if next == known {
+		return known, false, refused
 	}
-	patient, err := patientOf(known, f)
-	if err != nil {
-		return nil, false, err
+	next.Rev = known.GetRev() + 1
+	if from := known.GetPatientKey(); from != "" && from != next.PatientKey {
+		next.Provenance.MovedFrom = from
 	}
-	next = &radstreamv1.StudyPrepared{
-		StudyKey: known.StudyKey, PatientKey: string(patient), Rev: known.Rev + 1,
-		Views: slices.Clone(known.Views), Report: known.Report,
-		ShiftedTime: earliest(known, f, patient),
-		Provenance:  proto.CloneOf(known.Provenance),
-	}
-	if next.Provenance == nil {
-		next.Provenance = &radstreamv1.Provenance{}
-	}
-	from := next.Provenance
-	changed = changed || next.PatientKey != known.PatientKey || !proto.Equal(next.ShiftedTime, known.ShiftedTime)
-	newVersion := from.PreparationVersion != version
-	for _, v := range f.Views {
-		changed = addView(next, v, newVersion) || changed
-	}
-	if len(next.Views) > MaxViews {
-		return nil, false, fault.Reject(op, fault.Unsupported, ReasonTooManyViews, "a study may have %d different views", MaxViews)
-	}
-	repeated := slices.Contains(from.ArrivalIds, string(f.ArrivalID))
-	if replaces(next.Report, f.Report, newVersion, repeated) {
-		next.Report, from.Tokenizer, changed = f.Report, f.Tokenizer, true
-	}
-	if !changed {
-		return known, false, nil
-	}
-	from.PreparationVersion = version
-	if !repeated {
-		from.ArrivalIds = append(from.ArrivalIds, string(f.ArrivalID))
-	}
-	slices.SortFunc(next.Views, func(a, b *radstreamv1.PreparedView) int {
-		return cmp.Or(cmp.Compare(a.Projection, b.Projection), bytes.Compare(a.PixelsSha256, b.PixelsSha256))
-	})
 	next.PrepId = prepID(next)
-	return next, true, nil
+	return next, true, refused
+}
+
+// one returns known with f, or known itself when f adds nothing. Rev and PrepId are left to
+// the caller.
+func one(known *radstreamv1.StudyPrepared, f Facts, version string) (*radstreamv1.StudyPrepared, error) {
+	const op = "assemble.Next"
+	if known != nil && known.StudyKey != string(f.StudyKey) {
+		return nil, fault.Errorf(op, fault.Internal, "what is known is of another study")
+	}
+	old := withStatements(known)
+	if known == nil {
+		old = &radstreamv1.StudyPrepared{StudyKey: string(f.StudyKey), PatientKey: string(f.PatientKey)}
+	}
+	patient, err := patientOf(old, f)
+	if err != nil {
+		return nil, err
+	}
+	m := mover{f.Shift, patient}
+	next := m.study(old)
+	next.Provenance.MovedFrom = ""
+	newVersion := next.Provenance.PreparationVersion != version
+
+	views := withPixels(append(next.Views, next.SupersededViews...))
+	for _, v := range f.Views {
+		views = addView(views, m.view(v, f.PatientKey), newVersion)
+	}
+	next.Views, next.SupersededViews = current(views)
+	if len(next.Views) > MaxViews {
+		return nil, fault.Reject(op, fault.Unsupported, ReasonTooManyViews, "a study may have %d different views", MaxViews)
+	}
+	if len(next.SupersededViews) > MaxViews {
+		return nil, fault.Reject(op, fault.Unsupported, ReasonTooManyViews, "%d views of a study may be replaced by others of the same SOP Instance UID (0008,0018) or the same pixels", MaxViews)
+	}
+	if f.Report != nil {
+		next.ReportStatements = addStatement(next.ReportStatements, m.statement(f.Report, f.PatientKey), newVersion)
+		if len(next.ReportStatements) > MaxStatements {
+			return nil, fault.Reject(op, fault.Unsupported, ReasonTooManyReports, "a study may have %d versions of its reports", MaxStatements)
+		}
+		if next.Report, err = reportOf(next.ReportStatements, f.Compose); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		if next.Provenance.Tokenizer = f.Tokenizer; next.Report == nil {
+			next.Provenance.Tokenizer = ""
+		}
+	}
+	next.ShiftedTime = earliest(next.ShiftedTime, m.time(stamp(f.ShiftedTime), f.PatientKey))
+	if known != nil && sameStudy(old, next) {
+		return known, nil
+	}
+	next.Provenance.PreparationVersion = version
+	if id := string(f.ArrivalID); !slices.Contains(next.Provenance.ArrivalIds, id) {
+		next.Provenance.ArrivalIds = append(next.Provenance.ArrivalIds, id)
+	}
+	return next, nil
+}
+
+// sameStudy tells whether two revisions say the same. How they came about is no part of it.
+func sameStudy(a, b *radstreamv1.StudyPrepared) bool {
+	says := func(s *radstreamv1.StudyPrepared) *radstreamv1.StudyPrepared {
+		return &radstreamv1.StudyPrepared{
+			StudyKey: s.StudyKey, PatientKey: s.PatientKey, Views: s.Views, Report: s.Report, ShiftedTime: s.ShiftedTime,
+			Prior: s.Prior, ReportStatements: s.ReportStatements, SupersededViews: s.SupersededViews,
+		}
+	}
+	return proto.Equal(says(a), says(b))
 }
 
 // patientOf decides whose the study is.
 func patientOf(known *radstreamv1.StudyPrepared, f Facts) (event.PatientKey, error) {
-	have := event.PatientKey(known.PatientKey)
-	switch {
-	case !f.PatientKnown, have == f.PatientKey:
-		return have, nil
-	case have == f.Stranger:
-		return f.PatientKey, nil
+	resolve := f.Resolve
+	if resolve == nil {
+		resolve = func(p event.PatientKey) event.PatientKey { return p }
 	}
-	return "", fault.Reject("assemble.Next", fault.Invalid, ReasonPatient, "all that arrives of a study must name the same patient")
+	have, said := resolve(event.PatientKey(known.PatientKey)), resolve(f.PatientKey)
+	switch {
+	case !f.PatientKnown, have == said:
+		return have, nil
+	case event.PatientKey(known.PatientKey) == f.Stranger:
+		return said, nil
+	}
+	return "", fault.Reject("assemble.Next", fault.Invalid, ReasonPatient, "all that arrives of a study must name the same patient; a merge (ADT^A40) or a correction (PatientMerged with study_uid) says that two identifiers are one")
 }
 
-// earliest returns the earlier of the two times of the study, moved by the patient's
-// offset, so that the order of arrivals does not matter; nil when there is none.
-func earliest(known *radstreamv1.StudyPrepared, f Facts, patient event.PatientKey) *timestamppb.Timestamp {
-	move := func(t time.Time, from event.PatientKey) time.Time {
-		if from == patient {
-			return t
-		}
-		return t.Add(f.Shift(patient, t).Sub(f.Shift(from, t))) // whole days, so the same for any t
+// Move returns the study as the next revision under patient to; known itself when it is there
+// already. Its prior stays as it is: see [WithPrior].
+func Move(known *radstreamv1.StudyPrepared, to event.PatientKey, shift func(event.PatientKey, time.Time) time.Time) (next *radstreamv1.StudyPrepared, changed bool) {
+	if known.PatientKey == string(to) {
+		return known, false
 	}
-	var times []time.Time
-	if known.ShiftedTime != nil {
-		times = append(times, move(known.ShiftedTime.AsTime(), event.PatientKey(known.PatientKey)))
+	next = mover{shift, to}.study(known)
+	next.Rev, next.Provenance.MovedFrom = known.Rev+1, known.PatientKey
+	next.PrepId = prepID(next)
+	return next, true
+}
+
+// mover moves times to the offset of a patient.
+type mover struct {
+	shift func(event.PatientKey, time.Time) time.Time
+	to    event.PatientKey
+}
+
+// time moves t from the offset of another patient.
+func (m mover) time(t *timestamppb.Timestamp, from event.PatientKey) *timestamppb.Timestamp {
+	if t == nil || from == m.to {
+		return t
 	}
-	if !f.ShiftedTime.IsZero() {
-		times = append(times, move(f.ShiftedTime.UTC(), f.PatientKey))
+	was := t.AsTime()
+	return timestamppb.New(was.Add(m.shift(m.to, was).Sub(m.shift(from, was)))) // whole days, so the same for any t
+}
+
+func (m mover) view(v *radstreamv1.PreparedView, from event.PatientKey) *radstreamv1.PreparedView {
+	if from == m.to {
+		return v
 	}
-	if len(times) == 0 {
+	v = proto.CloneOf(v)
+	v.ShiftedContentTime, v.ShiftedSaidTime = m.time(v.ShiftedContentTime, from), m.time(v.ShiftedSaidTime, from)
+	return v
+}
+
+func (m mover) statement(s *radstreamv1.ReportStatement, from event.PatientKey) *radstreamv1.ReportStatement {
+	if from == m.to {
+		return s
+	}
+	s = proto.CloneOf(s)
+	s.ShiftedTime, s.ShiftedSaidTime = m.time(s.ShiftedTime, from), m.time(s.ShiftedSaidTime, from)
+	return s
+}
+
+// study copies s, moved; parts that stay the same are shared.
+func (m mover) study(s *radstreamv1.StudyPrepared) *radstreamv1.StudyPrepared {
+	from := event.PatientKey(s.PatientKey)
+	next := &radstreamv1.StudyPrepared{
+		StudyKey: s.StudyKey, PatientKey: string(m.to), Report: s.Report, Prior: s.Prior,
+		ShiftedTime: m.time(s.ShiftedTime, from), Provenance: proto.CloneOf(s.Provenance),
+	}
+	if next.Provenance == nil {
+		next.Provenance = &radstreamv1.Provenance{}
+	}
+	for _, v := range s.Views {
+		next.Views = append(next.Views, m.view(v, from))
+	}
+	for _, v := range s.SupersededViews {
+		next.SupersededViews = append(next.SupersededViews, m.view(v, from))
+	}
+	for _, r := range s.ReportStatements {
+		next.ReportStatements = append(next.ReportStatements, m.statement(r, from))
+	}
+	return next
+}
+
+// stamp is t as an event has it; nil when it is zero.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
 		return nil
 	}
-	return timestamppb.New(slices.MinFunc(times, time.Time.Compare))
+	return timestamppb.New(t)
 }
 
-// addView adds v to the study unless it is known: made from the same object, or with the
-// same pixels in the same projection. It tells whether the study changed.
-func addView(s *radstreamv1.StudyPrepared, v *radstreamv1.PreparedView, newVersion bool) bool {
-	for i, have := range s.Views {
-		sameObject := bytes.Equal(have.ObjectSha256, v.ObjectSha256)
-		if sameObject && newVersion && !proto.Equal(have, v) {
-			s.Views[i] = v
-			return true
-		}
-		if sameObject || have.Projection == v.Projection && bytes.Equal(have.PixelsSha256, v.PixelsSha256) {
-			return false
-		}
+// earliest returns the earlier of two times that may be missing.
+func earliest(a, b *timestamppb.Timestamp) *timestamppb.Timestamp {
+	if a == nil || b != nil && b.AsTime().Before(a.AsTime()) {
+		return b
 	}
-	s.Views = append(s.Views, v)
-	return true
+	return a
 }
 
-// replaces tells whether the report that arrived takes the place of the one there is. A
-// repeat of an arrival does not bring an older report back.
-func replaces(have, arrived *radstreamv1.PreparedReport, newVersion, repeated bool) bool {
+// compareTimes orders times; a missing one is before all others.
+func compareTimes(a, b *timestamppb.Timestamp) int {
 	switch {
-	case arrived == nil:
-		return false
-	case have == nil:
-		return true
-	case bytes.Equal(have.ReportSha256, arrived.ReportSha256):
-		return newVersion && !proto.Equal(have, arrived)
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return -1
+	case b == nil:
+		return 1
 	}
-	return !repeated
-}
-
-// prepID identifies a revision by its inputs: sha256 over each behind its length, in hex.
-func prepID(s *radstreamv1.StudyPrepared) string {
-	h := sha256.New()
-	var n [8]byte
-	add := func(part []byte) {
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		h.Write(n[:])
-		h.Write(part)
-	}
-	number := func(v uint64) { add(binary.BigEndian.AppendUint64(nil, v)) }
-	add([]byte(s.StudyKey))
-	add([]byte(s.PatientKey))
-	number(s.Rev)
-	add([]byte(s.Provenance.PreparationVersion))
-	number(uint64(s.ShiftedTime.GetSeconds()))
-	number(uint64(s.ShiftedTime.GetNanos()))
-	add(s.Report.GetReportSha256())
-	number(uint64(len(s.Views)))
-	for _, v := range s.Views {
-		number(uint64(v.Projection))
-		add(v.PixelsSha256)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	return a.AsTime().Compare(b.AsTime())
 }

@@ -60,6 +60,9 @@ type Header struct {
 	PatientID      event.PatientID
 	Accession      string
 	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
+	// ContentTime is when the pixels were made: Instance Creation Date and Time, else Content
+	// Date and Time; zero when there is neither.
+	ContentTime time.Time
 
 	ViewPosition string   // (0018,5101)
 	ViewCode     string   // meaning of the first View Code (0054,0220), lower case
@@ -191,6 +194,7 @@ func header(v values) Header {
 		PatientID:   event.PatientID(v.text(tagPatientID)),
 		Accession:   v.text(tagAccession),
 		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
+		ContentTime: studyTime(v.text(tagCreationDate), v.text(tagCreationTime)),
 
 		ViewPosition: strings.ToUpper(v.text(tagViewPosition)),
 		Orientation:  v.texts(tagOrientation),
@@ -206,6 +210,9 @@ func header(v values) Header {
 		Photometric:   strings.ToUpper(v.text(tagPhotometric)),
 		Slope:         1,
 		VOIFunction:   strings.ToUpper(v.text(tagVOIFunction)),
+	}
+	if h.ContentTime.IsZero() {
+		h.ContentTime = studyTime(v.text(tagContentDate), v.text(tagContentTime))
 	}
 	h.BitsStored = short(tagBitsStored, h.BitsAllocated)
 	h.HighBit = short(tagHighBit, h.BitsStored-1)

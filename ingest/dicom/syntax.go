@@ -41,10 +41,14 @@ func isNative(syntax string) bool {
 const (
 	tagSyntax              = 0x00020010
 	tagCharacterSet        = 0x00080005
+	tagCreationDate        = 0x00080012
+	tagCreationTime        = 0x00080013
 	tagSOPClass            = 0x00080016
 	tagInstanceUID         = 0x00080018
 	tagStudyDate           = 0x00080020
+	tagContentDate         = 0x00080023
 	tagStudyTime           = 0x00080030
+	tagContentTime         = 0x00080033
 	tagAccession           = 0x00080050
 	tagModality            = 0x00080060
 	tagCodeMeaning         = 0x00080104
@@ -84,7 +88,7 @@ func isWanted(tag uint32) bool {
 	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
 		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
-		tagVOIFunction:
+		tagVOIFunction, tagCreationDate, tagCreationTime, tagContentDate, tagContentTime:
 		return true
 	}
 	return isShort(tag)

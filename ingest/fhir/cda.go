@@ -131,8 +131,9 @@ func (d *cda) identify(m *report.Message) {
 			}
 		}
 	}
+	m.Issued = hl7.ParseTime(d.Time.Value)
 	if m.Time.IsZero() {
-		m.Time = hl7.ParseTime(d.Time.Value)
+		m.Time = m.Issued
 	}
 }
 

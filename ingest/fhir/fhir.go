@@ -25,7 +25,8 @@
 // that the report or the study is based on, where R5 moves it. A reference may carry the identifier itself. Where none is typed ACSN, one
 // typed FILL (filler order number), else PLAC (placer), in the same order, for the reasons
 // that package hl7 gives. Untyped identifiers of a report number the report, and are not
-// used.
+// used. One typed FILL numbers it, as it does in package hl7; issued, else meta.lastUpdated,
+// says which of two versions is the later.
 //
 // The Study Instance UID is the identifier of the ImagingStudy with system urn:dicom:uid,
 // whose value is "urn:oid:" and the UID (hl7.org/fhir/R4/imagingstudy.html, notes). The
@@ -168,6 +169,11 @@ func (s *store) message(r *resource) (report.Message, error) {
 	if m.Time.IsZero() {
 		m.Time = firstTime(r.Issued)
 	}
+	m.Made = firstTime(r.Meta.LastUpdated)
+	if m.Issued = firstTime(r.Issued); m.Issued.IsZero() {
+		m.Issued = m.Made
+	}
+	m.ReportID = typed(r.Identifier, "FILL")
 	ofStudies := s.identifiersOf(r, studies)
 	m.StudyUID = studyUID(ofStudies)
 	m.Accession = accession(append(append(ofStudies, r.Identifier...), s.identifiersOf(r, orders)...))

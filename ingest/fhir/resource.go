@@ -35,6 +35,9 @@ type resource struct {
 		Start string `json:"start"`
 	} `json:"effectivePeriod"`
 	Issued string `json:"issued"`
+	Meta   struct {
+		LastUpdated string `json:"lastUpdated"`
+	} `json:"meta"`
 
 	// Observation.
 	Code                 concept     `json:"code"`
@@ -241,10 +244,18 @@ func (s *store) identifiersOf(owner *resource, refs []reference) []identifier {
 
 func accession(ids []identifier) report.Accession {
 	for _, kind := range []string{"ACSN", "FILL", "PLAC"} {
-		for _, id := range ids {
-			if value := strings.TrimSpace(id.Value); value != "" && id.Type.has(kind) {
-				return report.Accession(value)
-			}
+		if value := typed(ids, kind); value != "" {
+			return report.Accession(value)
+		}
+	}
+	return ""
+}
+
+// typed returns the first identifier of a type of HL7 table 0203, or "".
+func typed(ids []identifier, kind string) string {
+	for _, id := range ids {
+		if value := strings.TrimSpace(id.Value); value != "" && id.Type.has(kind) {
+			return value
 		}
 	}
 	return ""

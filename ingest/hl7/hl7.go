@@ -24,7 +24,10 @@
 //   - OBR-2, then ORC-2, then TXA-14 placer order number: the ward's number, which names
 //     the study only where the department kept it.
 //
-// Of an EI the first component counts.
+// Of an EI the first component counts. The filler order number numbers the report as well:
+// corrections, addenda and retractions carry the number of what they are about. Of two
+// versions the one counts that was said later: OBR-22, when the result was reported or changed
+// its status (HL7 v2 4.5.3.22), else MSH-7.
 //
 // The Study Instance UID is ZDS-1 (IHE RAD TF, [RAD-4]), else the value of an OBX whose
 // identifier is 113014 of DCM, "DICOM Study" (IHE RAD TF, [RAD-28] and [RAD-128]).

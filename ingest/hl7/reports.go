@@ -59,6 +59,9 @@ func (m message) results() ([]report.Message, error) {
 		if i, again := at[r.Accession]; again && r.Accession != "" && reports[i].PatientID == r.PatientID {
 			texts[i] = append(texts[i], r.Text)
 			reports[i].Status = r.Status
+			if r.Issued.After(reports[i].Issued) {
+				reports[i].Issued = r.Issued
+			}
 			if reports[i].StudyUID == "" {
 				reports[i].StudyUID = r.StudyUID
 			}
@@ -156,6 +159,12 @@ func (m message) identify(o order) report.Message {
 			break
 		}
 	}
+	for _, number := range []string{o.obr.part(3, 1), o.orc.part(3, 1), o.txa.part(15, 1)} {
+		if r.ReportID == "" {
+			r.ReportID = number
+		}
+	}
+	r.Issued, r.Made = firstTime(o.obr.time(22), m.time), m.time
 	// OBR-7 is when the films were taken, OBR-22 when the result changed; TXA-4 when the
 	// document's act took place.
 	r.Time = firstTime(o.obr.time(7), o.txa.time(4), o.obr.time(22), m.time)

@@ -51,6 +51,11 @@ type Message struct {
 	PatientMerge event.PatientID // merge: the identifier that is given up
 
 	Time time.Time // of the study, else of the report, else of the message
+
+	// What puts the versions of a report in order.
+	ReportID string    // number of the report (filler order number); empty when it has none
+	Issued   time.Time // when the result was said or changed
+	Made     time.Time // when the message was made
 }
 
 // String returns kind and status: text and identifiers stay out of logs.

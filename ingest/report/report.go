@@ -79,16 +79,41 @@ func Prepare(text string, tok Tokenizer, maxTokens int) (*radstreamv1.PreparedRe
 	if err != nil {
 		return nil, fault.Wrap("report.Prepare", err)
 	}
+	p := steps.prepared()
 	sum := sha256.Sum256([]byte(text))
-	p := &radstreamv1.PreparedReport{
-		Text:         strings.Join(steps.Sentences, " "),
-		Tokens:       steps.Tokens,
-		ReportSha256: sum[:],
-	}
-	for _, s := range steps.Sections {
-		p.Sections = append(p.Sections, &radstreamv1.Section{Name: s.Name, Text: s.Text})
-	}
+	p.ReportSha256 = sum[:]
 	return p, nil
+}
+
+// Compose does with sections what [Prepare] does with those that it finds: alone, they give
+// the same report again; behind those of an earlier report, the sections of an addendum give
+// the report with its addendum. ReportSha256 is left to the caller. Errors: those of Prepare.
+func Compose(sections []*radstreamv1.Section, tok Tokenizer, maxTokens int) (*radstreamv1.PreparedReport, error) {
+	const op = "report.Compose"
+	if maxTokens < 3 {
+		return nil, fault.Errorf(op, fault.Internal, "the number of tokens is at least 3, not %d", maxTokens)
+	}
+	lex, err := loadLexicon()
+	if err != nil {
+		return nil, fault.E(op, fault.Internal, err)
+	}
+	var s Steps
+	for _, section := range sections {
+		s.Sections = append(s.Sections, Section{section.GetName(), section.GetText()})
+	}
+	if s, err = s.clean(lex, tok, maxTokens); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	return s.prepared(), nil
+}
+
+// prepared is the result of all steps as events have it.
+func (s Steps) prepared() *radstreamv1.PreparedReport {
+	p := &radstreamv1.PreparedReport{Text: strings.Join(s.Sentences, " "), Tokens: s.Tokens}
+	for _, section := range s.Sections {
+		p.Sections = append(p.Sections, &radstreamv1.Section{Name: section.Name, Text: section.Text})
+	}
+	return p
 }
 
 // Explain does what [Prepare] does and keeps the text after every stage. When it fails,
@@ -111,6 +136,11 @@ func Explain(text string, tok Tokenizer, maxTokens int) (Steps, error) {
 	}
 
 	s.Sections = lex.sections(text)
+	return s.clean(lex, tok, maxTokens)
+}
+
+// clean takes the stages behind sections.
+func (s Steps) clean(lex *lexicon, tok Tokenizer, maxTokens int) (Steps, error) {
 	var kept strings.Builder
 	for i, sec := range s.Sections {
 		if i > 0 {
@@ -131,7 +161,7 @@ func Explain(text string, tok Tokenizer, maxTokens int) (Steps, error) {
 	all := splitSentences(now)
 	step("sentences", strings.Join(all, "\n"))
 	if len(all) == 0 {
-		return s, fault.Reject(op, fault.Invalid, ReasonEmpty, "a report says something under findings or impression, or has no headings")
+		return s, fault.Reject("report.clean", fault.Invalid, ReasonEmpty, "a report says something under findings or impression, or has no headings")
 	}
 	s.Sentences, s.Tokens = cutToFit(all, tok, maxTokens)
 	step("cut", strings.Join(s.Sentences, "\n"))

@@ -44,6 +44,11 @@ const (
 const (
 	Protobuf = "application/protobuf"
 	JSON     = "application/json"
+
+	// Of hospital messages; see [Envelope.HospitalMessage].
+	HL7v2 = "application/hl7-v2"
+	FHIR  = "application/fhir+json"
+	CDA   = "application/xml" // a C-CDA document
 )
 
 // MaxObjects bounds the objects of one StudyArrived.
@@ -188,13 +193,14 @@ func (e Envelope) Message() (proto.Message, error) {
 			return nil, fault.Reject(op, fault.Invalid, ReasonBody, "the body is not the protobuf JSON of %s (unknown fields are refused)", m.ProtoReflect().Descriptor().FullName())
 		}
 	default:
-		return nil, fault.Reject(op, fault.Unsupported, ReasonContentType, "content-type must be %s, or %s for arrivals", Protobuf, JSON)
+		return nil, fault.Reject(op, fault.Unsupported, ReasonContentType, "content-type must be %s, or %s for arrivals; for reports and merges also %s, %s or %s", Protobuf, JSON, HL7v2, FHIR, CDA)
 	}
 	return m, nil
 }
 
 func types() []Type {
-	return []Type{StudyArrived, ReportArrived, StudyErased, StudyPrepared, StudyUnchanged, StudyEmbedded, StudyIndexed, Rejected}
+	return []Type{StudyArrived, ReportArrived, StudyErased, StudyPrepared, StudyUnchanged, StudyEmbedded, StudyIndexed, Rejected,
+		PatientMerged, StudyMoved, ArrivalNoted}
 }
 
 func newMessage(t Type) (proto.Message, bool) {
@@ -215,6 +221,12 @@ func newMessage(t Type) (proto.Message, bool) {
 		return &radstreamv1.StudyIndexed{}, true
 	case Rejected:
 		return &radstreamv1.Rejected{}, true
+	case PatientMerged:
+		return &radstreamv1.PatientMerged{}, true
+	case StudyMoved:
+		return &radstreamv1.StudyMoved{}, true
+	case ArrivalNoted:
+		return &radstreamv1.ArrivalNoted{}, true
 	}
 	return nil, false
 }
@@ -229,7 +241,21 @@ func typeOf(m proto.Message) (Type, bool) {
 }
 
 func acceptsJSON(t Type) bool {
-	return t == StudyArrived || t == ReportArrived || t == StudyErased
+	return t == StudyArrived || t == ReportArrived || t == StudyErased || t == PatientMerged
+}
+
+// HospitalMessage tells whether the body is a message of a hospital's own standard, whole and
+// unchanged, in place of the protobuf message of the type; package ingest reads it.
+func (e Envelope) HospitalMessage() bool {
+	contentType, _, err := mime.ParseMediaType(e.ContentType)
+	if err != nil || e.Type != ReportArrived && e.Type != PatientMerged {
+		return false
+	}
+	switch contentType {
+	case HL7v2, "x-application/hl7-v2+er7", FHIR, CDA, "text/xml":
+		return true
+	}
+	return false
 }
 
 func cutVersion(t Type) (base, version string, ok bool) {

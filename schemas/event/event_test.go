@@ -50,6 +50,9 @@ func examples() map[Type]proto.Message {
 		StudyIndexed: &radstreamv1.StudyIndexed{StudyKey: "s", Rev: 2, ModelRef: "tiny@1", LabelScores: scores},
 		Rejected: &radstreamv1.Rejected{Stage: "prepare", Kind: "invalid", Reason: "truncated", Detail: "the pixel data ends early",
 			Input: &radstreamv1.InputRef{Stream: StreamStudies, Sequence: 7, EventId: "e"}, StudyKey: "s", Object: ref, Part: "object"},
+		PatientMerged: &radstreamv1.PatientMerged{PatientId: "P1", MergedPatientId: "P2", StudyUid: "2.25.1"},
+		StudyMoved:    &radstreamv1.StudyMoved{StudyKey: "s", PatientKey: "k", MovedTo: "l"},
+		ArrivalNoted:  &radstreamv1.ArrivalNoted{Reason: "waiting_for_study", Studies: 1},
 	}
 }
 

@@ -57,6 +57,9 @@ const (
 	StudyEmbedded  Type = "org.radstream.study.embedded.v1"
 	StudyIndexed   Type = "org.radstream.study.indexed.v1"
 	Rejected       Type = "org.radstream.rejected.v1"
+	PatientMerged  Type = "org.radstream.patient.merged.v1"
+	StudyMoved     Type = "org.radstream.study.moved.v1"
+	ArrivalNoted   Type = "org.radstream.arrival.noted.v1"
 )
 
 // Subject is a NATS subject. Build one with the functions below.
@@ -70,6 +73,9 @@ func StudyArrivedSubject(t Tenant) Subject { return Subject(prefix + string(t) +
 // ReportArrivedSubject is where reports of t are announced.
 func ReportArrivedSubject(t Tenant) Subject { return Subject(prefix + string(t) + ".report.arrived") }
 
+// PatientMergedSubject is where merges and corrections of patients of t are announced.
+func PatientMergedSubject(t Tenant) Subject { return Subject(prefix + string(t) + ".study.merged") }
+
 // PreparedSubject holds every revision of one study; its last message is the study.
 func PreparedSubject(t Tenant, p PatientKey, s StudyKey) Subject {
 	return Subject(prefix + string(t) + ".prepared." + string(p) + "." + string(s))
@@ -77,6 +83,9 @@ func PreparedSubject(t Tenant, p PatientKey, s StudyKey) Subject {
 
 // PreparedOf matches the subject of study s whoever the patient is.
 func PreparedOf(t Tenant, s StudyKey) Subject { return PreparedSubject(t, "*", s) }
+
+// PreparedOfPatient matches the subjects of all studies of patient p.
+func PreparedOfPatient(t Tenant, p PatientKey) Subject { return PreparedSubject(t, p, "*") }
 
 // EmbeddedSubject holds study s under one model. model is the subject-safe form of the
 // model's reference (schemas/model).
@@ -89,7 +98,8 @@ func IndexedSubject(t Tenant, s StudyKey) Subject {
 	return Subject(prefix + string(t) + ".indexed." + string(s))
 }
 
-// UnchangedSubject answers arrivals that brought nothing new for study s.
+// UnchangedSubject answers arrivals that brought nothing new for study s. An arrival that is
+// of no study yet is answered there under the pseudonym of what it names.
 func UnchangedSubject(t Tenant, s StudyKey) Subject {
 	return Subject(prefix + string(t) + ".unchanged." + string(s))
 }
