@@ -84,6 +84,7 @@ func newReader(t *testing.T) *reader {
 	file(t, dir, "film.dcm", string(film))
 	file(t, dir, "film.png", grayPNG(t))
 	file(t, dir, "report.txt", "FINDINGS: No pneumothorax.")
+	file(t, dir, "report.hl7", "MSH|^~\\&|RIS|HOSP|||20260102030405||ORU^R01|1|P|2.5\rPID|1||P-1\rOBR|1||A-1\rOBX|1|TX|&GDT||No pneumothorax.||||||F\r")
 	file(t, dir, "radstream.yml", run(t, "config", "print", "--reference").stdout)
 	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
 		t.Fatal(err)

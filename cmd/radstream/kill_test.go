@@ -22,7 +22,9 @@ import (
 
 // TestKill kills the server with SIGKILL at ten random moments of a publish run, starts it
 // again, lets the publisher finish, and holds the index to that of an undisturbed run: the
-// same studies at the same revision, made from the same preparation, with the same vectors.
+// same studies of the same patients, prepared alike, with the same vectors and labels. Revisions
+// are not compared: a prior that comes after its follow-up costs one, and studies are
+// published and prepared side by side.
 func TestKill(t *testing.T) {
 	const studies, broken = 24, 3
 	films := filepath.Join(t.TempDir(), "films")
@@ -75,9 +77,10 @@ func TestKill(t *testing.T) {
 
 // point is what must be the same after a kill.
 type point struct {
-	Rev     uint64
-	PrepID  string
-	Vectors map[indexer.VectorName][]float32
+	Patient     string
+	Preparation string
+	Vectors     map[indexer.VectorName][]float32
+	Labels      map[string]float32
 }
 
 // points reads the whole index by the Qdrant API.
@@ -102,7 +105,7 @@ func points(t *testing.T, s *server) map[indexer.PointID]point {
 	}
 	all := map[indexer.PointID]point{}
 	for _, f := range found {
-		all[f.ID] = point{f.Rev, f.PrepID, f.Vectors}
+		all[f.ID] = point{f.PatientKey, f.PreparationVersion, f.Vectors, f.Labels}
 	}
 	return all
 }

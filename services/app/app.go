@@ -144,7 +144,8 @@ func (a *App) services() []lifecycle.Service {
 		{Name: "store", Needs: []string{"qdrantd", "model"}, Start: a.startStore},
 		{Name: stageIndex, Needs: []string{"bus", "store"}, Start: a.startIndex},
 		{Name: stageEmbed, Needs: []string{"bus", "encoder"}, Start: a.startEmbed},
-		{Name: stagePrepare, Needs: []string{"bus"}, Start: a.startPrepare},
+		{Name: stageRelate, Needs: []string{"bus"}, Start: a.startRelate},
+		{Name: stagePrepare, Needs: []string{"bus", stageRelate}, Start: a.startPrepare},
 		{Name: "query", Needs: []string{"bus", "encoder", "store"}, Start: a.startQuery},
 	}
 }
@@ -322,13 +323,24 @@ func (a *App) startPrepare(ctx context.Context) (running, error) {
 	if err != nil {
 		return nil, err
 	}
+	pending, err := a.bus.KV(ctx, bus.BucketPending, 0)
+	if err != nil {
+		return nil, errors.Join(err, reader.Close())
+	}
 	h := &prepareHandler{preparer: a.preparer, objects: reader, archive: a.bus, identities: a.identity, keys: a.ring,
+		accessions: words{a.identity.kv, "_accession.", listLimit}, pending: words{pending, "", listLimit},
 		parallel: a.conf.Ingest.Workers, maxObject: limit, memory: semaphore.NewWeighted(arrivalBytes)}
 	run, err := startWorker(ctx, a, worker{stage: stagePrepare, stream: event.StreamStudies, durable: stagePrepare, batch: 16, deadline: shortWait}, h)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
 	return func(ctx context.Context) error { return errors.Join(run(ctx), reader.Close()) }, nil
+}
+
+// startRelate follows what prepare stores.
+func (a *App) startRelate(ctx context.Context) (running, error) {
+	h := &relateHandler{&prepareHandler{archive: a.bus, identities: a.identity, keys: a.ring}}
+	return startWorker(ctx, a, worker{stage: stageRelate, stream: event.StreamPrepared, durable: stageRelate, batch: 16, deadline: shortWait}, h)
 }
 
 func (a *App) startEmbed(ctx context.Context) (running, error) {

@@ -16,7 +16,7 @@ import (
 // prepared is a revision of a study, ready to be encoded.
 type prepared struct {
 	tenant event.Tenant
-	study  *radstreamv1.StudyPrepared
+	study  *radstreamv1.StudyPrepared // nil: there is nothing to encode
 	input  embedder.StudyInput
 }
 
@@ -30,6 +30,9 @@ func (h *embedHandler) Decode(in stage.Input) (prepared, error) {
 	m, err := in.Message()
 	if err != nil {
 		return prepared{}, err
+	}
+	if _, moved := m.(*radstreamv1.StudyMoved); moved {
+		return prepared{}, nil // its revisions go on, on another subject
 	}
 	study, ok := m.(*radstreamv1.StudyPrepared)
 	if !ok {
@@ -96,6 +99,9 @@ func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Res
 		return results
 	}
 	for i, p := range batch {
+		if p.study == nil {
+			continue
+		}
 		if err != nil {
 			results[i].Err = err
 			continue

@@ -13,6 +13,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/stage"
 	"github.com/radstream/radstream/services/stage/stagetest"
 )
@@ -34,14 +35,20 @@ func TestSameIDs(t *testing.T) {
 	s.expect(t, "arrival c", event.Rejected, 0)
 
 	t.Run("prepare", func(t *testing.T) {
-		known := memoryArchive{}
-		h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: known, identities: s.identity, keys: s.ring, maxObject: 1 << 20, memory: semaphore.NewWeighted(arrivalBytes)}
+		known := memoryArchive{s.bus, map[event.Subject]*radstreamv1.StudyPrepared{}}
+		h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: known, identities: s.identity, keys: s.ring,
+			accessions: words{s.identity.kv, "_accession.", listLimit}, pending: words{s.identity.kv, "_test.", listLimit},
+			maxObject: 1 << 20, memory: semaphore.NewWeighted(arrivalBytes)}
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamStudies), func() {})
 		for _, uid := range []string{"2.25.1", "2.25.2"} { // and over what is known already
 			m, _ := s.prepared(t, tenant, uid)
-			known[event.PreparedOf(tenant, event.StudyKey(m.GetStudyKey()))] = m
+			known.studies[event.PreparedOf(tenant, event.StudyKey(m.GetStudyKey()))] = m
 		}
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamStudies), func() {})
+	})
+	t.Run("relate", func(t *testing.T) {
+		h := &relateHandler{&prepareHandler{archive: s.bus, identities: s.identity, keys: s.ring}}
+		stagetest.SameIDs(t, h, s.inputs(t, event.StreamPrepared), func() {})
 	})
 	t.Run("embed", func(t *testing.T) {
 		h := &embedHandler{encoder: s.model.encoder, labels: s.model.labels}
@@ -85,11 +92,14 @@ func (s *system) inputs(t *testing.T, stream string) []stage.Input {
 	return inputs
 }
 
-// memoryArchive knows studies by the subject that is asked for.
-type memoryArchive map[event.Subject]*radstreamv1.StudyPrepared
+// memoryArchive knows studies by the subject that is asked for; all else is the bus's.
+type memoryArchive struct {
+	*bus.Bus
+	studies map[event.Subject]*radstreamv1.StudyPrepared
+}
 
 func (a memoryArchive) LastForSubject(_ context.Context, _ string, subject event.Subject) (event.Envelope, uint64, error) {
-	m, ok := a[subject]
+	m, ok := a.studies[subject]
 	if !ok {
 		return event.Envelope{}, 0, fault.Errorf("memoryArchive", fault.NotFound, "no such study")
 	}

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/schemas/event"
@@ -9,8 +11,11 @@ import (
 	"github.com/radstream/radstream/services/bus"
 )
 
-// identity is the guarded lookup from study keys back to StudyUIDs, in KV identity.
+// identity is the guarded lookup from study keys back to StudyUIDs, in KV identity. It also
+// holds which patients were merged and which studies bear an accession number, by their keys.
 type identity struct{ kv *bus.KV }
+
+var _ identities = identity{}
 
 func openIdentity(ctx context.Context, b *bus.Bus) (identity, error) {
 	kv, err := b.KV(ctx, bus.BucketIdentity, 0)
@@ -49,4 +54,90 @@ func (i identity) CheckKey(ctx context.Context, t event.Tenant, k deid.Key) erro
 func (i identity) Study(ctx context.Context, t event.Tenant, k event.StudyKey) (event.StudyUID, error) {
 	uid, _, err := i.kv.Get(ctx, identityKey(t, k))
 	return event.StudyUID(uid), fault.Wrap("app.Study", err)
+}
+
+// mergeKey is where the merge of patient p is kept, or the correction of one study's.
+func mergeKey(t event.Tenant, k event.StudyKey, p event.PatientKey) string {
+	key := string(t) + "._merged." + string(p)
+	if k != "" {
+		key += "." + string(k)
+	}
+	return key
+}
+
+// PutMerge remembers that patient from is patient to: in study k alone, or everywhere when k
+// is empty. Errors: Invalid merge_contradiction when from was merged into another patient that
+// is not to.
+func (i identity) PutMerge(ctx context.Context, t event.Tenant, k event.StudyKey, from, to event.PatientKey) error {
+	const op = "app.PutMerge"
+	_, err := i.kv.Update(ctx, mergeKey(t, k, from), []byte(to), 0)
+	if err == nil || fault.KindOf(err) != fault.Conflict {
+		return fault.Wrap(op, err)
+	}
+	have, _, err := i.kv.Get(ctx, mergeKey(t, k, from))
+	if err == nil && string(have) != string(to) {
+		return fault.Reject(op, fault.Invalid, reasonMerged, "the patient that is given up was merged into another one before: to make the three one, merge that one")
+	}
+	return fault.Wrap(op, err)
+}
+
+// Merged returns the patient that from was merged into, in study k or everywhere. NotFound when
+// it was not.
+func (i identity) Merged(ctx context.Context, t event.Tenant, k event.StudyKey, from event.PatientKey) (event.PatientKey, error) {
+	const op = "app.Merged"
+	if k != "" {
+		to, _, err := i.kv.Get(ctx, mergeKey(t, k, from))
+		if fault.KindOf(err) != fault.NotFound || err == nil {
+			return event.PatientKey(to), fault.Wrap(op, err)
+		}
+	}
+	to, _, err := i.kv.Get(ctx, mergeKey(t, "", from))
+	return event.PatientKey(to), fault.Wrap(op, err)
+}
+
+// words is a set of lists of words in a bucket, under a prefix. Lists only grow.
+type words struct {
+	kv     *bus.KV
+	prefix string
+	limit  int // words of a list
+}
+
+var _ lists = words{}
+
+// reasonLongList refuses what is one too many, such as the 257th report of an accession number.
+const reasonLongList fault.Reason = "too_many_of_one_name"
+
+// Add puts word into a list, once. Errors: Unsupported too_many_of_one_name; the bus's own.
+func (w words) Add(ctx context.Context, t event.Tenant, list, word string) error {
+	const op = "app.words.Add"
+	key := string(t) + "." + w.prefix + list
+	for {
+		value, last, err := w.kv.Get(ctx, key)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return fault.Wrap(op, err)
+		}
+		all := strings.Fields(string(value))
+		if slices.Contains(all, word) {
+			return nil
+		}
+		if len(all) >= w.limit {
+			return fault.Reject(op, fault.Unsupported, reasonLongList, "%d arrivals may name one accession number or wait for one patient", w.limit)
+		}
+		_, err = w.kv.Update(ctx, key, []byte(strings.Join(append(all, word), " ")), last)
+		if err == nil || fault.KindOf(err) != fault.Conflict {
+			return fault.Wrap(op, err)
+		}
+		if err := ctx.Err(); err != nil { // somebody else was quicker: look again
+			return fault.Wrap(op, err)
+		}
+	}
+}
+
+// Get returns a list, in the order in which it grew.
+func (w words) Get(ctx context.Context, t event.Tenant, list string) ([]string, error) {
+	value, _, err := w.kv.Get(ctx, string(t)+"."+w.prefix+list)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return strings.Fields(string(value)), fault.Wrap("app.words.Get", err)
 }

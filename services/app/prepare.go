@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/hex"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
@@ -17,12 +20,14 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/stage"
 )
 
 // Names of the stages; they stand in Rejected.stage and in consumers' names.
 const (
 	stagePrepare = "prepare"
+	stageRelate  = "relate"
 	stageEmbed   = "embed"
 	stageIndex   = "index"
 )
@@ -33,6 +38,8 @@ const (
 	reasonNoObjects  fault.Reason = "empty_arrival"
 	reasonTooMany    fault.Reason = "too_many_objects"
 	reasonUnreadable fault.Reason = "object_unreadable"
+	reasonMerge      fault.Reason = "malformed_merge"
+	reasonMerged     fault.Reason = "merge_contradiction"
 )
 
 // objects hands out the bytes of an object; services/blob.
@@ -45,12 +52,25 @@ type archive interface {
 	// LastForSubject returns the newest message on a subject, which may hold wildcards, and
 	// its sequence. NotFound when there is none.
 	LastForSubject(ctx context.Context, stream string, subject event.Subject) (event.Envelope, uint64, error)
+	// LastPerSubject returns the newest message of each subject that matches.
+	LastPerSubject(ctx context.Context, stream string, subject event.Subject) ([]bus.Message, error)
+	// Get returns one message. NotFound when it is not there any more.
+	Get(ctx context.Context, stream string, seq uint64) (bus.Message, error)
 }
 
-// identities remembers which StudyUID a study key stands for; KV identity.
+// identities remembers what the keys stand for, and which are the same; KV identity.
 type identities interface {
-	PutStudy(ctx context.Context, t event.Tenant, k event.StudyKey, uid event.StudyUID) error
 	CheckKey(ctx context.Context, t event.Tenant, k deid.Key) error
+	PutStudy(ctx context.Context, t event.Tenant, k event.StudyKey, uid event.StudyUID) error
+	Study(ctx context.Context, t event.Tenant, k event.StudyKey) (event.StudyUID, error)
+	PutMerge(ctx context.Context, t event.Tenant, k event.StudyKey, from, to event.PatientKey) error
+	Merged(ctx context.Context, t event.Tenant, k event.StudyKey, from event.PatientKey) (event.PatientKey, error)
+}
+
+// lists holds short lists that only grow; KV buckets identity and pending.
+type lists interface {
+	Add(ctx context.Context, t event.Tenant, list, word string) error
+	Get(ctx context.Context, t event.Tenant, list string) ([]string, error)
 }
 
 // keys holds the tenants' secrets; services/keyring.
@@ -58,12 +78,23 @@ type keys interface {
 	Key(t event.Tenant) (deid.Key, error)
 }
 
-// arrived is an arrival of either kind, decoded.
+// arrived is an arrival of any kind, decoded.
 type arrived struct {
 	in      stage.Input
 	tenant  event.Tenant
+	part    int            // which of the events in the input it is
 	arrival ingest.Arrival // without its objects' bytes
 	objects []*radstreamv1.StudyObject
+	merge   *radstreamv1.PatientMerged // in place of an arrival
+}
+
+// input is what one message in STUDIES holds: one arrival, or, of a hospital's message,
+// any number.
+type input struct {
+	in      stage.Input
+	tenant  event.Tenant
+	all     []arrived
+	refused []error // parts of a hospital's message that make no event
 }
 
 // parts counts what can be rejected by itself.
@@ -80,11 +111,17 @@ type prepareHandler struct {
 	objects    objects
 	archive    archive
 	identities identities
+	accessions lists // accession number -> study keys
+	pending    lists // accession number or patient -> arrivals that wait for it
 	keys       keys
 	parallel   int // arrivals prepared at once; 0 is one a core
 	maxObject  uint64
 	memory     *semaphore.Weighted // of arrivalBytes; a place for each byte of objects that is held
 }
+
+// listLimit bounds the studies and the waiting reports of one accession number, and what waits
+// for one patient.
+const listLimit = 256
 
 // arrivalBytes bounds the objects of one arrival, and of all that are held at once.
 const arrivalBytes = 1 << 30
@@ -102,32 +139,72 @@ func (h *prepareHandler) weight(a arrived) uint64 {
 	return sum
 }
 
-func (h *prepareHandler) Decode(in stage.Input) (arrived, error) {
+func (h *prepareHandler) Decode(in stage.Input) (input, error) {
 	const op = "app.prepare"
-	m, err := in.Message()
-	if err != nil {
-		return arrived{}, err
+	i := input{in: in}
+	var err error
+	if i.tenant, err = in.Tenant(); err != nil {
+		return input{}, err
 	}
-	a := arrived{in: in}
-	if a.tenant, err = in.Tenant(); err != nil {
-		return arrived{}, err
+	var events []proto.Message
+	if in.HospitalMessage() {
+		events, i.refused = ingest.Messages(in.Body)
+		if len(events) == 0 && len(i.refused) == 1 {
+			return input{}, i.refused[0]
+		}
+	} else {
+		m, err := in.Message()
+		if err != nil {
+			return input{}, err
+		}
+		events = []proto.Message{m}
 	}
-	a.arrival.ID = in.ID.Public()
+	for n, m := range events {
+		a, err := h.decode(in, m)
+		switch {
+		case err != nil && len(events) == 1 && len(i.refused) == 0:
+			return input{}, err
+		case err != nil:
+			i.refused = append(i.refused, fault.Wrap(op, err))
+			continue
+		}
+		a.tenant, a.part = i.tenant, n
+		i.all = append(i.all, a)
+	}
+	return i, nil
+}
+
+// decode reads one event.
+func (h *prepareHandler) decode(in stage.Input, m proto.Message) (arrived, error) {
+	const op = "app.prepare"
+	a := arrived{in: in, arrival: ingest.Arrival{ID: in.ID.Public(), Said: in.Time}}
+	at := func(t *timestamppb.Timestamp) time.Time {
+		if t == nil {
+			return time.Time{}
+		}
+		return t.AsTime()
+	}
 	switch m := m.(type) {
 	case *radstreamv1.StudyArrived:
 		a.objects = m.GetObjects()
 		a.arrival.StudyUID, a.arrival.PatientID = event.StudyUID(m.GetStudyUid()), event.PatientID(m.GetPatientId())
-		if m.GetStudyTime() != nil {
-			a.arrival.StudyTime = m.GetStudyTime().AsTime()
-		}
+		a.arrival.Accession, a.arrival.StudyTime = m.GetAccessionNumber(), at(m.GetStudyTime())
 		a.arrival.HasReport, a.arrival.Report = m.GetReport() != nil, m.GetReport().GetText()
 	case *radstreamv1.ReportArrived:
 		a.arrival.StudyUID, a.arrival.PatientID = event.StudyUID(m.GetStudyUid()), event.PatientID(m.GetPatientId())
+		a.arrival.Accession = m.GetAccessionNumber()
 		a.arrival.HasReport, a.arrival.Report = true, m.GetReport().GetText()
+		a.arrival.Statement = ingest.Statement{ID: m.GetReportId(), Status: m.GetStatus(), Time: at(m.GetReportTime()), Made: at(m.GetMessageTime())}
+	case *radstreamv1.PatientMerged:
+		if m.GetPatientId() == "" || m.GetMergedPatientId() == "" || m.GetPatientId() == m.GetMergedPatientId() {
+			return arrived{}, fault.Reject(op, fault.Invalid, reasonMerge, "a merge names two identifiers: the patient_id that stays and the merged_patient_id that is given up")
+		}
+		a.merge = m
+		return a, nil
 	case *radstreamv1.StudyErased:
 		return arrived{}, fault.Reject(op, fault.Unsupported, reasonErase, "erasing is not available in this version; the request stays in %s", in.Stream)
 	default:
-		return arrived{}, fault.Reject(op, fault.Unsupported, event.ReasonType, "the stream %s takes arrivals and erasures only", in.Stream)
+		return arrived{}, fault.Reject(op, fault.Unsupported, event.ReasonType, "the stream %s takes arrivals, merges and erasures only", in.Stream)
 	}
 	switch {
 	case len(a.objects) > event.MaxObjects:
@@ -141,7 +218,7 @@ func (h *prepareHandler) Decode(in stage.Input) (arrived, error) {
 	return a, nil
 }
 
-func (h *prepareHandler) Handle(ctx context.Context, batch []arrived) []stage.Result {
+func (h *prepareHandler) Handle(ctx context.Context, batch []input) []stage.Result {
 	results := make([]stage.Result, len(batch))
 	var g errgroup.Group
 	g.SetLimit(cmp.Or(h.parallel, runtime.GOMAXPROCS(0)))
@@ -153,7 +230,7 @@ func (h *prepareHandler) Handle(ctx context.Context, batch []arrived) []stage.Re
 					results[i] = stage.Result{Err: fault.Errorf("app.prepare", fault.Internal, "the preparation panicked with a %T", p)}
 				}
 			}()
-			results[i].Out, results[i].Err = h.one(ctx, a)
+			results[i].Out, results[i].Err = h.input(ctx, a)
 			return nil
 		})
 	}
@@ -161,8 +238,28 @@ func (h *prepareHandler) Handle(ctx context.Context, batch []arrived) []stage.Re
 	return results
 }
 
-// one prepares a single arrival. Its outputs are the next revision or StudyUnchanged, and
-// one Rejected for each part that was refused.
+// input handles all that a message holds. Of several events one that is refused does not harm
+// the others.
+func (h *prepareHandler) input(ctx context.Context, i input) ([]stage.Output, error) {
+	var outs []stage.Output
+	for n, err := range i.refused {
+		outs = append(outs, h.rejected(arrived{in: i.in, tenant: i.tenant, part: -1 - n}, "", ingest.Refusal{Err: err}))
+	}
+	for _, a := range i.all {
+		some, err := h.one(ctx, a)
+		if err != nil && (len(i.all) == 1 && len(i.refused) == 0 || blame(err) == nil) {
+			return nil, err
+		}
+		if err != nil {
+			some = []stage.Output{h.rejected(a, "", ingest.Refusal{Err: err})}
+		}
+		outs = append(outs, some...)
+	}
+	return outs, nil
+}
+
+// one prepares a single arrival. Its outputs are the next revision, StudyUnchanged or
+// ArrivalNoted, and one Rejected for each part that was refused.
 func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, error) {
 	key, err := h.keys.Key(a.tenant)
 	if err == nil {
@@ -171,40 +268,122 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 	if err != nil {
 		return nil, err
 	}
+	if a.merge != nil {
+		return h.merge(ctx, key, a)
+	}
+	if a.arrival.StudyUID == "" && len(a.objects) == 0 && strings.TrimSpace(a.arrival.Accession) != "" {
+		return h.byAccession(ctx, key, a)
+	}
+	facts, outs, err := h.prepare(ctx, key, a)
+	if err != nil || len(facts.Views) == 0 && facts.Report == nil {
+		return outs, err
+	}
+	all, inputs := []assemble.Facts{facts}, []arrived{a}
+	if len(facts.Accessions) > 0 {
+		// First the study is there for reports to find, then what waits for it is looked up; a
+		// report does the two the other way round, so that one of them sees the other.
+		if err := h.identities.PutStudy(ctx, a.tenant, facts.StudyKey, facts.StudyUID); err != nil {
+			return nil, err
+		}
+		for _, number := range facts.Accessions {
+			if err := h.accessions.Add(ctx, a.tenant, key.Accession(number), string(facts.StudyKey)); err != nil {
+				return nil, err
+			}
+			waiting, err := h.waiting(ctx, a.tenant, key.Accession(number))
+			if err != nil {
+				return nil, err
+			}
+			for _, w := range waiting {
+				w.arrival.StudyUID = facts.StudyUID
+				f, _, err := h.prepare(ctx, key, w)
+				if err != nil {
+					return nil, err
+				}
+				if f.Report != nil {
+					all, inputs = append(all, f), append(inputs, w)
+				}
+			}
+		}
+	}
+	joined, err := h.join(ctx, key, inputs, all)
+	return append(outs, joined...), err
+}
+
+// prepare reads the objects of an arrival and prepares it. Without an error and without views
+// or report in the facts, all of it was refused.
+func (h *prepareHandler) prepare(ctx context.Context, key deid.Key, a arrived) (assemble.Facts, []stage.Output, error) {
 	weight := int64(h.weight(a))
 	if err := h.memory.Acquire(ctx, weight); err != nil {
-		return nil, fault.Wrap("app.prepare", err)
+		return assemble.Facts{}, nil, fault.Wrap("app.prepare", err)
 	}
 	defer h.memory.Release(weight)
 	for _, o := range a.objects {
 		object := ingest.Object{Ref: o.GetRef(), Projection: o.GetProjection()}
+		var err error
 		object.Data, err = h.objects.Get(ctx, o.GetRef())
 		if object.Err = blame(err); err != nil && object.Err == nil {
-			return nil, err
+			return assemble.Facts{}, nil, err
 		}
 		a.arrival.Objects = append(a.arrival.Objects, object)
 	}
+	var lookUp error
+	a.arrival.Same = func(study event.StudyUID, one, other event.PatientID) bool {
+		r := h.resolver(ctx, a.tenant, key.Study(study))
+		same := r.resolve(key.Patient(one, study)) == r.resolve(key.Patient(other, study))
+		lookUp = cmp.Or(lookUp, r.err)
+		return same
+	}
 	facts, refusals, err := h.preparer.Prepare(ctx, key, a.arrival)
+	if lookUp != nil {
+		return assemble.Facts{}, nil, lookUp
+	}
 	var outs []stage.Output
 	for _, r := range refusals {
 		outs = append(outs, h.rejected(a, facts.StudyKey, r))
 	}
 	if fault.ReasonOf(err) == ingest.ReasonNoStudy && len(refusals) == a.parts() {
-		return outs, nil // nobody could say the study, since nothing could be read: that is the reason
+		return assemble.Facts{}, outs, nil // nobody could say the study, since nothing could be read: that is the reason
 	}
-	if err != nil {
-		return nil, err
-	}
-	if len(facts.Views) == 0 && facts.Report == nil {
-		return outs, nil
-	}
+	return facts, outs, err
+}
+
+// join adds facts about one study to what is known of it. The first are those of the arrival
+// that is handled; of the others, which waited for the study, a refusal is a dead letter of
+// its own.
+func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrived, all []assemble.Facts) ([]stage.Output, error) {
+	a, facts := inputs[0], all[0]
 	known, last, err := h.known(ctx, a.tenant, facts.StudyKey)
 	if err != nil {
 		return nil, err
 	}
-	next, changed, err := assemble.Next(known, facts, h.preparer.Version())
-	if err != nil {
-		return nil, err
+	r := h.resolver(ctx, a.tenant, facts.StudyKey)
+	for i := range all {
+		all[i].Resolve = r.resolve
+	}
+	next, changed, refused := assemble.Join(known, h.preparer.Version(), all...)
+	if r.err != nil {
+		return nil, r.err
+	}
+	var outs []stage.Output
+	for i, err := range refused {
+		if fault.ReasonOf(err) == assemble.ReasonPatient { // a merge may still make them one
+			said, have := r.resolve(all[i].PatientKey), r.resolve(event.PatientKey(next.GetPatientKey()))
+			for _, p := range []event.PatientKey{said, have} {
+				if err := h.pending.Add(ctx, a.tenant, string(p), reference(inputs[i])); err != nil {
+					return nil, err
+				}
+			}
+		}
+		switch {
+		case err == nil:
+		case i == 0 || blame(err) == nil:
+			return nil, cmp.Or(r.err, err)
+		case changed: // else it was said when the study became what it is
+			outs = append(outs, h.rejected(inputs[i], facts.StudyKey, ingest.Refusal{Err: err}))
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
 	}
 	if !changed {
 		return append(outs, stage.Output{
@@ -214,37 +393,68 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 			Rev:     event.Rev(known.GetRev()),
 		}), nil
 	}
+	if next.GetShiftedTime() != nil && next.GetPatientKey() != string(facts.Stranger) {
+		relatives, _, err := h.relatives(ctx, a.tenant, event.PatientKey(next.GetPatientKey()))
+		if err != nil {
+			return nil, err
+		}
+		next, _ = assemble.WithPrior(next, relatives, next.GetRev())
+	}
 	// Whoever finds the study must be able to name it, so the name comes first.
 	if err := h.identities.PutStudy(ctx, a.tenant, facts.StudyKey, facts.StudyUID); err != nil {
 		return nil, err
 	}
-	return append(outs, stage.Output{
-		ID:      event.MessageID(next.GetPrepId()),
-		Subject: event.PreparedSubject(a.tenant, event.PatientKey(next.GetPatientKey()), facts.StudyKey),
+	return append(outs, h.revision(a.tenant, next, last)), nil
+}
+
+// revision publishes the next revision of a study; last is the sequence of the message that
+// says what was known.
+func (h *prepareHandler) revision(t event.Tenant, next *radstreamv1.StudyPrepared, last uint64) stage.Output {
+	study := event.StudyKey(next.GetStudyKey())
+	return stage.Output{
+		ID:      event.ID("prepared", string(t), next.GetPrepId()), // an id spans the subjects of a stream
+		Subject: event.PreparedSubject(t, event.PatientKey(next.GetPatientKey()), study),
 		Body:    next,
 		Rev:     event.Rev(next.GetRev()),
 		// On any subject of the study: it moves to another when its patient becomes known.
-		Expect: &stage.Expect{Last: last, On: event.PreparedOf(a.tenant, facts.StudyKey)},
-	}), nil
+		Expect: &stage.Expect{Last: last, On: event.PreparedOf(t, study)},
+	}
 }
 
 // known returns the study as the archive has it, nil when it has none, and the sequence
-// of the message that says so.
+// of the last message on any of its subjects, which may be a tombstone that says where it is.
 func (h *prepareHandler) known(ctx context.Context, t event.Tenant, k event.StudyKey) (*radstreamv1.StudyPrepared, uint64, error) {
-	env, seq, err := h.archive.LastForSubject(ctx, event.StreamPrepared, event.PreparedOf(t, k))
-	if fault.KindOf(err) == fault.NotFound {
-		return nil, 0, nil
+	const op = "app.known"
+	subject, last := event.PreparedOf(t, k), uint64(0)
+	for range maxMoves {
+		env, seq, err := h.archive.LastForSubject(ctx, event.StreamPrepared, subject)
+		if fault.KindOf(err) == fault.NotFound && last == 0 {
+			return nil, 0, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if last == 0 {
+			last = seq
+		}
+		m, err := env.Message()
+		if err != nil {
+			return nil, 0, fault.Errorf(op, fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
+		}
+		switch m := m.(type) {
+		case *radstreamv1.StudyPrepared:
+			return m, last, nil
+		case *radstreamv1.StudyMoved:
+			subject = event.PreparedSubject(t, event.PatientKey(m.GetMovedTo()), k)
+		default:
+			return nil, 0, fault.Errorf(op, fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
+		}
 	}
-	if err != nil {
-		return nil, 0, err
-	}
-	m, err := env.Message()
-	study, ok := m.(*radstreamv1.StudyPrepared)
-	if err != nil || !ok {
-		return nil, 0, fault.Errorf("app.known", fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
-	}
-	return study, seq, nil
+	return nil, 0, fault.Errorf(op, fault.Corrupt, "the tombstones of study %s lead nowhere", k)
 }
+
+// maxMoves bounds the tombstones that are followed: one, or a few more while the study moves.
+const maxMoves = 8
 
 // rejected is the dead letter of one part of an arrival.
 func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal) stage.Output {
@@ -260,6 +470,9 @@ func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal)
 		if !strings.HasPrefix(body.Object.Uri, "objects:") {
 			body.Object.Uri = "" // a path may name a person; the hash finds it in STUDIES
 		}
+	}
+	if a.part != 0 {
+		part += " " + strconv.Itoa(a.part)
 	}
 	return stage.Output{
 		ID:      event.ID("rejected", stagePrepare, string(a.in.ID), part),

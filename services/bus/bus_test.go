@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -222,6 +223,50 @@ func TestReads(t *testing.T) {
 	}
 	if got := b.Sync(ctx); got != bus.SyncAlways {
 		t.Errorf("sync: %s", got)
+	}
+}
+
+// TestLastPerSubject: the newest message of each subject, more of them than one fetch takes,
+// and no consumer is left behind.
+func TestLastPerSubject(t *testing.T) {
+	srv := serve(t, t.TempDir())
+	b := connect(t, srv.ClientURL())
+	const subjects = 150
+	for round := range 2 {
+		for i := range subjects {
+			e := stagetest.Arrival(t, fmt.Sprint(round, " ", i))
+			e.Subject = event.UnchangedSubject("t", event.StudyKey(fmt.Sprint("s", i)))
+			if err := b.Publish(t.Context(), e, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 3 {
+		all, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.t.unchanged.*")
+		if err != nil || len(all) != subjects {
+			t.Fatalf("%d messages, %v", len(all), err)
+		}
+		for i, m := range all {
+			if m.Sequence != uint64(subjects+i+1) || m.ID != event.MessageID(fmt.Sprint("1 ", i)) || m.Stream != event.StreamAnswers || m.Stored.IsZero() {
+				t.Fatalf("message %d is %+v", i, m)
+			}
+		}
+	}
+	if none, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.other.unchanged.*"); err != nil || len(none) != 0 {
+		t.Errorf("%d messages of nobody, %v", len(none), err)
+	}
+	nc, err := nats.Connect(srv.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), event.StreamAnswers)
+	if err != nil || stream.CachedInfo().State.Consumers != 0 {
+		t.Errorf("%d consumers are left, %v", stream.CachedInfo().State.Consumers, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -48,6 +49,61 @@ func (b *Bus) LastForSubject(ctx context.Context, stream string, subject event.S
 		return event.Envelope{}, 0, failure(op, err)
 	}
 	return envelope(m.Subject, m.Header, m.Data, stream, m.Sequence), m.Sequence, nil
+}
+
+// LastPerSubject returns the last message of each subject that matches, oldest first. Errors:
+// the bus's own.
+//
+// It is called for every study, so its consumer is deleted at once: those of a [Watcher] stay
+// with the server for minutes, and a server has a limit of them.
+func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.Subject) ([]Message, error) {
+	const op = "bus.LastPerSubject"
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	cons, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		FilterSubject: string(subject), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second, // should this process die
+	})
+	if err != nil {
+		return nil, failure(op, err)
+	}
+	info := cons.CachedInfo()
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timeout)
+		defer cancel()
+		_ = b.js.DeleteConsumer(end, stream, info.Name) // else the server does, for its inactivity
+	}()
+	var all []Message
+	for pending := info.NumPending; pending > 0; {
+		batch, err := cons.Fetch(int(min(pending, 64)), jetstream.FetchContext(ctx))
+		if err != nil {
+			return nil, failure(op, err)
+		}
+		before := len(all)
+		for m := range batch.Messages() {
+			md, err := m.Metadata()
+			if err != nil {
+				return nil, fault.E(op, fault.Internal, err)
+			}
+			pending = md.NumPending
+			all = append(all, Message{
+				Envelope: envelope(m.Subject(), m.Headers(), m.Data(), stream, md.Sequence.Stream),
+				Stream:   stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp,
+			})
+		}
+		if err := batch.Error(); err != nil {
+			return nil, failure(op, err)
+		}
+		if len(all) == before { // what was pending is gone: another message took its place, or it was erased
+			break
+		}
+	}
+	// A subject comes twice when it got another message meanwhile.
+	newest := map[event.Subject]uint64{}
+	for _, m := range all {
+		newest[m.Subject] = max(newest[m.Subject], m.Sequence)
+	}
+	return slices.DeleteFunc(all, func(m Message) bool { return m.Sequence != newest[m.Subject] }), nil
 }
 
 // Get returns one message by its sequence. Errors: NotFound, or the bus's own.

@@ -15,6 +15,7 @@ import (
 // Buckets of the system.
 const (
 	BucketIdentity = "identity" // study key -> identifiers; guarded lookup
+	BucketPending  = "pending"  // accession number or patient -> arrivals that wait, as references
 	BucketObjects  = "objects"  // Object Store of DICOM files and films
 	bucketAttempts = "attempts" // marks of handling, see services/stage
 )

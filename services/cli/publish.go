@@ -28,12 +28,14 @@ func (c *cli) publish() *cobra.Command {
 		Use:   "publish PATH...",
 		Short: "Publish DICOM files, films with a studies.csv, and reports",
 		Long: `Publish studies: DICOM files are grouped by study, films (JPEG, PNG) need a list
-studies.csv beside them, reports a list reports.csv. What cannot be published is printed
-with its reason; the rest is published.
+studies.csv beside them, reports a list reports.csv. Messages of hospitals are published as
+what they say: HL7 v2 (.hl7: ORU^R01, MDM, ADT^A40), FHIR DiagnosticReport (.json) and C-CDA
+(.xml). What cannot be published is printed with its reason; the rest is published.
 
 ` + exitCodes,
 		Example: `  radstream publish ./studies --wait
-  radstream publish film.dcm --wait --json`,
+  radstream publish film.dcm --wait --json
+  radstream publish report.hl7 --wait`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			ctx := cmd.Context()
@@ -84,7 +86,7 @@ func (c *cli) runPlan(ctx context.Context, b *bus.Bus, plan publish.Plan, conf p
 		return publish.Summary{}, err
 	}
 	bars := progress.New(c.Stderr, c.json)
-	n := len(plan.Studies)
+	n := len(plan.Studies) + len(plan.Messages)
 	published := bars.Add("published", n)
 	var prepared, embedded, indexed, rejected *progress.Bar
 	if conf.Wait {
@@ -119,7 +121,7 @@ func judge(s publish.Summary, strict bool) error {
 	case s.Published == 0 && len(s.Problems) > 0:
 		return fault.Reject("", fault.Invalid, "nothing_published", "nothing could be published: see the problems above")
 	case s.Published == 0:
-		return fault.Reject("", fault.Invalid, "nothing_found", "there are no studies: no DICOM files, no films with a studies.csv, no reports")
+		return fault.Reject("", fault.Invalid, "nothing_found", "there are no studies: no DICOM files, no films with a studies.csv, no reports, no messages")
 	case strict && (s.Rejected > 0 || len(s.Rejections) > 0 || len(s.Problems) > 0):
 		return fault.Reject("", fault.Invalid, "strict", "%d rejections and %d problems, and --strict was given", len(s.Rejections), len(s.Problems))
 	}
@@ -151,5 +153,9 @@ func (c *cli) printSummary(s publish.Summary) {
 		fmt.Fprintf(c.Stdout, "%d studies published in %.1f s; --wait tells what becomes of them\n", s.Published, s.Seconds)
 		return
 	}
-	fmt.Fprintf(c.Stdout, "%d published = %d indexed + %d rejected, in %.1f s\n", s.Published, s.Indexed, s.Rejected, s.Seconds)
+	noted := ""
+	if s.Noted > 0 {
+		noted = fmt.Sprintf(" + %d noted (reports that wait for their study, merges of patients)", s.Noted)
+	}
+	fmt.Fprintf(c.Stdout, "%d published = %d indexed + %d rejected%s, in %.1f s\n", s.Published, s.Indexed, s.Rejected, noted, s.Seconds)
 }

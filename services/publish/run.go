@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/schemas/event"
@@ -38,11 +39,12 @@ type Config struct {
 	Progress func(Progress)
 }
 
-// Summary is what came of a run. Published = Indexed + Rejected when it waited.
+// Summary is what came of a run. Published = Indexed + Rejected + Noted when it waited.
 type Summary struct {
-	Published  int            `json:"published"` // studies announced
+	Published  int            `json:"published"` // studies, reports and merges announced
 	Indexed    int            `json:"indexed"`   // of these, can be found
 	Rejected   int            `json:"rejected"`  // of these, nothing was taken
+	Noted      int            `json:"noted"`     // of these, taken without a revision: a report that waits for its study, a merge
 	Waited     bool           `json:"waited"`    // whether indexed and rejected were followed to the end
 	Objects    int            `json:"objects"`   // files and reports announced
 	Rejections []Rejection    `json:"rejections"`
@@ -94,12 +96,15 @@ func (p *Publisher) Run(ctx context.Context, plan Plan) (Summary, error) {
 	}
 	arrivals := split(plan.Studies)
 	p.mu.Lock()
-	p.t.Total = len(arrivals)
+	p.t.Total = len(arrivals) + len(plan.Messages)
 	p.mu.Unlock()
 	send, sendCtx := errgroup.WithContext(ctx)
 	send.SetLimit(p.config.Parallel)
 	for _, s := range arrivals {
 		send.Go(func() error { return p.send(sendCtx, s) })
+	}
+	for _, m := range plan.Messages {
+		send.Go(func() error { return p.sendMessage(sendCtx, m) })
 	}
 	err := send.Wait()
 	if err == nil && p.config.Wait {
@@ -186,11 +191,33 @@ func (p *Publisher) send(ctx context.Context, s Study) error {
 		p.update(func() { p.t.Total-- })
 		return nil
 	}
-	env, err := event.New(event.ID(parts...), "radstream publish", event.StudyArrivedSubject(p.config.Tenant), time.Now(), m)
+	return p.announce(ctx, event.ID(parts...), event.StudyArrivedSubject(p.config.Tenant), m, a, s.name())
+}
+
+// sendMessage publishes what one message of a hospital says.
+func (p *Publisher) sendMessage(ctx context.Context, m Message) error {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Body)
+	if err != nil {
+		return fault.E("publish.Run", fault.Internal, err)
+	}
+	a := &arrival{parts: 1, paths: map[string]string{"": m.Path}}
+	subject := event.ReportArrivedSubject(p.config.Tenant)
+	switch e := m.Body.(type) {
+	case *radstreamv1.ReportArrived:
+		a.uid = event.StudyUID(e.GetStudyUid())
+	case *radstreamv1.PatientMerged:
+		subject, a.merge = event.PatientMergedSubject(p.config.Tenant), true
+	}
+	return p.announce(ctx, event.ID(p.run, string(subject), string(body)), subject, m.Body, a, m.Path)
+}
+
+// announce publishes one event and expects what becomes of it. name says to the user what it is.
+func (p *Publisher) announce(ctx context.Context, id event.MessageID, subject event.Subject, m proto.Message, a *arrival, name string) error {
+	env, err := event.New(id, "radstream publish", subject, time.Now(), m)
 	if fault.ReasonOf(err) == bus.ReasonTooLarge {
 		p.update(func() {
 			p.t.Total--
-			p.t.problems = append(p.t.problems, Problem{s.name(), ReasonTooLarge, fault.Detail(err)})
+			p.t.problems = append(p.t.problems, Problem{name, ReasonTooLarge, fault.Detail(err)})
 		})
 		return nil
 	}
@@ -340,7 +367,7 @@ func (p *Publisher) summary(plan Plan, start time.Time) Summary {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Summary{
-		Published: p.t.Published, Indexed: p.t.Indexed, Rejected: p.t.Rejected, Waited: p.config.Wait,
+		Published: p.t.Published, Indexed: p.t.Indexed, Rejected: p.t.Rejected, Noted: p.t.Noted, Waited: p.config.Wait,
 		Rejections: append([]Rejection{}, p.t.rejections...), Problems: append(append([]Problem{}, plan.Problems...), p.t.problems...),
 		Ignored: plan.Ignored, Seconds: time.Since(start).Seconds(),
 	}

@@ -15,7 +15,11 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/ingest/hl7"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -69,9 +73,16 @@ const (
 // the pixels.
 const maxHeader = 4 << 20
 
+// Message is one event that a hospital's message says: a ReportArrived or a PatientMerged.
+type Message struct {
+	Path string // of the file that says it
+	Body proto.Message
+}
+
 // Plan is everything a scan found.
 type Plan struct {
 	Studies  []Study
+	Messages []Message
 	Problems []Problem
 	// Ignored counts the files in scanned folders that are neither DICOM, nor films, nor
 	// lists, by extension.
@@ -87,6 +98,8 @@ type Plan struct {
 //     caption, clinical_notes, notes, or findings and impression.
 //   - Reports by the rows of a reports.csv: columns study_uid, report (a file), and
 //     optionally patient_id, accession_number.
+//   - Messages of hospitals: HL7 v2 (.hl7), and of files that are named themselves FHIR JSON
+//     (.json) and C-CDA (.xml); see [ingest.Messages].
 //
 // In a folder every file ending in .dcm, or without any ending (a UID has none), counts as DICOM. A file
 // that is named itself always does, unless it is a film or a list.
@@ -178,6 +191,8 @@ func (s *scanner) file(path string, named bool) error {
 		s.studiesCSV(path)
 	case ext == ".csv" && filepath.Base(path) == "reports.csv":
 		s.reportsCSV(path)
+	case ext == ".hl7", named && (ext == ".json" || ext == ".xml"):
+		s.messages(path)
 	case named || ext == ".dcm" || ext == ".dicom" || ext == "":
 		return s.dicom(path)
 	default:
@@ -212,6 +227,28 @@ func (s *scanner) dicom(path string) error {
 	}
 	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: strings.ToValidUTF8(head.Accession, ""), Time: head.StudyTime, Objects: []Object{object}})
 	return nil
+}
+
+// messages reads a file of hospital messages. One that is refused is a problem of its own.
+func (s *scanner) messages(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		return
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, hl7.MaxBytes+1)) // one more, so that the reader sees that it is too long
+	if err != nil {
+		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		return
+	}
+	events, refused := ingest.Messages(data)
+	for _, e := range events {
+		s.plan.Messages = append(s.plan.Messages, Message{path, e})
+	}
+	for _, err := range refused {
+		s.problem(path, cmp.Or(string(fault.ReasonOf(err)), ReasonUnread), "%v", err)
+	}
 }
 
 // add joins what was found with what is known of the study already.

@@ -15,6 +15,7 @@ type Progress struct {
 	Embedded  int
 	Indexed   int // can be found
 	Rejected  int // nothing of it was taken
+	Noted     int // taken without a revision: a report that waits for its study, a merge
 }
 
 // Rejection is one dead letter of this run.
@@ -30,8 +31,8 @@ type Rejection struct {
 // tracker follows arrivals through the streams. It is a state machine over events in any
 // order; the caller serialises the calls.
 //
-// An arrival is settled when its study can be found at the revision that holds it, or
-// when every part of it was rejected.
+// An arrival is settled when its study can be found at the revision that holds it, when it
+// was noted, or when every part of it was rejected.
 type tracker struct {
 	arrivals map[event.MessageID]*arrival
 	byStudy  map[event.StudyKey][]*arrival
@@ -45,6 +46,7 @@ type tracker struct {
 
 type arrival struct {
 	uid   event.StudyUID
+	merge bool              // of patients: the studies that move are not it
 	parts int               // objects, plus one for a report
 	paths map[string]string // by the sha256 in hex
 
@@ -79,7 +81,7 @@ func (t *tracker) expect(id event.MessageID, a *arrival) bool {
 
 // done says that every arrival expected so far was published and is settled.
 func (t *tracker) done() bool {
-	return t.Published == t.Total && t.Indexed+t.Rejected == t.Total
+	return t.Published == t.Total && t.Indexed+t.Rejected+t.Noted == t.Total
 }
 
 // see takes one event of PREPARED, EMBEDDED or INDEXED; only its attributes are read.
@@ -90,7 +92,7 @@ func (t *tracker) see(e event.Envelope) (lookUp bool) {
 	switch e.Type {
 	case event.StudyPrepared, event.StudyUnchanged:
 		a, mine := t.arrivals[e.Cause]
-		if !mine || a.rev != 0 {
+		if !mine || a.rev != 0 || a.merge {
 			return false
 		}
 		a.key, a.rev = key, e.Rev
@@ -98,6 +100,11 @@ func (t *tracker) see(e event.Envelope) (lookUp bool) {
 		t.Prepared++
 		t.settle(key)
 		return e.Type == event.StudyUnchanged && !a.settled
+	case event.ArrivalNoted:
+		if a, mine := t.arrivals[e.Cause]; mine && !a.settled {
+			a.settled = true
+			t.Noted++
+		}
 	case event.StudyEmbedded:
 		t.embedded[key] = max(t.embedded[key], e.Rev)
 		t.settle(key)
@@ -127,11 +134,15 @@ func (t *tracker) reject(cause event.MessageID, r *radstreamv1.Rejected) {
 	if !mine || a.settled {
 		return
 	}
-	rejection := Rejection{Study: a.uid, Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail()}
+	rejection := Rejection{Study: a.uid, Path: a.paths[""], Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail()}
 	part := r.GetPart()
 	if part == "object" {
 		part = hex.EncodeToString(r.GetObject().GetSha256())
 		rejection.Path = a.paths[part]
+	}
+	if id := r.GetInput().GetEventId(); id != "" && id != string(cause) {
+		t.rejections = append(t.rejections, rejection) // of a report that waited for the study
+		return
 	}
 	if a.refused[part] {
 		return

@@ -1,0 +1,238 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/assemble"
+	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/stage"
+)
+
+// Reasons of ArrivalNoted.
+const (
+	notedWaiting = "waiting_for_study"
+	notedMerged  = "patients_merged"
+)
+
+// byAccession handles a report that names its study by the accession number. It joins each
+// study of that number, and is kept for those to come.
+//
+// The reference stays when a study was found: the second study of an order gets the report as
+// well, whichever of the three came first.
+func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrived) ([]stage.Output, error) {
+	// A report that no study could take is refused now and not when its study arrives.
+	trial := a
+	trial.arrival.StudyUID = "2.25.0"
+	if f, outs, err := h.prepare(ctx, key, trial); err != nil || f.Report == nil {
+		for _, o := range outs {
+			o.Body.(*radstreamv1.Rejected).StudyKey = "" // of no study yet
+		}
+		return outs, err
+	}
+	number := key.Accession(strings.TrimSpace(a.arrival.Accession))
+	if err := h.pending.Add(ctx, a.tenant, number, reference(a)); err != nil {
+		return nil, err
+	}
+	studies, err := h.accessions.Get(ctx, a.tenant, number)
+	if err != nil {
+		return nil, err
+	}
+	var outs []stage.Output
+	for _, study := range studies {
+		if a.arrival.StudyUID, err = h.identities.Study(ctx, a.tenant, event.StudyKey(study)); err != nil {
+			return nil, err
+		}
+		facts, _, err := h.prepare(ctx, key, a)
+		if err != nil {
+			return nil, err
+		}
+		joined, err := h.join(ctx, key, []arrived{a}, []assemble.Facts{facts})
+		if err != nil && (len(studies) == 1 || blame(err) == nil) {
+			return nil, err
+		}
+		if err != nil { // another study of the number is another patient's
+			joined = []stage.Output{h.rejected(a, facts.StudyKey, ingest.Refusal{Err: err})}
+		}
+		outs = append(outs, joined...)
+	}
+	if len(studies) == 0 {
+		outs = append(outs, noted(a, number, notedWaiting, 0))
+	}
+	return outs, nil
+}
+
+// noted answers an arrival that makes no revision of its own. about is a pseudonym.
+func noted(a arrived, about, reason string, studies int) stage.Output {
+	return stage.Output{
+		ID:      event.ID("noted", string(a.in.ID), fmt.Sprint(a.part)),
+		Subject: event.UnchangedSubject(a.tenant, event.StudyKey(about)),
+		Body:    &radstreamv1.ArrivalNoted{Reason: reason, Studies: uint32(studies)},
+	}
+}
+
+// reference names an arrival by its place: sequence in STUDIES and part.
+func reference(a arrived) string { return fmt.Sprintf("%d.%d", a.in.Sequence, a.part) }
+
+// waiting returns the arrivals that a list of pending names. Those that STUDIES does not keep
+// any more are left out.
+func (h *prepareHandler) waiting(ctx context.Context, t event.Tenant, list string) ([]arrived, error) {
+	references, err := h.pending.Get(ctx, t, list)
+	if err != nil {
+		return nil, err
+	}
+	var all []arrived
+	for _, r := range references {
+		var seq uint64
+		var part int
+		if _, err := fmt.Sscanf(r, "%d.%d", &seq, &part); err != nil {
+			return nil, fault.Errorf("app.waiting", fault.Corrupt, "a reference in the bucket pending is not a sequence and a part")
+		}
+		m, err := h.archive.Get(ctx, event.StreamStudies, seq)
+		if fault.KindOf(err) == fault.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		in, err := h.Decode(stage.Input{Envelope: m.Envelope, Stream: event.StreamStudies, Sequence: seq, Attempt: 1})
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range in.all {
+			if a.part == part {
+				all = append(all, a)
+			}
+		}
+	}
+	return all, nil
+}
+
+// merge makes two patients one, or corrects the patient of one study: it is remembered for
+// what is to come, what is there moves, and what was refused for its patient is tried again.
+func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]stage.Output, error) {
+	from, to := key.Patient(event.PatientID(a.merge.GetMergedPatientId()), ""), key.Patient(event.PatientID(a.merge.GetPatientId()), "")
+	var only event.StudyKey
+	if uid := a.merge.GetStudyUid(); uid != "" {
+		only = key.Study(event.StudyUID(uid))
+	}
+	r := h.resolver(ctx, a.tenant, only)
+	stays := r.resolve(to)
+	if r.err == nil && stays == from {
+		return nil, fault.Reject("app.merge", fault.Invalid, reasonMerged, "the patient that is to stay was merged into the other one before")
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if err := h.identities.PutMerge(ctx, a.tenant, only, from, to); err != nil {
+		return nil, err
+	}
+	// The merge is stored: who prepares a study from here on sees it, and a study that was
+	// prepared before is there to be found, or is found by the relate stage.
+	studies := []event.StudyKey{only}
+	if only == "" {
+		studies = nil
+		found, err := h.archive.LastPerSubject(ctx, event.StreamPrepared, event.PreparedOfPatient(a.tenant, from))
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			studies = append(studies, m.StudyKey())
+		}
+	}
+	var outs []stage.Output
+	for _, study := range studies {
+		out, err := h.moved(ctx, key, a.tenant, study)
+		if err != nil {
+			return nil, err
+		}
+		outs = append(outs, out...)
+	}
+	n := len(outs)
+	for _, p := range []event.PatientKey{from, to, stays} {
+		waiting, err := h.waiting(ctx, a.tenant, string(p))
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range waiting {
+			again, err := h.one(ctx, w)
+			if err != nil && blame(err) == nil {
+				return nil, err
+			}
+			for _, o := range again { // what is still refused was said before
+				if _, revision := o.Body.(*radstreamv1.StudyPrepared); revision {
+					outs = append(outs, o)
+				}
+			}
+		}
+	}
+	return append(outs, noted(a, string(from), notedMerged, n)), nil
+}
+
+// moved is the revision of a study under the patient that its patient was merged into; none
+// when it is where it belongs.
+func (h *prepareHandler) moved(ctx context.Context, key deid.Key, t event.Tenant, study event.StudyKey) ([]stage.Output, error) {
+	known, last, err := h.known(ctx, t, study)
+	if err != nil || known == nil {
+		return nil, err
+	}
+	r := h.resolver(ctx, t, study)
+	next, changed := assemble.Move(known, r.resolve(event.PatientKey(known.GetPatientKey())), key.Shift)
+	if r.err != nil || !changed {
+		return nil, r.err
+	}
+	return []stage.Output{h.revision(t, next, last)}, nil
+}
+
+// resolver follows the merges of a tenant and the corrections of one study. The first error
+// ends it: it then answers what it is asked, and the answers must not be used.
+type resolver struct {
+	h      *prepareHandler
+	ctx    context.Context
+	tenant event.Tenant
+	study  event.StudyKey
+	cache  map[event.PatientKey]event.PatientKey
+	err    error
+}
+
+func (h *prepareHandler) resolver(ctx context.Context, t event.Tenant, study event.StudyKey) *resolver {
+	return &resolver{h: h, ctx: ctx, tenant: t, study: study, cache: map[event.PatientKey]event.PatientKey{}}
+}
+
+// resolve returns the patient that p was merged into in the end. Merges that go round in a
+// circle, which two that are stored at once can make, end at the smallest key of it.
+func (r *resolver) resolve(p event.PatientKey) event.PatientKey {
+	if to, ok := r.cache[p]; ok {
+		return to
+	}
+	path := []event.PatientKey{p}
+	for r.err == nil {
+		at := path[len(path)-1]
+		next, err := r.h.identities.Merged(r.ctx, r.tenant, r.study, at)
+		if fault.KindOf(err) == fault.NotFound && err != nil {
+			r.cache[p] = at
+			return at
+		}
+		if r.err = err; err != nil {
+			break
+		}
+		for i, seen := range path {
+			if seen != next {
+				continue
+			}
+			least := next
+			for _, other := range path[i:] {
+				least = min(least, other)
+			}
+			r.cache[p] = least
+			return least
+		}
+		path = append(path, next)
+	}
+	return p
+}
