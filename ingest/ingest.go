@@ -48,7 +48,7 @@ const (
 
 // preparation numbers the way pixels and text are prepared. Raise it with any change that
 // changes a prepared byte.
-const preparation = 1
+const preparation = 2
 
 // Config is what can be chosen about preparation.
 type Config struct {

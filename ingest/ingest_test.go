@@ -183,6 +183,7 @@ func TestRefusals(t *testing.T) {
 		{"knee", object(t, func(f *dicom.Film) { f.BodyPart = "KNEE" }), fault.Unsupported, ingest.ReasonNotChest},
 		{"CT", replace(t, good, "CS\x02\x00CR", "CS\x02\x00CT"), fault.Unsupported, ingest.ReasonNotChest},
 		{"palette", replace(t, good, "MONOCHROME2 ", "PALETTE COLO"), fault.Unsupported, dicom.ReasonColor},
+		{"modality LUT without entries", insert(t, good, "\x28\x00\x00\x30SQ\x00\x00\x16\x00\x00\x00\xfe\xff\x00\xe0\x0e\x00\x00\x00\x28\x00\x02\x30US\x06\x00\x02\x00\x00\x00\x10\x00"), fault.Invalid, ingest.ReasonModalityLUT},
 		{"two frames", insert(t, good, "\x28\x00\x08\x00IS\x02\x002 "), fault.Unsupported, dicom.ReasonMultiFrame},
 		{"blank", object(t, func(f *dicom.Film) { clear(f.Pixels) }), fault.Invalid, pixel.ReasonBlank},
 		{"icon", object(t, func(f *dicom.Film) { f.Rows, f.Columns = 30, 240 }), fault.Unsupported, pixel.ReasonTooSmall},
@@ -320,6 +321,8 @@ func TestGate(t *testing.T) {
 func FuzzInspect(f *testing.F) {
 	f.Add(object(f, nil).Data)
 	f.Add(object(f, func(f *dicom.Film) { f.Photometric, f.WindowCenter, f.WindowWidth = "MONOCHROME1", 100, 50 }).Data)
+	f.Add(insert(f, object(f, nil), "\x28\x00\x00\x30SQ\x00\x00\x20\x00\x00\x00\xfe\xff\x00\xe0\x18\x00\x00\x00"+
+		"\x28\x00\x02\x30US\x06\x00\x02\x00\x00\x00\x10\x00\x28\x00\x06\x30US\x02\x00\x01\x00").Data)
 	f.Add(plain(f, 70, func(x, y int) uint8 { return uint8(x * y) }).Data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		i := ingest.Inspect(data, "f")

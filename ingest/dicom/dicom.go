@@ -66,23 +66,25 @@ type Header struct {
 	Orientation  []string // Patient Orientation (0020,0020): where rows, and columns, run to
 	Laterality   string   // Image Laterality, else Laterality
 
-	Rows, Columns  int
-	Frames         int  // 1 when absent, 0 when it is not a number
-	Samples        int  // Samples per Pixel, 1 when absent
-	Planar         bool // Planar Configuration: uncompressed colour lies plane after plane
-	BitsAllocated  int
-	BitsStored     int
-	HighBit        int
-	Signed         bool // Pixel Representation
-	Photometric    string
-	Slope          float64 // Rescale Slope, 1 when absent
-	Intercept      float64 // Rescale Intercept
-	HasModalityLUT bool    // a Modality LUT Sequence (0028,3000) stands in place of slope and intercept
-	WindowCenter   float64 // the first, in rescaled units
-	WindowWidth    float64 // the first; 0 when absent
-	VOIFunction    string  // VOI LUT Function; empty means LINEAR
-	HasPadding     bool
-	Padding        int // Pixel Padding Value, a stored value
+	Rows, Columns int
+	Frames        int  // 1 when absent, 0 when it is not a number
+	Samples       int  // Samples per Pixel, 1 when absent
+	Planar        bool // Planar Configuration: uncompressed colour lies plane after plane
+	BitsAllocated int
+	BitsStored    int
+	HighBit       int
+	Signed        bool // Pixel Representation
+	Photometric   string
+	Slope         float64 // Rescale Slope, 1 when absent or 0
+	Intercept     float64 // Rescale Intercept
+	ModalityLUT   *LUT    // of the Modality LUT Sequence; it stands in place of slope and intercept
+	Windows       []Window
+	VOILUTs       []LUT  // of the VOI LUT Sequence; their inputs are in the units of the windows
+	VOIFunction   string // VOI LUT Function; empty means LINEAR
+	Shape         string // Presentation LUT Shape: IDENTITY or INVERSE
+	HasPadding    bool
+	PaddingLow    int // Pixel Padding Value, a stored value; with Pixel Padding Range Limit the
+	PaddingHigh   int // lower and the higher of the two
 }
 
 // File is a parsed file. It refers to the bytes it was parsed from.
@@ -91,6 +93,8 @@ type File struct {
 	pixels           element
 	offsets, lengths element // the Extended Offset Table, which stands before the pixels
 	palettes         palettes
+	// The sequences that a header is made of.
+	viewCodes, modalityLUT, voiLUTs element
 	// structure is the first fault of the element stream; nil when it could be walked.
 	structure error
 }
@@ -123,15 +127,21 @@ func Parse(data []byte) (*File, error) {
 	}
 	f.Header = header(decode(wanted, stream.order))
 	f.TransferSyntax = uid
-	for _, e := range wanted {
-		switch e.tag {
-		case tagViewCodes:
-			f.ViewCode = viewCode(e.value, stream)
-		case tagModalityLUT:
-			f.HasModalityLUT = true
-		}
+	f.ViewCode = viewCode(f.viewCodes, stream)
+	if luts := tables(f.modalityLUT, stream, f.Signed); len(luts) > 0 { // one item is allowed
+		f.ModalityLUT = &luts[0]
 	}
+	f.VOILUTs = tables(f.voiLUTs, stream, f.ModalityLUT == nil && f.lowest() < 0)
 	return f, nil
+}
+
+// lowest returns the lowest value that slope and intercept can give.
+func (h *Header) lowest() float64 {
+	low, high := 0, 1<<max(0, min(h.BitsStored, 32))-1
+	if h.Signed {
+		low, high = -(high+1)/2, high/2
+	}
+	return min(float64(low)*h.Slope, float64(high)*h.Slope) + h.Intercept
 }
 
 // scan walks the top level of the data set up to the pixel data and returns the elements
@@ -160,7 +170,15 @@ func (f *File) scan(s *scanner) (wanted []element) {
 		case tagPaletteTable, tagPaletteTable + 1, tagPaletteTable + 2:
 			f.palettes.table[e.tag-tagPaletteTable] = e
 			continue
-		case tagViewCodes, tagModalityLUT:
+		case tagViewCodes:
+			f.viewCodes = e
+			continue
+		case tagModalityLUT:
+			f.modalityLUT = e
+			continue
+		case tagVOILUTs:
+			f.voiLUTs = e
+			continue
 		default:
 			if !isWanted(e.tag) || e.undefined || len(e.value) > maxValue {
 				continue
@@ -205,7 +223,9 @@ func header(v values) Header {
 		Signed:        short(tagPixelRepresentation, 0) == 1,
 		Photometric:   strings.ToUpper(v.text(tagPhotometric)),
 		Slope:         1,
+		Windows:       windows(v),
 		VOIFunction:   strings.ToUpper(v.text(tagVOIFunction)),
+		Shape:         strings.ToUpper(v.text(tagShape)),
 	}
 	h.BitsStored = short(tagBitsStored, h.BitsAllocated)
 	h.HighBit = short(tagHighBit, h.BitsStored-1)
@@ -220,13 +240,9 @@ func header(v values) Header {
 		h.Slope = n
 	}
 	h.Intercept, _ = v.number(tagIntercept)
-	if center, ok := v.number(tagWindowCenter); ok {
-		if width, ok := v.number(tagWindowWidth); ok {
-			h.WindowCenter, h.WindowWidth = center, width
-		}
-	}
-	if h.Padding, h.HasPadding = v.short(tagPadding); h.Signed {
-		h.Padding = int(int16(h.Padding))
+	var padding int
+	if padding, h.HasPadding = v.short(tagPadding); h.HasPadding {
+		h.PaddingLow, h.PaddingHigh = h.padding(padding, short(tagPaddingLimit, padding))
 	}
 	return h
 }
@@ -248,22 +264,12 @@ func studyTime(date, clock string) time.Time {
 }
 
 // viewCode returns the code meaning of the first item of a View Code Sequence.
-func viewCode(value []byte, of *scanner) string {
-	s := &scanner{data: value, implicit: of.implicit, order: of.order}
-	tag, _, length, err := s.header()
-	if err != nil || tag != tagItem {
-		return ""
-	}
-	if length != undefinedLength {
-		s.data = s.data[:min(len(s.data), s.pos+int(length))]
-	}
-	for {
-		e, more, err := s.next()
-		if err != nil || !more {
-			return ""
+func viewCode(sequence element, of *scanner) (meaning string) {
+	of.eachItem(sequence, func(item int, e element, s *scanner) bool {
+		if item == 0 && e.tag == tagCodeMeaning && !e.undefined && len(e.value) <= maxValue {
+			meaning = strings.ToLower(decode([]element{e}, s.order).text(tagCodeMeaning))
 		}
-		if e.tag == tagCodeMeaning && !e.undefined && len(e.value) <= maxValue {
-			return strings.ToLower(decode([]element{e}, s.order).text(tagCodeMeaning))
-		}
-	}
+		return item == 0 && meaning == ""
+	})
+	return meaning
 }

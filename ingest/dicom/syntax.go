@@ -67,6 +67,7 @@ const (
 	tagHighBit             = 0x00280102
 	tagPixelRepresentation = 0x00280103
 	tagPadding             = 0x00280120
+	tagPaddingLimit        = 0x00280121
 	tagWindowCenter        = 0x00281050
 	tagWindowWidth         = 0x00281051
 	tagIntercept           = 0x00281052
@@ -75,7 +76,11 @@ const (
 	tagPalette             = 0x00281101 // descriptors of red, green and blue
 	tagPaletteTable        = 0x00281201 // their tables
 	tagModalityLUT         = 0x00283000
+	tagLUTDescriptor       = 0x00283002
+	tagLUTData             = 0x00283006
+	tagVOILUTs             = 0x00283010
 	tagViewCodes           = 0x00540220
+	tagShape               = 0x20500020 // Presentation LUT Shape
 )
 
 // isWanted tells whether an attribute of the top level is decoded for the header.
@@ -84,7 +89,7 @@ func isWanted(tag uint32) bool {
 	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
 		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
-		tagVOIFunction:
+		tagVOIFunction, tagShape:
 		return true
 	}
 	return isShort(tag)
