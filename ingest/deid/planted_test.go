@@ -162,7 +162,11 @@ var floors = map[Kind]float64{
 
 // TestPlanted plants identifiers into the Indiana reports, which hold none of their own,
 // and counts what stays; and counts the words that are taken out of them as they are.
-// Rules were written looking at even studies and the first list of templates only.
+//
+// Rules were written looking at even studies and the first list of templates only. The first
+// run on the odd ones found 0.992 of the names: "Drs. Okonkwo and Young" kept Young. That was
+// mended, so for names the figure is no longer blind. One author wrote rules, templates and
+// name lists: real letters will do worse.
 func TestPlanted(t *testing.T) {
 	reports := indiana(t)
 	if reports == nil {
