@@ -162,7 +162,7 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 		f.Views = append(f.Views, r.view)
 	}
 	if a.HasReport {
-		cleaned, err := report.Prepare(a.Report, p.tokenizer, p.config.MaxTokens)
+		cleaned, err := report.Prepare(a.Report, known(a, results), p.tokenizer, p.config.MaxTokens)
 		switch {
 		case err == nil:
 			f.Report, f.Tokenizer = cleaned, p.tokenizer.ID()

@@ -93,6 +93,32 @@ func plain(t testing.TB, side int, grey func(x, y int) uint8) ingest.Object {
 	return ingest.Object{Ref: &radstreamv1.ObjectRef{Uri: "objects:png"}, Data: b.Bytes()}
 }
 
+// TestKnownNames holds that what a header says of the people of a study leaves its report.
+func TestKnownNames(t *testing.T) {
+	arrival := ingest.Arrival{
+		ID: "a1", Objects: []ingest.Object{object(t, func(f *dicom.Film) { f.PatientName, f.AccessionNumber = "Zyxwell^Quorra", "AB12" })},
+		Report: "FINDINGS: zyxwell was turned. MRN-4711, film ab12. No effusion; quorra's pneumothorax may persist.", HasReport: true,
+	}
+	f, refusals, err := preparer(t).Prepare(context.Background(), key(t), arrival)
+	if err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+	const want = "[name] was turned. [id], film [id]. No effusion; [name]'s pneumothorax may persist."
+	if got := f.Report.GetSections()[0].GetText(); got != want {
+		t.Errorf("the section is %q, not %q", got, want)
+	}
+	if got := f.Report.GetText(); got != want {
+		t.Errorf("the text is %q, not %q", got, want)
+	}
+	labels := map[string]string{}
+	for _, l := range f.Report.GetLabels() {
+		labels[l.GetLabel()] = l.GetMention()
+	}
+	if d := cmp.Diff(map[string]string{"Pleural Effusion": "negative", "Pneumothorax": "positive"}, labels); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestPrepareStudy(t *testing.T) {
 	lateral := object(t, func(f *dicom.Film) {
 		f.ViewPosition, f.Photometric, f.InstanceUID = "LL", "MONOCHROME1", "1.2.840.99.1.2"

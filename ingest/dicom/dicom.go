@@ -59,6 +59,8 @@ type Header struct {
 	InstanceUID    string
 	PatientID      event.PatientID
 	Accession      string
+	People         []string  // names of the patient, physicians and operators, as written (PN)
+	OtherIDs       []string  // Other Patient IDs (0010,1000)
 	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
 
 	ViewPosition string   // (0018,5101)
@@ -208,6 +210,7 @@ func header(v values) Header {
 		InstanceUID: v.text(tagInstanceUID),
 		PatientID:   event.PatientID(v.text(tagPatientID)),
 		Accession:   v.text(tagAccession),
+		OtherIDs:    v.texts(tagOtherPatientIDs),
 		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
 
 		ViewPosition: strings.ToUpper(v.text(tagViewPosition)),
@@ -226,6 +229,13 @@ func header(v values) Header {
 		Windows:       windows(v),
 		VOIFunction:   strings.ToUpper(v.text(tagVOIFunction)),
 		Shape:         strings.ToUpper(v.text(tagShape)),
+	}
+	for _, tag := range personTags {
+		for _, name := range v.texts(tag) {
+			if name != "" {
+				h.People = append(h.People, name)
+			}
+		}
 	}
 	h.BitsStored = short(tagBitsStored, h.BitsAllocated)
 	h.HighBit = short(tagHighBit, h.BitsStored-1)

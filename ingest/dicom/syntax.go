@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -47,8 +48,17 @@ const (
 	tagStudyTime           = 0x00080030
 	tagAccession           = 0x00080050
 	tagModality            = 0x00080060
+	tagReferring           = 0x00080090
+	tagPhysiciansOfRecord  = 0x00081048
+	tagPerforming          = 0x00081050
+	tagReading             = 0x00081060
+	tagOperators           = 0x00081070
 	tagCodeMeaning         = 0x00080104
+	tagPatientName         = 0x00100010
 	tagPatientID           = 0x00100020
+	tagOtherPatientIDs     = 0x00101000
+	tagOtherPatientNames   = 0x00101001
+	tagRequesting          = 0x00321032
 	tagBodyPart            = 0x00180015
 	tagViewPosition        = 0x00185101
 	tagStudyUID            = 0x0020000D
@@ -83,16 +93,20 @@ const (
 	tagShape               = 0x20500020 // Presentation LUT Shape
 )
 
+// personTags are the attributes that name people, who may be named in a report too.
+var personTags = []uint32{tagPatientName, tagOtherPatientNames, tagReferring, tagPhysiciansOfRecord, tagPerforming,
+	tagReading, tagOperators, tagRequesting}
+
 // isWanted tells whether an attribute of the top level is decoded for the header.
 func isWanted(tag uint32) bool {
 	switch tag {
 	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
 		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
-		tagVOIFunction, tagShape:
+		tagVOIFunction, tagShape, tagOtherPatientIDs:
 		return true
 	}
-	return isShort(tag)
+	return isShort(tag) || slices.Contains(personTags, tag)
 }
 
 // open finds the data set in a file and how it is encoded.
