@@ -38,6 +38,7 @@ type Inspection struct {
 	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
 	// It and the window policy are of the first frame.
 	Quality string `json:"quality,omitempty"`
+	Tags
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
 }
@@ -52,7 +53,7 @@ type InspectionError struct {
 // Inspect tells what can be told of a file, DICOM, JPEG or PNG by its content. name is
 // only repeated. It never fails: faults of the file are part of the answer.
 func Inspect(data []byte, name string) Inspection {
-	i := Inspection{File: name}
+	i := Inspection{File: name, Tags: tagsIn(data)}
 	if err := i.inspect(data); err != nil {
 		i.Error = &InspectionError{Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err)), Detail: fault.Detail(err)}
 	}

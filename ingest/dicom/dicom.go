@@ -26,8 +26,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/dcmtime"
-
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -59,7 +57,7 @@ type Header struct {
 	InstanceUID    string
 	PatientID      event.PatientID
 	Accession      string
-	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
+	StudyTime      time.Time // Study Date and Study Time, in UTC; zero when there is no date; see studyTime
 
 	ViewPosition string   // (0018,5101)
 	ViewCode     string   // meaning of the first View Code (0054,0220), lower case
@@ -190,7 +188,7 @@ func header(v values) Header {
 		InstanceUID: v.text(tagInstanceUID),
 		PatientID:   event.PatientID(v.text(tagPatientID)),
 		Accession:   v.text(tagAccession),
-		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
+		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime), v.text(tagTimezone)),
 
 		ViewPosition: strings.ToUpper(v.text(tagViewPosition)),
 		Orientation:  v.texts(tagOrientation),
@@ -229,22 +227,6 @@ func header(v values) Header {
 		h.Padding = int(int16(h.Padding))
 	}
 	return h
-}
-
-// studyTime joins a DA and a TM value (PS3.5 section 6.2). A time that cannot be read
-// counts as midnight.
-func studyTime(date, clock string) time.Time {
-	d, err := dcmtime.ParseDate(date)
-	if err != nil {
-		return time.Time{}
-	}
-	day := d.Time.UTC()
-	t, err := dcmtime.ParseTime(clock)
-	if err != nil {
-		return day
-	}
-	hour, minute, second := t.Time.Clock()
-	return time.Date(day.Year(), day.Month(), day.Day(), hour, minute, second, t.Time.Nanosecond(), time.UTC)
 }
 
 // viewCode returns the code meaning of the first item of a View Code Sequence.

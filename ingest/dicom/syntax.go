@@ -48,6 +48,7 @@ const (
 	tagAccession           = 0x00080050
 	tagModality            = 0x00080060
 	tagCodeMeaning         = 0x00080104
+	tagTimezone            = 0x00080201
 	tagPatientID           = 0x00100020
 	tagBodyPart            = 0x00180015
 	tagViewPosition        = 0x00185101
@@ -81,7 +82,7 @@ const (
 // isWanted tells whether an attribute of the top level is decoded for the header.
 func isWanted(tag uint32) bool {
 	switch tag {
-	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
+	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagTimezone, tagAccession, tagModality,
 		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
 		tagVOIFunction:

@@ -17,8 +17,9 @@ func (c *cli) inspect() *cobra.Command {
 		Use:   "inspect FILE...",
 		Short: "Show what ingest makes of a file; no server needed",
 		Long: `Show what ingest makes of each file: syntax, geometry, figures of the stored values, view,
-window, quality. A file that cannot be used has an error in its place. The exit code is 3
-when no file can be used, or with --strict when any cannot.`,
+window, quality, and which attributes go on or stay behind. A file that cannot be used has
+an error in its place. The exit code is 3 when no file can be used, or with --strict when
+any cannot.`,
 		Example: `  radstream inspect film.dcm
   radstream inspect *.dcm --json | jq .error`,
 		Args: cobra.MinimumNArgs(1),
@@ -69,6 +70,7 @@ func (c *cli) printInspection(i ingest.Inspection) error {
 	}
 	row("window", "%s", i.WindowPolicy)
 	row("quality", "%s", i.Quality)
+	printTags(row, i.Tags)
 	if i.Error != nil {
 		row("error", "%s: %s", i.Error.Reason, i.Error.Detail)
 	}
