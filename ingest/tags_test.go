@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
@@ -53,17 +54,17 @@ func TestTags(t *testing.T) {
 		removed[r.Tag] = r
 	}
 	for _, want := range []ingest.RemovedTag{
-		{"(0008,0018)", "SOPInstanceUID", "U", 1},
-		{"(0008,0050)", "AccessionNumber", "Z", 1},
-		{"(0008,0070)", "Manufacturer", "", 1},
-		{"(0008,1120)", "ReferencedPatientSequence", "X", 1},
-		{"(0008,1120)/(0010,0020)", "PatientID", "Z/D", 2},
-		{"(0008,FFFE)", "Unknown", "", 1},
-		{"(0009,0010)", "PrivateAttributes", "X", 1},
-		{"(0009,1001)", "PrivateAttributes", "X", 1},
-		{"(0010,0010)", "PatientName", "Z", 1},
-		{"(0010,0021)", "IssuerOfPatientID", "X", 1},
-		{"(6002,3000)", "OverlayData", "X", 1},
+		{Tag: "(0008,0018)", Name: "SOPInstanceUID", Action: "U", Count: 1},
+		{Tag: "(0008,0050)", Name: "AccessionNumber", Action: "Z", Count: 1},
+		{Tag: "(0008,0070)", Name: "Manufacturer", Action: "", Count: 1},
+		{Tag: "(0008,1120)", Name: "ReferencedPatientSequence", Action: "X", Count: 1},
+		{Tag: "(0008,1120)/(0010,0020)", Name: "PatientID", Action: "Z/D", Count: 2},
+		{Tag: "(0008,FFFE)", Name: "Unknown", Action: "", Count: 1},
+		{Tag: "(0009,0010)", Name: "PrivateAttributes", Action: "X", Count: 1},
+		{Tag: "(0009,1001)", Name: "PrivateAttributes", Action: "X", Count: 1},
+		{Tag: "(0010,0010)", Name: "PatientName", Action: "Z", Count: 1},
+		{Tag: "(0010,0021)", Name: "IssuerOfPatientID", Action: "X", Count: 1},
+		{Tag: "(6002,3000)", Name: "OverlayData", Action: "X", Count: 1},
 	} {
 		if d := cmp.Diff(want, removed[want.Tag]); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
@@ -77,11 +78,11 @@ func TestTags(t *testing.T) {
 		}
 	}
 	for _, want := range []ingest.UsedTag{
-		{"(0010,0020)", "PatientID", deid.Hashed, "patient_key"},
-		{"(0020,000D)", "StudyInstanceUID", deid.Hashed, "study_key"},
-		{"(0008,0020)", "StudyDate", deid.Shifted, "shifted_time"},
-		{"(0028,0010)", "Rows", deid.Kept, "views.source_rows"},
-		{"(7FE0,0010)", "PixelData", deid.Used, "views.png"},
+		{Tag: "(0010,0020)", Name: "PatientID", Treatment: deid.Hashed, Field: "patient_key"},
+		{Tag: "(0020,000D)", Name: "StudyInstanceUID", Treatment: deid.Hashed, Field: "study_key"},
+		{Tag: "(0008,0020)", Name: "StudyDate", Treatment: deid.Shifted, Field: "shifted_time"},
+		{Tag: "(0028,0010)", Name: "Rows", Treatment: deid.Kept, Field: "views.source_rows"},
+		{Tag: "(7FE0,0010)", Name: "PixelData", Treatment: deid.Used, Field: "views.png"},
 	} {
 		if d := cmp.Diff(want, used[want.Tag]); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
@@ -90,7 +91,7 @@ func TestTags(t *testing.T) {
 	if i.Cut {
 		t.Error("the list is cut")
 	}
-	if i := ingest.Inspect(o.Data[:600], "f"); !i.Cut || len(i.Removed) == 0 {
+	if i := ingest.Inspect(o.Data[:len(o.Data)-10], "f"); !i.Cut || len(i.Removed) == 0 {
 		t.Errorf("a truncated file: %+v", i.Tags)
 	}
 	if i := ingest.Inspect(plain(t, 70, func(x, y int) uint8 { return uint8(x) }).Data, "f"); i.Used != nil || i.Removed != nil {
@@ -168,7 +169,7 @@ func TestOthersDoNotCount(t *testing.T) {
 	var more strings.Builder
 	n := 0
 	for tag := uint32(0x00080000); tag < 0x00500000; tag++ {
-		if _, _, marked := rules.Profile(deid.Tag(tag)); !marked || rules.Treatment(deid.Tag(tag), 0).GoesOn() || deid.Tag(tag).Private() && tag&0xffff > 0x1010 {
+		if _, _, marked := rules.Profile(deid.Tag(tag)); !marked || rules.Treatment(deid.Tag(tag), 0).GoesOn() || deid.Tag(tag).Private() && tag&0xffff != 0x10 && tag&0xffff != 0x1001 {
 			continue
 		}
 		n++
@@ -213,6 +214,27 @@ func TestPaddedIdentifiers(t *testing.T) {
 		_, refusals, err := preparer(t).Prepare(t.Context(), key(t), ingest.Arrival{PatientID: id, Objects: []ingest.Object{object(t, nil)}})
 		if err != nil || len(refusals) != 1 {
 			t.Errorf("%q was joined with MRN-4711: %v %v", id, refusals, err)
+		}
+	}
+}
+
+// TestFieldsExist: what the allow-list says an attribute feeds is a field of StudyPrepared.
+func TestFieldsExist(t *testing.T) {
+	rules, err := deid.LoadRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range rules.Allowed() {
+		message := (&radstreamv1.StudyPrepared{}).ProtoReflect().Descriptor()
+		for name := range strings.SplitSeq(a.Field, ".") {
+			if a.Field == "" {
+				break
+			}
+			if message == nil || message.Fields().ByName(protoreflect.Name(name)) == nil {
+				t.Errorf("%s feeds %s, which is no field", a.Keyword, a.Field)
+				break
+			}
+			message = message.Fields().ByName(protoreflect.Name(name)).Message()
 		}
 	}
 }

@@ -33,11 +33,14 @@ const (
 	Used    Treatment = "used"
 	Hashed  Treatment = "hashed"
 	Shifted Treatment = "shifted"
+	Matched Treatment = "matched"
 	Dropped Treatment = "dropped"
 )
 
 // GoesOn tells whether anything of the attribute's value reaches a prepared study.
-func (t Treatment) GoesOn() bool { return t != "" && t != Dropped }
+func (t Treatment) GoesOn() bool {
+	return t == Kept || t == Used || t == Hashed || t == Shifted
+}
 
 // Attribute is one attribute of the allow-list.
 type Attribute struct {
@@ -169,7 +172,7 @@ func parseAttribute(f []string) (a Attribute, err error) {
 	if a.Tag, err = parseTag(tag); err == nil && inside {
 		a.In, err = parseTag(in)
 	}
-	if err == nil && !slices.Contains([]Treatment{Kept, Used, Hashed, Shifted, Dropped}, a.Treatment) {
+	if err == nil && !slices.Contains([]Treatment{Kept, Used, Hashed, Shifted, Matched, Dropped}, a.Treatment) {
 		err = fmt.Errorf("%q is no treatment", f[2])
 	}
 	if err == nil && a.Treatment.GoesOn() != (a.Field != "") {

@@ -64,7 +64,7 @@ func TestAllowListKeepsTheProfile(t *testing.T) {
 			if marked {
 				t.Errorf("%s %s is %s, but its action is %s: it must be hashed, shifted or dropped", a.Tag, a.Keyword, a.Treatment, action)
 			}
-		case Hashed, Shifted:
+		case Hashed, Shifted, Matched:
 			if !marked {
 				t.Errorf("%s %s is %s, but the profile leaves it alone", a.Tag, a.Keyword, a.Treatment)
 			}

@@ -30,7 +30,7 @@ func printTags(row func(name, format string, args ...any), tags ingest.Tags) {
 	private := 0
 	for _, r := range tags.Removed {
 		switch {
-		case strings.HasSuffix(r.Name, "PrivateAttributes"):
+		case r.Name == "PrivateAttributes":
 			private++
 		case r.Action != "" && !slices.Contains(named, r.Name):
 			named = append(named, r.Name)
