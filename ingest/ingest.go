@@ -89,7 +89,8 @@ type Object struct {
 }
 
 // Arrival is one StudyArrived or ReportArrived with its objects read. Empty identifiers
-// and a zero time are taken from the objects' headers.
+// and a zero time are taken from the objects' headers. Identifiers count without the
+// padding around them ([deid.Bare]); a time before 1895 or after 9999 counts as zero.
 type Arrival struct {
 	ID        event.MessageID
 	StudyUID  event.StudyUID
@@ -134,6 +135,10 @@ func (p *Preparer) Version() string {
 // (refusals are returned as well); Canceled or Transient when ctx ends.
 func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts, []Refusal, error) {
 	const op = "ingest.Prepare"
+	a.StudyUID, a.PatientID = deid.Bare(a.StudyUID), deid.Bare(a.PatientID)
+	if y := a.StudyTime.UTC().Year(); y < dicom.FirstYear || y > 9999 {
+		a.StudyTime = time.Time{}
+	}
 	results := make([]result, len(a.Objects))
 	// Errors of objects are results: the group only ends early with the context.
 	group, ctx := errgroup.WithContext(ctx)

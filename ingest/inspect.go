@@ -43,6 +43,7 @@ type Inspection struct {
 	Quality string `json:"quality,omitempty"`
 	// PNG is the file to which a picture of the view was written; see [Inspection.Picture].
 	PNG string `json:"png,omitempty"`
+	Tags
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
 
@@ -59,7 +60,7 @@ type InspectionError struct {
 // Inspect tells what can be told of a file, DICOM, JPEG or PNG by its content. name is
 // only repeated. It never fails: faults of the file are part of the answer.
 func Inspect(data []byte, name string) Inspection {
-	i := Inspection{File: name}
+	i := Inspection{File: name, Tags: tagsIn(data)}
 	if err := i.inspect(data); err != nil {
 		i.Error = &InspectionError{Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err)), Detail: fault.Detail(err)}
 	}

@@ -26,8 +26,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/dcmtime"
-
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -61,7 +59,7 @@ type Header struct {
 	Accession      string
 	People         []string  // names of the patient, physicians and operators, as written (PN)
 	OtherIDs       []string  // Other Patient IDs (0010,1000)
-	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
+	StudyTime      time.Time // Study Date and Study Time, in UTC; zero when there is no date; see studyTime
 
 	ViewPosition string   // (0018,5101)
 	ViewCode     string   // meaning of the first View Code (0054,0220), lower case
@@ -211,7 +209,7 @@ func header(v values) Header {
 		PatientID:   event.PatientID(v.text(tagPatientID)),
 		Accession:   v.text(tagAccession),
 		OtherIDs:    v.texts(tagOtherPatientIDs),
-		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
+		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime), v.text(tagTimezone)),
 
 		ViewPosition: strings.ToUpper(v.text(tagViewPosition)),
 		Orientation:  v.texts(tagOrientation),
@@ -255,22 +253,6 @@ func header(v values) Header {
 		h.PaddingLow, h.PaddingHigh = h.padding(padding, short(tagPaddingLimit, padding))
 	}
 	return h
-}
-
-// studyTime joins a DA and a TM value (PS3.5 section 6.2). A time that cannot be read
-// counts as midnight.
-func studyTime(date, clock string) time.Time {
-	d, err := dcmtime.ParseDate(date)
-	if err != nil {
-		return time.Time{}
-	}
-	day := d.Time.UTC()
-	t, err := dcmtime.ParseTime(clock)
-	if err != nil {
-		return day
-	}
-	hour, minute, second := t.Time.Clock()
-	return time.Date(day.Year(), day.Month(), day.Day(), hour, minute, second, t.Time.Nanosecond(), time.UTC)
 }
 
 // viewCode returns the code meaning of the first item of a View Code Sequence.

@@ -55,6 +55,7 @@ const (
 	tagOperators           = 0x00081070
 	tagCodeMeaning         = 0x00080104
 	tagPatientName         = 0x00100010
+	tagTimezone            = 0x00080201
 	tagPatientID           = 0x00100020
 	tagOtherPatientIDs     = 0x00101000
 	tagOtherPatientNames   = 0x00101001
@@ -100,7 +101,7 @@ var personTags = []uint32{tagPatientName, tagOtherPatientNames, tagReferring, ta
 // isWanted tells whether an attribute of the top level is decoded for the header.
 func isWanted(tag uint32) bool {
 	switch tag {
-	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
+	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagTimezone, tagAccession, tagModality,
 		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
 		tagVOIFunction, tagShape, tagOtherPatientIDs:

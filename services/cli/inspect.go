@@ -19,8 +19,9 @@ func (c *cli) inspect() *cobra.Command {
 		Use:   "inspect FILE...",
 		Short: "Show what ingest makes of a file; no server needed",
 		Long: `Show what ingest makes of each file: syntax, geometry, figures of the stored values, view,
-rescale, window and lookup tables, quality. A file that cannot be used has an error in its
-place. The exit code is 3 when no file can be used, or with --strict when any cannot.
+rescale, window and lookup tables, quality, and which attributes go on or stay behind. A file
+that cannot be used has an error in its place. The exit code is 3 when no file can be used, or
+with --strict when any cannot.
 
 With --png, the 224 x 224 view as the model would see it is written for each file that gives
 one, even if prepare would refuse it (see quality): the padding hatched, what was removed
@@ -28,7 +29,7 @@ outlined in red. The pictures lie in DIR as the files do in the folder that hold
 with .png behind their names. Films show patients: keep the pictures as you keep the films.`,
 		Example: `  radstream inspect film.dcm
   radstream inspect *.dcm --json | jq .error
-  radstream inspect --png views study1/frontal.dcm study2/frontal.dcm   # views/study1/frontal.dcm.png ...`,
+  radstream inspect --png views --force film.dcm   # writes views/film.dcm.png`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, files []string) error {
 			if err := pictures.plan(files); err != nil {
@@ -88,6 +89,7 @@ func (c *cli) printInspection(i ingest.Inspection) error {
 	if i.PNG != "" {
 		row("picture", "%s", i.PNG)
 	}
+	printTags(row, i.Tags)
 	if i.Error != nil {
 		row("error", "%s: %s", i.Error.Reason, i.Error.Detail)
 	}
