@@ -38,6 +38,8 @@ type Inspection struct {
 	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
 	// It and the window policy are of the first frame.
 	Quality string `json:"quality,omitempty"`
+	// BurnedInText is filled by [InspectText]; absent when nobody looked.
+	BurnedInText []BurnedInText `json:"burned_in_text,omitzero"`
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
 }

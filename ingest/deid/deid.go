@@ -4,7 +4,8 @@
 // the same patient is recognised inside a tenant, two tenants never meet, and nobody
 // without the secret can go back or test a guess. Dates move by an offset that is drawn
 // from the patient's pseudonym, so that intervals within a patient stay true (PS3.15
-// E.3.6, Retain Longitudinal Temporal Information with Modified Dates).
+// E.3.6, Retain Longitudinal Temporal Information with Modified Dates). Text that is part of a
+// film's pixels is found, filled from around and looked for once more ([Burned]).
 package deid
 
 import (

@@ -58,6 +58,8 @@ type Header struct {
 	SeriesUID      string
 	InstanceUID    string
 	PatientID      event.PatientID
+	PatientName    string // PN as written, its components separated by ^
+	BirthDate      string // YYYYMMDD
 	Accession      string
 	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
 
@@ -189,6 +191,8 @@ func header(v values) Header {
 		SeriesUID:   v.text(tagSeriesUID),
 		InstanceUID: v.text(tagInstanceUID),
 		PatientID:   event.PatientID(v.text(tagPatientID)),
+		PatientName: v.text(tagPatientName),
+		BirthDate:   v.text(tagBirthDate),
 		Accession:   v.text(tagAccession),
 		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
 

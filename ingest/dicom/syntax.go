@@ -48,7 +48,9 @@ const (
 	tagAccession           = 0x00080050
 	tagModality            = 0x00080060
 	tagCodeMeaning         = 0x00080104
+	tagPatientName         = 0x00100010
 	tagPatientID           = 0x00100020
+	tagBirthDate           = 0x00100030
 	tagBodyPart            = 0x00180015
 	tagViewPosition        = 0x00185101
 	tagStudyUID            = 0x0020000D
@@ -82,7 +84,7 @@ const (
 func isWanted(tag uint32) bool {
 	switch tag {
 	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
-		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
+		tagPatientName, tagPatientID, tagBirthDate, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
 		tagVOIFunction:
 		return true

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -9,20 +11,28 @@ import (
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/blob"
+	"github.com/radstream/radstream/services/config"
 )
 
 func (c *cli) inspect() *cobra.Command {
 	var strict bool
+	conf := config.Default().Ingest
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
 		Short: "Show what ingest makes of a file; no server needed",
 		Long: `Show what ingest makes of each file: syntax, geometry, figures of the stored values, view,
-window, quality. A file that cannot be used has an error in its place. The exit code is 3
-when no file can be used, or with --strict when any cannot.`,
+window, quality, and the text in its pixels, which may name the patient. A file that cannot be
+used has an error in its place. The exit code is 3 when no file can be used, or with --strict when
+any cannot.`,
 		Example: `  radstream inspect film.dcm
   radstream inspect *.dcm --json | jq .error`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, files []string) (err error) {
+			text, err := openText(conf)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, text.Close()) }()
 			bad := 0
 			for _, file := range files {
 				data, err := readBounded(file, blob.DefaultMaxBytes)
@@ -32,6 +42,8 @@ when no file can be used, or with --strict when any cannot.`,
 				i := ingest.Inspect(data, file)
 				if i.Error != nil {
 					bad++
+				} else if err := text.look(cmd.Context(), &i, data); err != nil {
+					return err
 				}
 				if c.json {
 					err = c.printJSON(i)
@@ -49,6 +61,8 @@ when no file can be used, or with --strict when any cannot.`,
 		},
 	}
 	cmd.Flags().BoolVar(&strict, "strict", false, "exit 3 when any file cannot be used")
+	cmd.Flags().StringVar(&conf.BurnedInText, "burned-in-text", conf.BurnedInText, "policy for text in the pixels: remove, remove-with-markers, or off, which does not look for any")
+	cmd.Flags().StringVar(&conf.OCRDir, "ocr-dir", os.Getenv(ocrDirEnv), "folder of the text recognition graphs; empty searches the usual places ["+ocrDirEnv+"]")
 	return cmd
 }
 
@@ -69,6 +83,16 @@ func (c *cli) printInspection(i ingest.Inspection) error {
 	}
 	row("window", "%s", i.WindowPolicy)
 	row("quality", "%s", i.Quality)
+	for _, t := range i.BurnedInText {
+		what, becomes := t.Kind, "stays"
+		if t.Matches != "" {
+			what += " equal to " + t.Matches
+		}
+		if t.Removed {
+			becomes = "removed"
+		}
+		row("text", "%q at %d,%d to %d,%d: %s, %s", t.Text, t.X0, t.Y0, t.X1, t.Y1, what, becomes)
+	}
 	if i.Error != nil {
 		row("error", "%s: %s", i.Error.Reason, i.Error.Detail)
 	}
