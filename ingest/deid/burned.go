@@ -147,8 +147,7 @@ func (c *Cleaned) fill(texts []Text) {
 	f := c.Film
 	hole := make([]bool, len(f.Samples))
 	for _, t := range texts {
-		// Ink fades into its surroundings over some pixels, which must not colour the fill.
-		box := t.Box.Grow(max(2, min(t.Box.X1-t.Box.X0, t.Box.Y1-t.Box.Y0)/6)).Intersect(ocr.Box{X1: f.Columns, Y1: f.Rows})
+		box := t.widened().Intersect(ocr.Box{X1: f.Columns, Y1: f.Rows})
 		c.Removed = append(c.Removed, box)
 		for y := box.Y0; y < box.Y1; y++ {
 			for x := box.X0; x < box.X1; x++ {
@@ -157,6 +156,19 @@ func (c *Cleaned) fill(texts []Text) {
 		}
 	}
 	c.Film = pixel.Fill(f, hole)
+}
+
+// widened returns the box of t with what may belong to it: beyond its ends a height of the
+// line, since a first or last letter that is fainter than the others is often cut off, and a
+// fifth of it above and below, where ink fades into its surroundings.
+func (t Text) widened() ocr.Box {
+	width, height := t.Box.X1-t.Box.X0, t.Box.Y1-t.Box.Y0
+	least := min(width, height)
+	along, across := least, max(2, least/5)
+	if height > width {
+		along, across = across, along
+	}
+	return ocr.Box{X0: t.Box.X0 - along, Y0: t.Box.Y0 - across, X1: t.Box.X1 + along, Y1: t.Box.Y1 + across}
 }
 
 // find returns the markers and texts of f and marks those that the policy removes.

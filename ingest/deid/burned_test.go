@@ -160,8 +160,8 @@ func TestNewBurned(t *testing.T) {
 func TestIsMarker(t *testing.T) {
 	for text, want := range map[string]bool{
 		"R": true, "L": true, "AP": true, "PORTABLE": true, "AP SUPINE": true, "semi-erect": true, "P0RTABLE": true, "PORTAB1E": true,
-		"UPRIGNT": true, "PA/LAT": true, "SUP1NE": true,
-		"": false, "-": false, "WRIGHT": false, "NOBILE": false, "R JM": false, "AP 1961": false, "LEE": false, "RIGHTLY": false, "A": false,
+		"UPRIGNT": true, "PA/LAT": true, "SUP1NE": true, "RLATDECUB": true, "APPORTABLE": true,
+		"": false, "-": false, "WRIGHT": false, "NOBILE": false, "R JM": false, "AP 1961": false, "LEE": false, "RIGHTLY": false, "A": false, "PAPA": false, "PORTER": false, "APPLE": false,
 	} {
 		if got := isMarker(text); got != want {
 			t.Errorf("%q: %v", text, got)

@@ -17,29 +17,65 @@ const markers = " L R LT RT LEFT RIGHT LLAT RLAT LL RL LLD RLD " +
 func Markers() []string { return strings.Fields(markers) }
 
 // isMarker tells whether all words of a text are markers, as in "R", "AP PORTABLE" or
-// "SEMI-ERECT". One letter of a long word may be read wrong.
+// "SEMI-ERECT".
 func isMarker(text string) bool {
 	all := words(text)
 	return len(all) > 0 && !slices.ContainsFunc(all, func(w string) bool { return !slices.Contains(Markers(), w) })
 }
 
-// words returns the runs of letters and digits of a text, in capitals. A word that looks like
-// a marker of five letters or more, or is one of seven or more but for one letter, is that
-// marker; with shorter ones Wright and Nobile would be markers too.
+// words returns the runs of letters and digits of a text, in capitals, with markers as they
+// are spelt: a word that looks like a marker of five letters or more, or is one of seven or
+// more but for one letter, is that marker (with shorter ones Wright and Nobile would be
+// markers too), and markers that were read without the space between them are several.
 func words(text string) []string {
-	all := strings.FieldsFunc(strings.ToUpper(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	for i, w := range all {
-		if slices.Contains(Markers(), w) || len(w) < 5 {
-			continue
-		}
-		for _, m := range Markers() {
-			if len(m) == len(w) && (fold(w) == fold(m) || len(m) >= 7 && distance(w, m) == 1) {
-				all[i] = m
-				break
-			}
+	var all []string
+	for _, w := range strings.FieldsFunc(strings.ToUpper(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		if m := alike(w); m != "" {
+			all = append(all, m)
+		} else if parts := glued(w); parts != nil {
+			all = append(all, parts...)
+		} else {
+			all = append(all, w)
 		}
 	}
 	return all
+}
+
+// alike returns the marker that a word is, or "".
+func alike(w string) string {
+	if slices.Contains(Markers(), w) {
+		return w
+	}
+	if len(w) < 5 {
+		return ""
+	}
+	for _, m := range Markers() {
+		if len(m) == len(w) && (fold(w) == fold(m) || len(m) >= 7 && distance(w, m) == 1) {
+			return m
+		}
+	}
+	return ""
+}
+
+// glued returns the markers that w is put together of, as RLATDECUB is, or nil. One of them
+// must have three letters, or Papa would be a marker.
+func glued(w string) []string {
+	var best []string
+	var cut func(rest string, parts []string)
+	cut = func(rest string, parts []string) {
+		if rest == "" && best == nil && slices.ContainsFunc(parts, func(p string) bool { return len(p) >= 3 }) {
+			best = slices.Clone(parts)
+		}
+		for _, m := range Markers() {
+			if after, ok := strings.CutPrefix(rest, m); ok && best == nil && len(parts) < 5 {
+				cut(after, append(parts, m))
+			}
+		}
+	}
+	if len(w) >= 5 {
+		cut(w, nil)
+	}
+	return best
 }
 
 // Identifiers are what the header of a film says about whose it is.

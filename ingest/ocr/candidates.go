@@ -8,7 +8,7 @@ const (
 	steep     = 22  // grey levels over two pixels
 	leastEdge = 5   // steep pixels of either sign in a cell and its right and lower neighbours
 	margin    = 2   // cells of surroundings that detection sees
-	tile      = 640 // longest side of an area in pixels
+	tile      = 512 // longest side of an area in pixels
 	overlap   = 96  // pixels that tiles of one area share
 )
 

@@ -2,6 +2,7 @@
 // interface, and what turns their numbers into lines.
 //
 //	grey image -> candidates: where strokes are (no network)            candidates.go
+//	  -> as it is, and with equal contrast everywhere                   contrast.go
 //	  -> each area, enlarged -> detection network -> probability map
 //	     -> threshold, components, least rectangles, unclip             detect.go, geometry.go
 //	  -> each rectangle, upright, 48 pixels high -> recognition network
@@ -43,6 +44,8 @@ type Box struct{ X0, Y0, X1, Y1 int }
 
 // Empty tells whether b holds no pixel.
 func (b Box) Empty() bool { return b.X0 >= b.X1 || b.Y0 >= b.Y1 }
+
+func (b Box) area() int { return (b.X1 - b.X0) * (b.Y1 - b.Y0) }
 
 // Intersect returns what b and o have in common.
 func (b Box) Intersect(o Box) Box {
@@ -105,17 +108,12 @@ func (r *Reader) Read(ctx context.Context, img Image) ([]Line, error) {
 		if shrink > 1 {
 			level = reduce(img, shrink)
 		}
-		for _, area := range candidates(level) {
-			found, err := r.detect(ctx, level, area)
-			if err != nil {
-				return nil, fault.Wrap(op, err)
-			}
-			for _, l := range found {
-				if err := r.recognize(ctx, level, &l); err != nil {
-					return nil, fault.Wrap(op, err)
-				}
-				lines = append(lines, l.scaled(shrink, img))
-			}
+		found, err := r.level(ctx, level)
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		for _, l := range found {
+			lines = append(lines, l.scaled(shrink, img))
 		}
 		if min(img.Columns, img.Rows)/(4*shrink) < leastLevel {
 			break
@@ -125,6 +123,41 @@ func (r *Reader) Read(ctx context.Context, img Image) ([]Line, error) {
 		return cmp.Or(cmp.Compare(a.Box.Y0, b.Box.Y0), cmp.Compare(a.Box.X0, b.Box.X0), cmp.Compare(a.Box.X1, b.Box.X1), cmp.Compare(a.Box.Y1, b.Box.Y1), cmp.Compare(a.Text, b.Text))
 	})
 	return lines, nil
+}
+
+// level reads img as it is, and once more with its local contrast made equal, in which only
+// what was not found before counts.
+func (r *Reader) level(ctx context.Context, img Image) ([]Line, error) {
+	areas := candidates(img)
+	if len(areas) == 0 {
+		return nil, nil
+	}
+	var lines []Line
+	for _, look := range []Image{img, flatten(img)} {
+		before := lines
+		for _, area := range areas {
+			found, err := r.detect(ctx, look, area)
+			if err != nil {
+				return nil, err
+			}
+			for _, l := range found {
+				if slices.ContainsFunc(before, func(b Line) bool { return l.inside(b) }) {
+					continue
+				}
+				if err := r.recognize(ctx, look, &l); err != nil {
+					return nil, err
+				}
+				lines = append(lines, l)
+			}
+		}
+	}
+	return lines, nil
+}
+
+// inside tells whether nearly all of l lies in o, which was read well.
+func (l Line) inside(o Line) bool {
+	both := l.Box.Intersect(o.Box)
+	return o.Confidence >= sure && !both.Empty() && both.area()*10 >= l.Box.area()*9
 }
 
 // leastLevel is the shortest side of a level of the pyramid: on less, text that the level

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,11 +30,13 @@ const (
 	canary    = "CANARY"                  // in text
 	canaryUID = "2.25.770077007700770077" // in identifiers of DICOM
 	birthday  = "19311107"
-	studyDay  = "1987-06-05"
+	// burnedName is in the pixels of a film, and in its header.
+	burnedName = "WINTERBOTTOM"
+	studyDay   = "1987-06-05"
 )
 
 func canaries() []string {
-	return []string{canary, strings.ToLower(canary), canaryUID, birthday, studyDay, strings.ReplaceAll(studyDay, "-", "")}
+	return []string{canary, strings.ToLower(canary), canaryUID, birthday, studyDay, strings.ReplaceAll(studyDay, "-", ""), burnedName}
 }
 
 // TestNoIdentifierLeaks sends studies whose every identifier is a canary, whole and spoilt
@@ -46,11 +49,16 @@ func TestNoIdentifierLeaks(t *testing.T) {
 	s := start(t, dir, log)
 
 	good := canaryDICOM(t, canaryUID, "P"+canary, "CR")
+	var burned bytes.Buffer
+	if err := dicom.Encode(&burned, written(t)); err != nil {
+		t.Fatal(err)
+	}
 	arrivals := map[string]proto.Message{
 		"good": &radstreamv1.StudyArrived{StudyUid: canaryUID, PatientId: "P" + canary, AccessionNumber: "A" + canary,
 			StudyTime: timestamppb.New(time.Date(1987, 6, 5, 4, 3, 2, 0, time.UTC)), Report: &radstreamv1.Report{Text: "FINDINGS: Clear lungs."},
 			Objects: []*radstreamv1.StudyObject{s.object(t, good, 0)}},
 		"report":    &radstreamv1.ReportArrived{StudyUid: canaryUID, PatientId: "P" + canary, Report: &radstreamv1.Report{Text: "IMPRESSION: Small nodule."}},
+		"burned":    study(canaryUID, s.object(t, burned.Bytes(), 0)),
 		"truncated": study("", s.object(t, good[:len(good)*2/3], 0)),
 		"cut":       study(canaryUID, s.object(t, good[:300], 0)),
 		"ct":        study("", s.object(t, bytes.ReplaceAll(good, []byte("CS\x02\x00CR"), []byte("CS\x02\x00CT")), 0)),
@@ -73,6 +81,11 @@ func TestNoIdentifierLeaks(t *testing.T) {
 	s.await(t, "unknown field")
 	if n := s.messages(t, event.StreamRejected); n < 9 {
 		t.Errorf("only %d dead letters", n)
+	}
+	if m, _ := s.prepared(t, tenant, canaryUID); !slices.ContainsFunc(m.GetViews(), func(v *radstreamv1.PreparedView) bool {
+		return len(v.GetRemoved()) > 0 && slices.Equal(v.GetMarkers(), []string{"PORTABLE"})
+	}) {
+		t.Error("nobody looked for the text in the film")
 	}
 	if points := s.points(t); len(points) != 1 {
 		t.Errorf("%d studies in the index, want 1", len(points))

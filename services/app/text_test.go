@@ -31,7 +31,7 @@ func written(t *testing.T) dicom.Film {
 	const columns, rows = 640, 512
 	f := dicom.Film{
 		StudyUID: canaryUID, SeriesUID: canaryUID + ".1", InstanceUID: canaryUID + ".2",
-		PatientID: "P" + canary, PatientName: "WINTERBOTTOM^AGNES", PatientBirthDate: birthday,
+		PatientID: "P" + canary, PatientName: burnedName + "^AGNES", PatientBirthDate: birthday,
 		StudyTime: time.Date(1987, 6, 5, 4, 3, 2, 0, time.UTC), Modality: "CR", BodyPart: "CHEST", ViewPosition: "PA", InstanceNumber: 1,
 		Rows: rows, Columns: columns, BitsStored: 12, Photometric: "MONOCHROME1", Syntax: dicom.FilmExplicitLE, Pixels: make([]uint16, columns*rows),
 	}
@@ -40,7 +40,7 @@ func written(t *testing.T) dicom.Film {
 	for _, w := range []struct {
 		x, y int
 		text string
-	}{{40, 60, "WINTERBOTTOM, AGNES"}, {420, 470, "DOB 1931-11-07"}, {500, 80, "PORTABLE"}} {
+	}{{40, 60, burnedName + ", AGNES"}, {420, 470, "DOB 1931-11-07"}, {500, 80, "PORTABLE"}} {
 		d.Dot = fixed.P(w.x, w.y)
 		d.DrawString(w.text)
 	}
