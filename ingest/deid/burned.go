@@ -222,18 +222,26 @@ func beside(a, b ocr.Box) bool {
 	return !a.Grow(height).Intersect(b).Empty()
 }
 
-// What counts as text. Detection alone takes some ribs and tubes for it; those read as nothing,
-// as one character, or as several that recognition does not believe in.
-const (
-	leastConfidence = 0.55
-	leastDetection  = 0.75 // makes up for confidence in a long line
-	longLine        = 5    // characters
-)
-
+// isText tells whether a line counts as text. Detection takes some ribs and tubes for it; those
+// read as nothing, as one character, or as few that recognition does not believe in, and where
+// only an equal contrast shows them there are more of them. Detection that is sure makes up
+// for the confidence of a long line.
 func isText(l ocr.Line) bool {
 	n := 0
 	for _, w := range words(l.Text) {
 		n += len([]rune(w))
 	}
-	return n >= 2 && l.Confidence >= leastConfidence || n >= longLine && l.Detection >= leastDetection
+	least := 0.55
+	switch {
+	case n < 2:
+		return false
+	case n == 2:
+		least = 0.8
+	case n == 3:
+		least = 0.65
+	}
+	if l.Faint {
+		return l.Confidence >= max(least, 0.7)
+	}
+	return l.Confidence >= least || n >= 5 && l.Detection >= 0.75
 }

@@ -187,3 +187,24 @@ func TestMatch(t *testing.T) {
 		t.Errorf("nothing is known, and DOE matches %q", got)
 	}
 }
+
+func TestIsText(t *testing.T) {
+	for _, c := range []struct {
+		line ocr.Line
+		want bool
+	}{
+		{ocr.Line{Text: "DOE", Confidence: 0.7}, true},
+		{ocr.Line{Text: "DOE", Confidence: 0.6}, false},
+		{ocr.Line{Text: "OP", Confidence: 0.9}, true},
+		{ocr.Line{Text: "11", Confidence: 0.7}, false},
+		{ocr.Line{Text: "A", Confidence: 1}, false},
+		{ocr.Line{Text: "--", Confidence: 1}, false},
+		{ocr.Line{Text: "JOHNSON", Confidence: 0.4, Detection: 0.8}, true},
+		{ocr.Line{Text: "JOHNSON", Confidence: 0.4, Detection: 0.8, Faint: true}, false},
+		{ocr.Line{Text: "JOHNSON", Confidence: 0.8, Faint: true}, true},
+	} {
+		if got := isText(c.line); got != c.want {
+			t.Errorf("%+v: %v", c.line, got)
+		}
+	}
+}

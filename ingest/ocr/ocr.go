@@ -67,6 +67,7 @@ type Line struct {
 	Text       string   // what was read; may be empty or wrong
 	Detection  float64  // how sure detection is, 0 to 1
 	Confidence float64  // mean probability of the characters that were read, 0 to 1
+	Faint      bool     // only seen when the contrast was made equal, as some noise is too
 }
 
 // Reader reads text. It is safe for concurrent use.
@@ -133,7 +134,7 @@ func (r *Reader) level(ctx context.Context, img Image) ([]Line, error) {
 		return nil, nil
 	}
 	var lines []Line
-	for _, look := range []Image{img, flatten(img)} {
+	for i, look := range []Image{img, flatten(img)} {
 		before := lines
 		for _, area := range areas {
 			found, err := r.detect(ctx, look, area)
@@ -147,6 +148,7 @@ func (r *Reader) level(ctx context.Context, img Image) ([]Line, error) {
 				if err := r.recognize(ctx, look, &l); err != nil {
 					return nil, err
 				}
+				l.Faint = i > 0
 				lines = append(lines, l)
 			}
 		}

@@ -135,8 +135,12 @@ func plant(grey []byte, columns, rows int, faces []typeface, rng *rand.Rand) (p 
 			a := int(p.ink.Pix[y*p.ink.Stride+x])
 			i := (p.Y+y)*columns + p.X + x
 			if a >= inked {
-				sum += math.Abs(float64(p.Level) - float64(grey[i]))
+				difference := math.Abs(float64(p.Level) - float64(grey[i]))
+				sum += difference
 				n++
+				if difference < visible { // nobody reads it, so nobody needs to remove it
+					p.ink.Pix[y*p.ink.Stride+x] = 0
+				}
 			}
 			grey[i] = byte((int(grey[i])*(255-a) + p.Level*a + 127) / 255)
 		}
@@ -145,8 +149,10 @@ func plant(grey []byte, columns, rows int, faces []typeface, rng *rand.Rand) (p 
 	return p, n > 0, nil
 }
 
-// inked is the coverage from which a pixel counts as ink.
-const inked = 128
+const (
+	inked   = 128 // coverage from which a pixel counts as ink
+	visible = 10  // grey levels from which ink can be seen on the film beneath
+)
 
 // identifier makes up what is burned into films: names, dates, ids, and technical factors.
 func identifier(rng *rand.Rand) string {

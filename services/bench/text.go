@@ -43,8 +43,9 @@ type TextFigures struct {
 	Recogniser string         `json:"recogniser"`
 }
 
-// Recall counts texts. One is found when at least 95 % of its pixels lie in boxes that were
-// filled, or when its film is refused for burned_in_text.
+// Recall counts texts. One is found when at least 95 % of its ink (pixels that differ by 10 grey
+// levels or more from the film beneath) lies in boxes that were filled, or when its film is
+// refused for burned_in_text.
 type Recall struct {
 	Texts    int     `json:"texts"`
 	Found    int     `json:"found"`
