@@ -59,20 +59,25 @@ func opened(t *testing.T) *app.Text {
 	return text
 }
 
-// TestText holds a sample of the full measurement to its bars.
+// TestText holds a sample of the full measurement to its bars. The films that are looked at as
+// they are come from nih14: those of articles have figure labels and words of their own.
 func TestText(t *testing.T) {
-	c := bench.TextConfig{Films: realFilms(t), Strings: 24, Untouched: 12, Seed: 7, Clear: 60}
-	f, err := bench.Text(t.Context(), c, opened(t).Burned)
+	dirs, text := realFilms(t), opened(t)
+	f, err := bench.Text(t.Context(), bench.TextConfig{Films: dirs, Strings: 16, Seed: 7, Clear: 60}, text.Burned)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("clear %+v, faint %+v, %d of %d films changed, markers %v, %.2f s a film, %.2f s with text",
-		f.Clear, f.Faint, len(f.Changed), f.Untouched, f.Markers, f.Seconds, f.WithText)
-	if f.Clear.Texts < 12 || f.Clear.Found < f.Clear.Texts {
+	t.Logf("clear %+v, faint %+v, %.2f s a film", f.Clear, f.Faint, f.WithText)
+	if f.Clear.Texts < 8 || f.Clear.Found < f.Clear.Texts {
 		t.Errorf("%d of %d clear texts were found; missed: %+v", f.Clear.Found, f.Clear.Texts, f.Missed)
 	}
-	if f.Untouched != c.Untouched {
-		t.Errorf("%d films were looked at as they are, want %d", f.Untouched, c.Untouched)
+	f, err = bench.Text(t.Context(), bench.TextConfig{Films: dirs[:1], Untouched: 16, Seed: 7}, text.Burned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d of %d films changed, markers %v, %.2f s a film", len(f.Changed), f.Untouched, f.Markers, f.Seconds)
+	if f.Untouched != 16 || len(f.Markers) == 0 {
+		t.Errorf("%d films were looked at as they are, markers %v", f.Untouched, f.Markers)
 	}
 	for _, ch := range f.Changed {
 		t.Errorf("%s changed for %q", ch.Film, ch.Texts)
