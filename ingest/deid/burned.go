@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/radstream/radstream/ingest/ocr"
 	"github.com/radstream/radstream/ingest/pixel"
@@ -183,6 +185,9 @@ func (b *Burned) find(ctx context.Context, f pixel.Film, p pixel.Policy, known I
 	}
 	var found, lone []Text
 	for _, l := range lines {
+		if min(l.Box.X1-l.Box.X0, l.Box.Y1-l.Box.Y0) > min(f.Columns, f.Rows)/largest {
+			continue
+		}
 		t := Text{Box: l.Box, Text: l.Text, Matches: known.match(l.Text)}
 		switch {
 		case t.Matches != "":
@@ -216,10 +221,16 @@ func (b *Burned) find(ctx context.Context, f pixel.Film, p pixel.Policy, known I
 	return found, nil
 }
 
-// beside tells whether two boxes are less than the height of the lower one apart.
+// largest is the share of a film's shorter side from which a line is no text: such boxes are
+// ribs, spines and patterns of screens.
+const largest = 5
+
+// beside tells whether b is less than the height of the lower one away from text a, and not so
+// much higher that it cannot be the rest of it.
 func beside(a, b ocr.Box) bool {
-	height := min(a.X1-a.X0, a.Y1-a.Y0, b.X1-b.X0, b.Y1-b.Y0)
-	return !a.Grow(height).Intersect(b).Empty()
+	high, other := min(a.X1-a.X0, a.Y1-a.Y0), min(b.X1-b.X0, b.Y1-b.Y0)
+	height := min(high, other)
+	return other <= 2*high && !a.Grow(height).Intersect(b).Empty()
 }
 
 // isText tells whether a line counts as text. Detection takes some ribs and tubes for it; those
@@ -239,6 +250,9 @@ func isText(l ocr.Line) bool {
 		least = 0.8
 	case n == 3:
 		least = 0.65
+	}
+	if strings.ContainsFunc(l.Text, func(r rune) bool { return r > unicode.MaxLatin1 }) {
+		least = max(least, 0.85) // patterns are often read as ideographs
 	}
 	if l.Faint {
 		return l.Confidence >= max(least, 0.7)

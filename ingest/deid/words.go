@@ -29,7 +29,8 @@ func isMarker(text string) bool {
 // markers too), and markers that were read without the space between them are several.
 func words(text string) []string {
 	var all []string
-	for _, w := range strings.FieldsFunc(strings.ToUpper(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+	text = strings.NewReplacer("A-P", "AP", "P-A", "PA", "A.P", "AP", "P.A", "PA").Replace(strings.ToUpper(text))
+	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		if m := alike(w); m != "" {
 			all = append(all, m)
 		} else if parts := glued(w); parts != nil {
@@ -58,8 +59,11 @@ func alike(w string) string {
 }
 
 // glued returns the markers that w is put together of, as RLATDECUB is, or nil. One of them
-// must have three letters, or Papa would be a marker.
+// must have three letters, or Papa would be a marker; RTPA and its like are known.
 func glued(w string) []string {
+	if slices.Contains([]string{"RTPA", "RTAP", "LTPA", "LTAP"}, w) {
+		return []string{w[:2], w[2:]}
+	}
 	var best []string
 	var cut func(rest string, parts []string)
 	cut = func(rest string, parts []string) {
