@@ -1,8 +1,8 @@
 // Package ingest turns what a hospital sends of a study into what the model is fed.
 //
 //	Arrival: objects (DICOM, JPEG, PNG), report
-//	  -> each object: read, gate (is it a chest film?), view, render   (in parallel)
-//	  -> agree on study and patient -> pseudonyms -> Facts             (package assemble)
+//	  -> each object: read, gate (is it a chest film?), remove text, view, render   (in parallel)
+//	  -> agree on study and patient -> pseudonyms -> Facts                          (package assemble)
 //	  -> what cannot be taken: one Refusal each, and the rest goes on
 //
 // A radiograph is one frame: objects of several are refused. Colour, as secondary captures
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,6 +55,8 @@ const preparation = 2
 type Config struct {
 	Policy    pixel.Policy // how grey values are made; default auto
 	MaxTokens int          // of a report, [CLS] and [SEP] included, 3 to 512; default 128
+	// Burned removes text from the pixels; nil, the default, leaves it there.
+	Burned *deid.Burned
 }
 
 // Default returns the paper's settings, with the window policy that suits radiographs.
@@ -122,9 +125,22 @@ func New(c Config, t Tokenizer) (*Preparer, error) {
 	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard()}, nil
 }
 
-// Version identifies the preparation: what a prepared byte depends on beside the input.
+// Version identifies the preparation: what a prepared byte depends on beside the input. What
+// is done about burned-in text stands behind a plus sign; see [Rendering].
 func (p *Preparer) Version() string {
-	return fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+	version := fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+	if burned := p.config.Burned.Version(); burned != "" {
+		version += "+" + burned
+	}
+	return version
+}
+
+// Rendering returns the part of a version that a model depends on: how films look and reports
+// read to it. Whether text was removed from a film does not change how the rest looks, so a
+// model serves under every policy for it.
+func Rendering(version string) string {
+	rendering, _, _ := strings.Cut(version, "+")
+	return rendering
 }
 
 // Prepare prepares one arrival under the key of its tenant. Every object ends as a view
@@ -148,8 +164,8 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			results[i] = p.object(o)
-			return nil
+			results[i] = p.object(ctx, o)
+			return ctx.Err() // an object that was broken off is not refused
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -195,7 +211,7 @@ type result struct {
 }
 
 // object prepares one object on its own.
-func (p *Preparer) object(o Object) (r result) {
+func (p *Preparer) object(ctx context.Context, o Object) (r result) {
 	// A decoder that panics on one object must not take the others, or the process, along.
 	defer func() {
 		if v := recover(); v != nil {
@@ -214,8 +230,18 @@ func (p *Preparer) object(o Object) (r result) {
 		film, r.header, err = p.radiograph(o.Data)
 		tags = tagsOf(r.header)
 	}
+	var cleaned deid.Cleaned
 	if err == nil {
-		r.view, err = p.view(film, tags, o)
+		cleaned, err = p.config.Burned.Clean(ctx, film, p.config.Policy, identifiers(r.header))
+	}
+	if err == nil {
+		r.view, err = p.view(cleaned.Film, tags, o)
+	}
+	if err == nil {
+		r.view.Markers = cleaned.Markers
+		for _, b := range cleaned.Removed {
+			r.view.Removed = append(r.view.Removed, &radstreamv1.Box{X0: uint32(b.X0), Y0: uint32(b.Y0), X1: uint32(b.X1), Y1: uint32(b.Y1)})
+		}
 	}
 	r.err = err
 	return r
@@ -260,8 +286,8 @@ func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv
 }
 
 // View prepares one object by itself, as Prepare does: for queries, which have no study.
-func (p *Preparer) View(o Object) (*radstreamv1.PreparedView, error) {
-	r := p.object(o)
+func (p *Preparer) View(ctx context.Context, o Object) (*radstreamv1.PreparedView, error) {
+	r := p.object(ctx, o)
 	return r.view, fault.Wrap("ingest.View", r.err)
 }
 

@@ -269,11 +269,11 @@ func TestColour(t *testing.T) {
 	colour = replace(t, colour, "\x28\x00\x02\x00US\x02\x00\x01", "\x28\x00\x02\x00US\x02\x00\x03")
 	colour = replace(t, colour, "\x28\x00\x11\x00US\x02\x00\xf0", "\x28\x00\x11\x00US\x02\x00\x50")
 	colour = replace(t, colour, "MONOCHROME2 ", "RGB         ")
-	want, err := preparer(t).View(grey)
+	want, err := preparer(t).View(t.Context(), grey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := preparer(t).View(colour)
+	got, err := preparer(t).View(t.Context(), colour)
 	if err != nil {
 		t.Fatal(err)
 	}

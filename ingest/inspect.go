@@ -44,6 +44,8 @@ type Inspection struct {
 	// PNG is the file to which a picture of the view was written; see [Inspection.Picture].
 	PNG string `json:"png,omitempty"`
 	Tags
+	// BurnedInText is filled by [Inspection.FindText]; absent when nobody looked.
+	BurnedInText []BurnedInText `json:"burned_in_text,omitzero"`
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
 

@@ -87,13 +87,19 @@ func (i *Inspection) shown(r pixel.Rendered) {
 const ReasonNoView fault.Reason = "no_view"
 
 // Picture returns a PNG for people of the view as the model would see it, with what was
-// removed outlined; see [pixel.Picture]. removed is in pixels of the film.
+// removed outlined; see [pixel.Picture].
 //
 // Errors: Invalid no_view when the file has none; [Inspection.Quality] and
 // [Inspection.Error] say why.
-func (i *Inspection) Picture(removed []image.Rectangle) ([]byte, error) {
+func (i *Inspection) Picture() ([]byte, error) {
 	if i.rendered == nil {
 		return nil, fault.Reject("ingest.Picture", fault.Invalid, ReasonNoView, "the file gives no view to draw")
+	}
+	var removed []image.Rectangle
+	for _, t := range i.BurnedInText {
+		if t.Removed {
+			removed = append(removed, image.Rect(t.X0, t.Y0, t.X1, t.Y1))
+		}
 	}
 	return pixel.Picture(*i.rendered, i.Columns, i.Rows, removed)
 }

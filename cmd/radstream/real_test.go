@@ -28,7 +28,7 @@ func TestRealInput(t *testing.T) {
 		rejected int // expected; -1 is any number
 	}{
 		{set: "covidcxr", studies: 217, rejected: 0},
-		{set: "rocov2cxr", args: []string{"--limit", "200"}, studies: 200, rejected: 0},
+		{set: "rocov2cxr", args: []string{"--limit", "60"}, studies: 60, rejected: 0},
 		{set: "dicom", rejected: -1},
 	} {
 		t.Run(c.set, func(t *testing.T) {

@@ -7,7 +7,8 @@
 // the same patient is recognised inside a tenant, two tenants never meet, and nobody
 // without the secret can go back or test a guess. Times move by an offset that is drawn
 // from the patient's pseudonym, so that intervals within a patient stay true (PS3.15
-// E.3.6, Retain Longitudinal Temporal Information with Modified Dates).
+// E.3.6, Retain Longitudinal Temporal Information with Modified Dates). Text that is part of a
+// film's pixels is found, filled from around and looked for once more ([Burned]).
 //
 // [Rules] holds the Basic Profile (PS3.15 table E.1-1) and the allow-list as data. Ingest
 // makes a new thing of the few attributes on the list, instead of removing what the profile

@@ -56,6 +56,8 @@ type Header struct {
 	SeriesUID      string
 	InstanceUID    string
 	PatientID      event.PatientID
+	PatientName    string // PN as written, its components separated by ^
+	BirthDate      string // YYYYMMDD
 	Accession      string
 	People         []string  // names of the patient, physicians and operators, as written (PN)
 	OtherIDs       []string  // Other Patient IDs (0010,1000)
@@ -207,6 +209,8 @@ func header(v values) Header {
 		SeriesUID:   v.text(tagSeriesUID),
 		InstanceUID: v.text(tagInstanceUID),
 		PatientID:   event.PatientID(v.text(tagPatientID)),
+		PatientName: v.text(tagPatientName),
+		BirthDate:   v.text(tagBirthDate),
 		Accession:   v.text(tagAccession),
 		OtherIDs:    v.texts(tagOtherPatientIDs),
 		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime), v.text(tagTimezone)),

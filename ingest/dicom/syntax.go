@@ -57,6 +57,7 @@ const (
 	tagPatientName         = 0x00100010
 	tagTimezone            = 0x00080201
 	tagPatientID           = 0x00100020
+	tagBirthDate           = 0x00100030
 	tagOtherPatientIDs     = 0x00101000
 	tagOtherPatientNames   = 0x00101001
 	tagRequesting          = 0x00321032
@@ -102,7 +103,7 @@ var personTags = []uint32{tagPatientName, tagOtherPatientNames, tagReferring, ta
 func isWanted(tag uint32) bool {
 	switch tag {
 	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagTimezone, tagAccession, tagModality,
-		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
+		tagPatientID, tagBirthDate, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
 		tagVOIFunction, tagShape, tagOtherPatientIDs:
 		return true

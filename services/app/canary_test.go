@@ -32,11 +32,13 @@ const (
 	canary    = "QXCANARY"                // in text; "canary" alone is a word of the vocabulary on disk
 	canaryUID = "2.25.770077007700770077" // in identifiers of DICOM
 	birthday  = "19311107"
-	studyDay  = "1987-06-05"
+	// burnedName is in the pixels of a film, and in its header.
+	burnedName = "WINTERBOTTOM"
+	studyDay   = "1987-06-05"
 )
 
 func canaries() []string {
-	return []string{canary, strings.ToLower(canary), canaryUID, birthday, studyDay, strings.ReplaceAll(studyDay, "-", "")}
+	return []string{canary, strings.ToLower(canary), canaryUID, birthday, studyDay, strings.ReplaceAll(studyDay, "-", ""), burnedName}
 }
 
 // studyTime is the time of the study: studyDay in the morning.
@@ -57,6 +59,10 @@ func TestNoIdentifierLeaks(t *testing.T) {
 
 	film := canaryDICOM(t, canaryUID, "P"+canary, "CR")
 	good := plant(t, film, allCanaries(t))
+	var burned bytes.Buffer
+	if err := dicom.Encode(&burned, written(t)); err != nil {
+		t.Fatal(err)
+	}
 	inFile := func(name string, data []byte) *radstreamv1.StudyObject {
 		path := filepath.Join(share, name)
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -71,6 +77,7 @@ func TestNoIdentifierLeaks(t *testing.T) {
 		return o
 	}
 	arrivals := map[string]proto.Message{
+		"burned":     study(canaryUID, s.object(t, burned.Bytes(), 0)),
 		"report":     &radstreamv1.ReportArrived{StudyUid: canaryUID, PatientId: " P" + canary + " ", AccessionNumber: canary + "^HIS", Report: &radstreamv1.Report{Text: canaryReport()}},
 		"a file":     &radstreamv1.StudyArrived{StudyUid: canaryUID, Objects: []*radstreamv1.StudyObject{inFile(canary+"^JANE.dcm", film)}},
 		"bad file":   study(canaryUID+"5", inFile(canary+".dcm", []byte("no film of "+canary))),
@@ -134,6 +141,11 @@ func TestNoIdentifierLeaks(t *testing.T) {
 		t.Errorf("only %d dead letters", n)
 	}
 	t.Logf("%d arrivals, %d dead letters, %d ended as indexed", len(arrivals)+1, s.messages(t, event.StreamRejected), indexed)
+	if m, _ := s.prepared(t, tenant, canaryUID); !slices.ContainsFunc(m.GetViews(), func(v *radstreamv1.PreparedView) bool {
+		return len(v.GetRemoved()) > 0 && slices.Equal(v.GetMarkers(), []string{"PORTABLE"})
+	}) {
+		t.Error("nobody looked for the text in the film")
+	}
 	if points := s.points(t); len(points) != 1 {
 		t.Errorf("%d studies in the index, want 1", len(points))
 	}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -10,17 +12,20 @@ import (
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/blob"
+	"github.com/radstream/radstream/services/config"
 )
 
 func (c *cli) inspect() *cobra.Command {
 	var strict bool
 	var pictures pictures
+	conf := config.Default().Ingest
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
 		Short: "Show what ingest makes of a file; no server needed",
 		Long: `Show what ingest makes of each file: syntax, geometry, figures of the stored values, view,
-rescale, window and lookup tables, quality, and which attributes go on or stay behind. A file
-that cannot be used has an error in its place. The exit code is 3 when no file can be used, or
+rescale, window and lookup tables, quality, which attributes go on or stay behind, and the
+text in its pixels, which may name the patient. A file that cannot be used has an error in its
+place. The exit code is 3 when no file can be used, or
 with --strict when any cannot.
 
 With --png, the 224 x 224 view as the model would see it is written for each file that gives
@@ -31,10 +36,15 @@ with .png behind their names. Films show patients: keep the pictures as you keep
   radstream inspect *.dcm --json | jq .error
   radstream inspect --png views --force film.dcm   # writes views/film.dcm.png`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			if err := pictures.plan(files); err != nil {
 				return err
 			}
+			text, err := openText(conf)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, text.Close()) }()
 			bad := 0
 			for _, file := range files {
 				data, err := readBounded(file, blob.DefaultMaxBytes)
@@ -44,6 +54,8 @@ with .png behind their names. Films show patients: keep the pictures as you keep
 				i := ingest.Inspect(data, file)
 				if i.Error != nil {
 					bad++
+				} else if err := text.look(cmd.Context(), &i, data); err != nil {
+					return err
 				}
 				if err := pictures.draw(file, &i); err != nil {
 					return err
@@ -66,6 +78,8 @@ with .png behind their names. Films show patients: keep the pictures as you keep
 	cmd.Flags().BoolVar(&strict, "strict", false, "exit 3 when any file cannot be used")
 	cmd.Flags().StringVar(&pictures.dir, "png", "", "write a picture of each view under this folder")
 	cmd.Flags().BoolVar(&pictures.force, "force", false, "with --png, replace pictures that are there")
+	cmd.Flags().StringVar(&conf.BurnedInText, "burned-in-text", conf.BurnedInText, "policy for text in the pixels: remove, remove-with-markers, or off, which does not look for any")
+	cmd.Flags().StringVar(&conf.OCRDir, "ocr-dir", os.Getenv(ocrDirEnv), "folder of the text recognition graphs; empty searches the usual places ["+ocrDirEnv+"]")
 	return cmd
 }
 
@@ -90,6 +104,16 @@ func (c *cli) printInspection(i ingest.Inspection) error {
 		row("picture", "%s", i.PNG)
 	}
 	printTags(row, i.Tags)
+	for _, t := range i.BurnedInText {
+		what, becomes := t.Kind, "stays"
+		if t.Matches != "" {
+			what += " equal to " + t.Matches
+		}
+		if t.Removed {
+			becomes = "removed"
+		}
+		row("text", "%q at %d,%d to %d,%d: %s, %s", t.Text, t.X0, t.Y0, t.X1, t.Y1, what, becomes)
+	}
 	if i.Error != nil {
 		row("error", "%s: %s", i.Error.Reason, i.Error.Detail)
 	}

@@ -75,7 +75,7 @@ func (p *pictures) draw(file string, i *ingest.Inspection) error {
 	if p.dir == "" {
 		return nil
 	}
-	picture, err := i.Picture(nil)
+	picture, err := i.Picture()
 	if fault.ReasonOf(err) == ingest.ReasonNoView {
 		return nil // quality or error say why
 	}

@@ -596,8 +596,13 @@ type PreparedView struct {
 	WindowPolicy     string                 `protobuf:"bytes,7,opt,name=window_policy,json=windowPolicy,proto3" json:"window_policy,omitempty"`             // which policy made grey values of stored values: dicom, percentile, fixed or none
 	SourceRows       uint32                 `protobuf:"varint,8,opt,name=source_rows,json=sourceRows,proto3" json:"source_rows,omitempty"`
 	SourceColumns    uint32                 `protobuf:"varint,9,opt,name=source_columns,json=sourceColumns,proto3" json:"source_columns,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Where burned-in text was removed before the image was made, in pixels of the source.
+	Removed []*Box `protobuf:"bytes,11,rep,name=removed,proto3" json:"removed,omitempty"`
+	// Markers that were read in the image, removed or not, in capitals and sorted: L, R, PA,
+	// PORTABLE and the like. Words of a fixed list, never text as it was read.
+	Markers       []string `protobuf:"bytes,12,rep,name=markers,proto3" json:"markers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreparedView) Reset() {
@@ -691,6 +696,20 @@ func (x *PreparedView) GetSourceColumns() uint32 {
 		return x.SourceColumns
 	}
 	return 0
+}
+
+func (x *PreparedView) GetRemoved() []*Box {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *PreparedView) GetMarkers() []string {
+	if x != nil {
+		return x.Markers
+	}
+	return nil
 }
 
 // Section is one part of a report that was kept.
@@ -1582,7 +1601,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x02x0\x18\x01 \x01(\rR\x02x0\x12\x0e\n" +
 	"\x02y0\x18\x02 \x01(\rR\x02y0\x12\x0e\n" +
 	"\x02x1\x18\x03 \x01(\rR\x02x1\x12\x0e\n" +
-	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xeb\x02\n" +
+	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xb2\x03\n" +
 	"\fPreparedView\x128\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\x0e2\x18.radstream.v1.ProjectionR\n" +
@@ -1595,7 +1614,9 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\rwindow_policy\x18\a \x01(\tR\fwindowPolicy\x12\x1f\n" +
 	"\vsource_rows\x18\b \x01(\rR\n" +
 	"sourceRows\x12%\n" +
-	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\"1\n" +
+	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\x12+\n" +
+	"\aremoved\x18\v \x03(\v2\x11.radstream.v1.BoxR\aremoved\x12\x18\n" +
+	"\amarkers\x18\f \x03(\tR\amarkers\"1\n" +
 	"\aSection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\xc7\x01\n" +
@@ -1726,24 +1747,25 @@ var file_radstream_v1_events_proto_depIdxs = []int32{
 	4,  // 5: radstream.v1.ReportArrived.report:type_name -> radstream.v1.Report
 	0,  // 6: radstream.v1.PreparedView.projection:type_name -> radstream.v1.Projection
 	8,  // 7: radstream.v1.PreparedView.exposed:type_name -> radstream.v1.Box
-	10, // 8: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
-	12, // 9: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
-	9,  // 10: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
-	11, // 11: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
-	22, // 12: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
-	13, // 13: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
-	1,  // 14: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
-	16, // 15: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
-	17, // 16: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
-	22, // 17: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
-	17, // 18: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
-	20, // 19: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
-	2,  // 20: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	8,  // 8: radstream.v1.PreparedView.removed:type_name -> radstream.v1.Box
+	10, // 9: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
+	12, // 10: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
+	9,  // 11: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
+	11, // 12: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
+	22, // 13: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
+	13, // 14: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
+	1,  // 15: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
+	16, // 16: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
+	17, // 17: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
+	22, // 18: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
+	17, // 19: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
+	20, // 20: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
+	2,  // 21: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_radstream_v1_events_proto_init() }
