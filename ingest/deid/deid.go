@@ -16,7 +16,7 @@
 //
 // A tenant is one domain of patient ids: two patients who share an id (0010,0020) there are
 // one patient. Issuer of Patient ID (0010,0021) and Other Patient IDs (0010,1000 and 1002)
-// are not read, since objects, orders and reports of one patient rarely agree on them; a
+// are not used to join, since objects, orders and reports of one patient rarely agree on them; a
 // site whose archive mixes issuers gives each of them a tenant.
 package deid
 

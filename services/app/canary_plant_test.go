@@ -10,29 +10,15 @@ import (
 	"github.com/radstream/radstream/ingest/deid"
 )
 
-// reportCanaries are planted in reports. Those in sections that are dropped are looked for
-// already; those in sections that are kept wait for names to be removed from report text
-// (ingest/deid): whoever adds that sets kept to false here, or removes the field.
-var reportCanaries = []struct {
-	text string
-	kept bool
-}{
-	{"CLINICAL HISTORY: Mrs. " + canary + " " + canary + ", MRN " + canary + "1, born 11/07/1931.", false},
-	{"INDICATION: Referred by Dr. " + canary + ", tel. " + canary + ".", false},
-	{"REASON FOR EXAM: " + canary + "^^^HOSP&1.2.3&ISO", false},
-	{"FINDINGS: As discussed with Dr. " + canary + " the lungs are clear.", true},
-	{"IMPRESSION: Compared with the film of Mrs. " + canary + " dated " + studyDay + ".", true},
-}
-
-// canaryReport is a report with every canary that must not come through today.
+// canaryReport has canaries in sections that are dropped and in those that are kept.
 func canaryReport() string {
-	var parts []string
-	for _, c := range reportCanaries {
-		if !c.kept {
-			parts = append(parts, c.text)
-		}
-	}
-	return strings.Join(append(parts, "FINDINGS: Clear lungs.", "IMPRESSION: No acute disease."), "\n")
+	return strings.Join([]string{
+		"CLINICAL HISTORY: Mrs. " + canary + " " + canary + ", MRN " + canary + "1, born 11/07/1931.",
+		"INDICATION: Referred by Dr. " + canary + ", tel. " + canary + ".",
+		"REASON FOR EXAM: " + canary + "^^^HOSP&1.2.3&ISO",
+		"FINDINGS: As discussed with Dr. " + canary + " the lungs are clear.",
+		"IMPRESSION: Compared with the film of Mrs. " + canary + " dated " + studyDay + ".",
+	}, "\n")
 }
 
 // rawElement is an attribute in explicit VR little endian, of a text VR.
