@@ -32,7 +32,7 @@ build: setup ## build bin/radstream
 
 .PHONY: setup
 setup: ## fetch what is missing into .deps
-	@deploy/setup.sh onnxruntime
+	@deploy/setup.sh onnxruntime ocr
 
 .PHONY: setup-train
 setup-train: ## fetch libtorch into .deps: 550 MB, 1 GB unpacked

@@ -1,8 +1,8 @@
 // Package ingest turns what a hospital sends of a study into what the model is fed.
 //
 //	Arrival: objects (DICOM, JPEG, PNG), report
-//	  -> each object: read, gate (is it a chest film?), view, render   (in parallel)
-//	  -> agree on study and patient -> pseudonyms -> Facts             (package assemble)
+//	  -> each object: read, gate (is it a chest film?), remove text, view, render   (in parallel)
+//	  -> agree on study and patient -> pseudonyms -> Facts                          (package assemble)
 //	  -> what cannot be taken: one Refusal each, and the rest goes on
 //
 // A radiograph is one frame: objects of several are refused. Colour, as secondary captures
@@ -51,12 +51,14 @@ const (
 
 // preparation numbers the way pixels and text are prepared. Raise it with any change that
 // changes a prepared byte.
-const preparation = 1
+const preparation = 2
 
 // Config is what can be chosen about preparation.
 type Config struct {
 	Policy    pixel.Policy // how grey values are made; default auto
 	MaxTokens int          // of a report, [CLS] and [SEP] included, 3 to 512; default 128
+	// Burned removes text from the pixels; nil, the default, leaves it there.
+	Burned *deid.Burned
 }
 
 // Default returns the paper's settings, with the window policy that suits radiographs.
@@ -92,7 +94,8 @@ type Object struct {
 }
 
 // Arrival is one StudyArrived or ReportArrived with its objects read. Empty identifiers
-// and a zero time are taken from the objects' headers.
+// and a zero time are taken from the objects' headers. Identifiers count without the
+// padding around them ([deid.Bare]); a time before 1895 or after 9999 counts as zero.
 type Arrival struct {
 	ID        event.MessageID
 	StudyUID  event.StudyUID
@@ -101,9 +104,10 @@ type Arrival struct {
 	Objects   []Object
 	Report    string
 	HasReport bool
-	Statement Statement // says which version of the report it is
-	Accession string    // accession number; names the study for reports that do not
-	Said      time.Time // when the sender announced it; zero when unknown
+	Statement Statement  // says which version of the report it is
+	Accession string     // accession number; names the study for reports that do not
+	People    deid.Known // names and identifiers beside these that must leave the report
+	Said      time.Time  // when the sender announced it; zero when unknown
 	// Same tells whether two identifiers are one patient though they differ, as after a merge;
 	// nil when there are no merges.
 	Same func(study event.StudyUID, a, b event.PatientID) bool
@@ -138,9 +142,22 @@ func New(c Config, t Tokenizer) (*Preparer, error) {
 	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard()}, nil
 }
 
-// Version identifies the preparation: what a prepared byte depends on beside the input.
+// Version identifies the preparation: what a prepared byte depends on beside the input. What
+// is done about burned-in text stands behind a plus sign; see [Rendering].
 func (p *Preparer) Version() string {
-	return fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+	version := fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+	if burned := p.config.Burned.Version(); burned != "" {
+		version += "+" + burned
+	}
+	return version
+}
+
+// Rendering returns the part of a version that a model depends on: how films look and reports
+// read to it. Whether text was removed from a film does not change how the rest looks, so a
+// model serves under every policy for it.
+func Rendering(version string) string {
+	rendering, _, _ := strings.Cut(version, "+")
+	return rendering
 }
 
 // Prepare prepares one arrival under the key of its tenant. Every object ends as a view
@@ -151,6 +168,10 @@ func (p *Preparer) Version() string {
 // (refusals are returned as well); Canceled or Transient when ctx ends.
 func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts, []Refusal, error) {
 	const op = "ingest.Prepare"
+	a.StudyUID, a.PatientID = deid.Bare(a.StudyUID), deid.Bare(a.PatientID)
+	if y := a.StudyTime.UTC().Year(); y < dicom.FirstYear || y > 9999 {
+		a.StudyTime = time.Time{}
+	}
 	results := make([]result, len(a.Objects))
 	// Errors of objects are results: the group only ends early with the context.
 	group, ctx := errgroup.WithContext(ctx)
@@ -160,8 +181,8 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			results[i] = p.object(o)
-			return nil
+			results[i] = p.object(ctx, o)
+			return ctx.Err() // an object that was broken off is not refused
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -184,7 +205,7 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 	}
 	if a.HasReport {
 		var err error
-		switch f.Report, err = p.statement(key, a); {
+		switch f.Report, err = p.statement(key, a, known(a, results)); {
 		case err == nil:
 		case fault.ReasonOf(err) == "": // not the report's fault
 			return Facts{}, refusals, fault.Wrap(op, err)
@@ -220,7 +241,7 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 }
 
 // statement prepares the version of the report that a brings, without its times.
-func (p *Preparer) statement(key deid.Key, a Arrival) (*radstreamv1.ReportStatement, error) {
+func (p *Preparer) statement(key deid.Key, a Arrival, people deid.Known) (*radstreamv1.ReportStatement, error) {
 	sum := sha256.Sum256([]byte(a.Report))
 	s := &radstreamv1.ReportStatement{
 		ReportKey: key.Report(a.Statement.ID), Status: a.Statement.Status, ReportSha256: sum[:],
@@ -231,7 +252,7 @@ func (p *Preparer) statement(key deid.Key, a Arrival) (*radstreamv1.ReportStatem
 	case radstreamv1.ReportStatus_REPORT_STATUS_RETRACTED:
 		return s, nil // what it takes back is not looked at
 	}
-	cleaned, err := report.Prepare(a.Report, p.tokenizer, p.config.MaxTokens)
+	cleaned, err := report.Prepare(a.Report, people, p.tokenizer, p.config.MaxTokens)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +285,7 @@ type result struct {
 }
 
 // object prepares one object on its own.
-func (p *Preparer) object(o Object) (r result) {
+func (p *Preparer) object(ctx context.Context, o Object) (r result) {
 	// A decoder that panics on one object must not take the others, or the process, along.
 	defer func() {
 		if v := recover(); v != nil {
@@ -283,8 +304,18 @@ func (p *Preparer) object(o Object) (r result) {
 		film, r.header, err = p.radiograph(o.Data)
 		tags = tagsOf(r.header)
 	}
+	var cleaned deid.Cleaned
 	if err == nil {
-		r.view, err = p.view(film, tags, o)
+		cleaned, err = p.config.Burned.Clean(ctx, film, p.config.Policy, identifiers(r.header))
+	}
+	if err == nil {
+		r.view, err = p.view(cleaned.Film, tags, o)
+	}
+	if err == nil {
+		r.view.Markers = cleaned.Markers
+		for _, b := range cleaned.Removed {
+			r.view.Removed = append(r.view.Removed, &radstreamv1.Box{X0: uint32(b.X0), Y0: uint32(b.Y0), X1: uint32(b.X1), Y1: uint32(b.Y1)})
+		}
 	}
 	r.err = err
 	return r
@@ -329,8 +360,8 @@ func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv
 }
 
 // View prepares one object by itself, as Prepare does: for queries, which have no study.
-func (p *Preparer) View(o Object) (*radstreamv1.PreparedView, error) {
-	r := p.object(o)
+func (p *Preparer) View(ctx context.Context, o Object) (*radstreamv1.PreparedView, error) {
+	r := p.object(ctx, o)
 	return r.view, fault.Wrap("ingest.View", r.err)
 }
 

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 
 	"github.com/radstream/radstream/ingest/dicom"
@@ -35,11 +36,20 @@ type Inspection struct {
 	View           string   `json:"view,omitempty"`            // frontal or lateral
 	ViewConfidence *float64 `json:"view_confidence,omitempty"` // 1: a tag says it; 0: assumed
 	WindowPolicy   string   `json:"window_policy,omitempty"`   // what policy auto came to
+	InspectedGrey
+	ViewSHA256 string `json:"view_sha256,omitempty"` // of the 224 x 224 grey values that the model would see
 	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
 	// It and the window policy are of the first frame.
 	Quality string `json:"quality,omitempty"`
+	// PNG is the file to which a picture of the view was written; see [Inspection.Picture].
+	PNG string `json:"png,omitempty"`
+	Tags
+	// BurnedInText is filled by [Inspection.FindText]; absent when nobody looked.
+	BurnedInText []BurnedInText `json:"burned_in_text,omitzero"`
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
+
+	rendered *pixel.Rendered // nil when there is no view
 }
 
 // InspectionError is a fault as data.
@@ -52,7 +62,7 @@ type InspectionError struct {
 // Inspect tells what can be told of a file, DICOM, JPEG or PNG by its content. name is
 // only repeated. It never fails: faults of the file are part of the answer.
 func Inspect(data []byte, name string) Inspection {
-	i := Inspection{File: name}
+	i := Inspection{File: name, Tags: tagsIn(data)}
 	if err := i.inspect(data); err != nil {
 		i.Error = &InspectionError{Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err)), Detail: fault.Detail(err)}
 	}
@@ -79,6 +89,7 @@ func (i *Inspection) inspect(data []byte) error {
 	h := file.Header
 	i.TransferSyntax, i.Modality, i.Photometric = h.TransferSyntax, h.Modality, h.Photometric
 	i.Rows, i.Columns, i.Frames, i.Samples, i.BitsStored = h.Rows, h.Columns, h.Frames, h.Samples, h.BitsStored
+	i.greyOf(h)
 	refused := i.classify(tagsOf(h))
 	pixels, stats, err := file.Survey(codec.Standard())
 	if err != nil {
@@ -117,7 +128,10 @@ func (i *Inspection) classify(tags pixel.Tags) error {
 func (i *Inspection) look(film pixel.Film, refused error) {
 	rendered, err := pixel.Render(film, pixel.Auto)
 	if err == nil {
-		i.WindowPolicy = string(rendered.Policy)
+		i.rendered, i.WindowPolicy = &rendered, string(rendered.Policy)
+		sum := sha256.Sum256(rendered.Pixels)
+		i.ViewSHA256 = hex.EncodeToString(sum[:])
+		i.shown(rendered)
 	}
 	i.Quality = "ok"
 	if err := firstOf(refused, err); err != nil {

@@ -194,6 +194,7 @@ func (h *prepareHandler) decode(in stage.Input, m proto.Message) (arrived, error
 		a.arrival.StudyUID, a.arrival.PatientID = event.StudyUID(m.GetStudyUid()), event.PatientID(m.GetPatientId())
 		a.arrival.Accession = m.GetAccessionNumber()
 		a.arrival.HasReport, a.arrival.Report = true, m.GetReport().GetText()
+		a.arrival.People = deid.Known{Names: m.GetNames(), IDs: m.GetIdentifiers()}
 		a.arrival.Statement = ingest.Statement{ID: m.GetReportId(), Status: m.GetStatus(), Time: at(m.GetReportTime()), Made: at(m.GetMessageTime())}
 	case *radstreamv1.PatientMerged:
 		if m.GetPatientId() == "" || m.GetMergedPatientId() == "" || m.GetPatientId() == m.GetMergedPatientId() {
@@ -466,10 +467,7 @@ func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal)
 	part := "report"
 	if r.Ref != nil {
 		body.Part, part = "object", hex.EncodeToString(r.Ref.GetSha256())
-		body.Object = proto.CloneOf(r.Ref)
-		if !strings.HasPrefix(body.Object.Uri, "objects:") {
-			body.Object.Uri = "" // a path may name a person; the hash finds it in STUDIES
-		}
+		body.Object = publicRef(r.Ref)
 	}
 	if a.part != 0 {
 		part += " " + strconv.Itoa(a.part)

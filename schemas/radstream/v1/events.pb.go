@@ -470,7 +470,11 @@ type ReportArrived struct {
 	ReportTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
 	// When the message was made (HL7 MSH-7): decides between versions that report_time leaves
 	// equal. Absent: the time attribute of the event.
-	MessageTime   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=message_time,json=messageTime,proto3" json:"message_time,omitempty"`
+	MessageTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=message_time,json=messageTime,proto3" json:"message_time,omitempty"`
+	// Names and identifiers of the patient and of physicians, as written: they are removed from
+	// the report and used for nothing else.
+	Names         []string `protobuf:"bytes,9,rep,name=names,proto3" json:"names,omitempty"`
+	Identifiers   []string `protobuf:"bytes,10,rep,name=identifiers,proto3" json:"identifiers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +561,20 @@ func (x *ReportArrived) GetReportTime() *timestamppb.Timestamp {
 func (x *ReportArrived) GetMessageTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.MessageTime
+	}
+	return nil
+}
+
+func (x *ReportArrived) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *ReportArrived) GetIdentifiers() []string {
+	if x != nil {
+		return x.Identifiers
 	}
 	return nil
 }
@@ -759,6 +777,11 @@ type PreparedView struct {
 	WindowPolicy     string                 `protobuf:"bytes,7,opt,name=window_policy,json=windowPolicy,proto3" json:"window_policy,omitempty"`             // which policy made grey values of stored values: dicom, percentile, fixed or none
 	SourceRows       uint32                 `protobuf:"varint,8,opt,name=source_rows,json=sourceRows,proto3" json:"source_rows,omitempty"`
 	SourceColumns    uint32                 `protobuf:"varint,9,opt,name=source_columns,json=sourceColumns,proto3" json:"source_columns,omitempty"`
+	// Where burned-in text was removed before the image was made, in pixels of the source.
+	Removed []*Box `protobuf:"bytes,11,rep,name=removed,proto3" json:"removed,omitempty"`
+	// Markers that were read in the image, removed or not, in capitals and sorted: L, R, PA,
+	// PORTABLE and the like. Words of a fixed list, never text as it was read.
+	Markers []string `protobuf:"bytes,12,rep,name=markers,proto3" json:"markers,omitempty"`
 	// Pseudonym of the SOP Instance UID (0008,0018); empty for plain films. Of two images of
 	// one instance the one with the later content counts.
 	InstanceKey        string                 `protobuf:"bytes,13,opt,name=instance_key,json=instanceKey,proto3" json:"instance_key,omitempty"`
@@ -861,6 +884,20 @@ func (x *PreparedView) GetSourceColumns() uint32 {
 	return 0
 }
 
+func (x *PreparedView) GetRemoved() []*Box {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *PreparedView) GetMarkers() []string {
+	if x != nil {
+		return x.Markers
+	}
+	return nil
+}
+
 func (x *PreparedView) GetInstanceKey() string {
 	if x != nil {
 		return x.InstanceKey
@@ -886,7 +923,7 @@ func (x *PreparedView) GetShiftedSaidTime() *timestamppb.Timestamp {
 type Section struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // findings or impression
-	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"` // as written
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"` // as written, without what identifies a person
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -942,6 +979,7 @@ type PreparedReport struct {
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`                                     // the cleaned text that was tokenised
 	Tokens        []int32                `protobuf:"varint,3,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`                         // [CLS] ... [SEP], at most 128
 	ReportSha256  []byte                 `protobuf:"bytes,4,opt,name=report_sha256,json=reportSha256,proto3" json:"report_sha256,omitempty"` // of the report as it arrived
+	Labels        []*ReportLabel         `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`                                 // of the whole cleaned report; see ReportLabel
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,6 +1042,67 @@ func (x *PreparedReport) GetReportSha256() []byte {
 	return nil
 }
 
+func (x *PreparedReport) GetLabels() []*ReportLabel {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// ReportLabel is what a report says of one of the fourteen CheXpert observations. Those it
+// does not mention have none.
+type ReportLabel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Label         string                 `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`     // as the CheXpert data set writes it: "Pleural Effusion"
+	Mention       string                 `protobuf:"bytes,2,opt,name=mention,proto3" json:"mention,omitempty"` // positive, negative or uncertain
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportLabel) Reset() {
+	*x = ReportLabel{}
+	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportLabel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportLabel) ProtoMessage() {}
+
+func (x *ReportLabel) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportLabel.ProtoReflect.Descriptor instead.
+func (*ReportLabel) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReportLabel) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *ReportLabel) GetMention() string {
+	if x != nil {
+		return x.Mention
+	}
+	return ""
+}
+
 // ReportStatement is one version of a report, as one message said it. The report of a study
 // follows from all of its statements, in whatever order they arrived.
 type ReportStatement struct {
@@ -1020,7 +1119,7 @@ type ReportStatement struct {
 
 func (x *ReportStatement) Reset() {
 	*x = ReportStatement{}
-	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	mi := &file_radstream_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1131,7 @@ func (x *ReportStatement) String() string {
 func (*ReportStatement) ProtoMessage() {}
 
 func (x *ReportStatement) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	mi := &file_radstream_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1144,7 @@ func (x *ReportStatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStatement.ProtoReflect.Descriptor instead.
 func (*ReportStatement) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReportStatement) GetReportKey() string {
@@ -1101,7 +1200,7 @@ type PriorStudy struct {
 
 func (x *PriorStudy) Reset() {
 	*x = PriorStudy{}
-	mi := &file_radstream_v1_events_proto_msgTypes[12]
+	mi := &file_radstream_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1212,7 @@ func (x *PriorStudy) String() string {
 func (*PriorStudy) ProtoMessage() {}
 
 func (x *PriorStudy) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[12]
+	mi := &file_radstream_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1225,7 @@ func (x *PriorStudy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PriorStudy.ProtoReflect.Descriptor instead.
 func (*PriorStudy) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PriorStudy) GetStudyKey() string {
@@ -1157,7 +1256,7 @@ type Provenance struct {
 
 func (x *Provenance) Reset() {
 	*x = Provenance{}
-	mi := &file_radstream_v1_events_proto_msgTypes[13]
+	mi := &file_radstream_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1268,7 @@ func (x *Provenance) String() string {
 func (*Provenance) ProtoMessage() {}
 
 func (x *Provenance) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[13]
+	mi := &file_radstream_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1281,7 @@ func (x *Provenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
 func (*Provenance) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Provenance) GetPreparationVersion() string {
@@ -1236,7 +1335,7 @@ type StudyPrepared struct {
 
 func (x *StudyPrepared) Reset() {
 	*x = StudyPrepared{}
-	mi := &file_radstream_v1_events_proto_msgTypes[14]
+	mi := &file_radstream_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1347,7 @@ func (x *StudyPrepared) String() string {
 func (*StudyPrepared) ProtoMessage() {}
 
 func (x *StudyPrepared) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[14]
+	mi := &file_radstream_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1360,7 @@ func (x *StudyPrepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyPrepared.ProtoReflect.Descriptor instead.
 func (*StudyPrepared) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StudyPrepared) GetPrepId() string {
@@ -1354,7 +1453,7 @@ type StudyMoved struct {
 
 func (x *StudyMoved) Reset() {
 	*x = StudyMoved{}
-	mi := &file_radstream_v1_events_proto_msgTypes[15]
+	mi := &file_radstream_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1465,7 @@ func (x *StudyMoved) String() string {
 func (*StudyMoved) ProtoMessage() {}
 
 func (x *StudyMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[15]
+	mi := &file_radstream_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1478,7 @@ func (x *StudyMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyMoved.ProtoReflect.Descriptor instead.
 func (*StudyMoved) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StudyMoved) GetStudyKey() string {
@@ -1414,7 +1513,7 @@ type ArrivalNoted struct {
 
 func (x *ArrivalNoted) Reset() {
 	*x = ArrivalNoted{}
-	mi := &file_radstream_v1_events_proto_msgTypes[16]
+	mi := &file_radstream_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1525,7 @@ func (x *ArrivalNoted) String() string {
 func (*ArrivalNoted) ProtoMessage() {}
 
 func (x *ArrivalNoted) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[16]
+	mi := &file_radstream_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1538,7 @@ func (x *ArrivalNoted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArrivalNoted.ProtoReflect.Descriptor instead.
 func (*ArrivalNoted) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ArrivalNoted) GetReason() string {
@@ -1467,7 +1566,7 @@ type StudyUnchanged struct {
 
 func (x *StudyUnchanged) Reset() {
 	*x = StudyUnchanged{}
-	mi := &file_radstream_v1_events_proto_msgTypes[17]
+	mi := &file_radstream_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1578,7 @@ func (x *StudyUnchanged) String() string {
 func (*StudyUnchanged) ProtoMessage() {}
 
 func (x *StudyUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[17]
+	mi := &file_radstream_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1591,7 @@ func (x *StudyUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyUnchanged.ProtoReflect.Descriptor instead.
 func (*StudyUnchanged) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StudyUnchanged) GetStudyKey() string {
@@ -1520,7 +1619,7 @@ type Vector struct {
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_radstream_v1_events_proto_msgTypes[18]
+	mi := &file_radstream_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1631,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[18]
+	mi := &file_radstream_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1644,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Vector) GetName() VectorName {
@@ -1573,7 +1672,7 @@ type LabelScore struct {
 
 func (x *LabelScore) Reset() {
 	*x = LabelScore{}
-	mi := &file_radstream_v1_events_proto_msgTypes[19]
+	mi := &file_radstream_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1684,7 @@ func (x *LabelScore) String() string {
 func (*LabelScore) ProtoMessage() {}
 
 func (x *LabelScore) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[19]
+	mi := &file_radstream_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1697,7 @@ func (x *LabelScore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelScore.ProtoReflect.Descriptor instead.
 func (*LabelScore) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LabelScore) GetLabel() string {
@@ -1633,7 +1732,7 @@ type StudyEmbedded struct {
 
 func (x *StudyEmbedded) Reset() {
 	*x = StudyEmbedded{}
-	mi := &file_radstream_v1_events_proto_msgTypes[20]
+	mi := &file_radstream_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1744,7 @@ func (x *StudyEmbedded) String() string {
 func (*StudyEmbedded) ProtoMessage() {}
 
 func (x *StudyEmbedded) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[20]
+	mi := &file_radstream_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1757,7 @@ func (x *StudyEmbedded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyEmbedded.ProtoReflect.Descriptor instead.
 func (*StudyEmbedded) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StudyEmbedded) GetPrepId() string {
@@ -1737,7 +1836,7 @@ type StudyIndexed struct {
 
 func (x *StudyIndexed) Reset() {
 	*x = StudyIndexed{}
-	mi := &file_radstream_v1_events_proto_msgTypes[21]
+	mi := &file_radstream_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1848,7 @@ func (x *StudyIndexed) String() string {
 func (*StudyIndexed) ProtoMessage() {}
 
 func (x *StudyIndexed) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[21]
+	mi := &file_radstream_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1861,7 @@ func (x *StudyIndexed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyIndexed.ProtoReflect.Descriptor instead.
 func (*StudyIndexed) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StudyIndexed) GetStudyKey() string {
@@ -1805,7 +1904,7 @@ type InputRef struct {
 
 func (x *InputRef) Reset() {
 	*x = InputRef{}
-	mi := &file_radstream_v1_events_proto_msgTypes[22]
+	mi := &file_radstream_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1916,7 @@ func (x *InputRef) String() string {
 func (*InputRef) ProtoMessage() {}
 
 func (x *InputRef) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[22]
+	mi := &file_radstream_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1929,7 @@ func (x *InputRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputRef.ProtoReflect.Descriptor instead.
 func (*InputRef) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InputRef) GetStream() string {
@@ -1873,7 +1972,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_radstream_v1_events_proto_msgTypes[23]
+	mi := &file_radstream_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +1984,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[23]
+	mi := &file_radstream_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +1997,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Rejected) GetStage() string {
@@ -1983,7 +2082,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"study_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstudyTime\x123\n" +
 	"\aobjects\x18\x05 \x03(\v2\x19.radstream.v1.StudyObjectR\aobjects\x12,\n" +
-	"\x06report\x18\x06 \x01(\v2\x14.radstream.v1.ReportR\x06report\"\xf1\x02\n" +
+	"\x06report\x18\x06 \x01(\v2\x14.radstream.v1.ReportR\x06report\"\xa9\x03\n" +
 	"\rReportArrived\x12\x1b\n" +
 	"\tstudy_uid\x18\x01 \x01(\tR\bstudyUid\x12\x1d\n" +
 	"\n" +
@@ -1994,7 +2093,10 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x06status\x18\x06 \x01(\x0e2\x1a.radstream.v1.ReportStatusR\x06status\x12;\n" +
 	"\vreport_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportTime\x12=\n" +
-	"\fmessage_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vmessageTime\"w\n" +
+	"\fmessage_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vmessageTime\x12\x14\n" +
+	"\x05names\x18\t \x03(\tR\x05names\x12 \n" +
+	"\videntifiers\x18\n" +
+	" \x03(\tR\videntifiers\"w\n" +
 	"\rPatientMerged\x12\x1d\n" +
 	"\n" +
 	"patient_id\x18\x01 \x01(\tR\tpatientId\x12*\n" +
@@ -2008,7 +2110,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x02x0\x18\x01 \x01(\rR\x02x0\x12\x0e\n" +
 	"\x02y0\x18\x02 \x01(\rR\x02y0\x12\x0e\n" +
 	"\x02x1\x18\x03 \x01(\rR\x02x1\x12\x0e\n" +
-	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xa4\x04\n" +
+	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xeb\x04\n" +
 	"\fPreparedView\x128\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\x0e2\x18.radstream.v1.ProjectionR\n" +
@@ -2021,18 +2123,24 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\rwindow_policy\x18\a \x01(\tR\fwindowPolicy\x12\x1f\n" +
 	"\vsource_rows\x18\b \x01(\rR\n" +
 	"sourceRows\x12%\n" +
-	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\x12!\n" +
+	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\x12+\n" +
+	"\aremoved\x18\v \x03(\v2\x11.radstream.v1.BoxR\aremoved\x12\x18\n" +
+	"\amarkers\x18\f \x03(\tR\amarkers\x12!\n" +
 	"\finstance_key\x18\r \x01(\tR\vinstanceKey\x12L\n" +
 	"\x14shifted_content_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x12shiftedContentTime\x12F\n" +
 	"\x11shifted_said_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0fshiftedSaidTime\"1\n" +
 	"\aSection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x94\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xc7\x01\n" +
 	"\x0ePreparedReport\x121\n" +
 	"\bsections\x18\x01 \x03(\v2\x15.radstream.v1.SectionR\bsections\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12#\n" +
-	"\rreport_sha256\x18\x04 \x01(\fR\freportSha256\"\xc3\x02\n" +
+	"\rreport_sha256\x18\x04 \x01(\fR\freportSha256\x121\n" +
+	"\x06labels\x18\x05 \x03(\v2\x19.radstream.v1.ReportLabelR\x06labels\"=\n" +
+	"\vReportLabel\x12\x14\n" +
+	"\x05label\x18\x01 \x01(\tR\x05label\x12\x18\n" +
+	"\amention\x18\x02 \x01(\tR\amention\"\xc3\x02\n" +
 	"\x0fReportStatement\x12\x1d\n" +
 	"\n" +
 	"report_key\x18\x01 \x01(\tR\treportKey\x122\n" +
@@ -2150,7 +2258,7 @@ func file_radstream_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_radstream_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_radstream_v1_events_proto_goTypes = []any{
 	(Projection)(0),               // 0: radstream.v1.Projection
 	(ReportStatus)(0),             // 1: radstream.v1.ReportStatus
@@ -2166,59 +2274,62 @@ var file_radstream_v1_events_proto_goTypes = []any{
 	(*PreparedView)(nil),          // 11: radstream.v1.PreparedView
 	(*Section)(nil),               // 12: radstream.v1.Section
 	(*PreparedReport)(nil),        // 13: radstream.v1.PreparedReport
-	(*ReportStatement)(nil),       // 14: radstream.v1.ReportStatement
-	(*PriorStudy)(nil),            // 15: radstream.v1.PriorStudy
-	(*Provenance)(nil),            // 16: radstream.v1.Provenance
-	(*StudyPrepared)(nil),         // 17: radstream.v1.StudyPrepared
-	(*StudyMoved)(nil),            // 18: radstream.v1.StudyMoved
-	(*ArrivalNoted)(nil),          // 19: radstream.v1.ArrivalNoted
-	(*StudyUnchanged)(nil),        // 20: radstream.v1.StudyUnchanged
-	(*Vector)(nil),                // 21: radstream.v1.Vector
-	(*LabelScore)(nil),            // 22: radstream.v1.LabelScore
-	(*StudyEmbedded)(nil),         // 23: radstream.v1.StudyEmbedded
-	(*StudyIndexed)(nil),          // 24: radstream.v1.StudyIndexed
-	(*InputRef)(nil),              // 25: radstream.v1.InputRef
-	(*Rejected)(nil),              // 26: radstream.v1.Rejected
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*ReportLabel)(nil),           // 14: radstream.v1.ReportLabel
+	(*ReportStatement)(nil),       // 15: radstream.v1.ReportStatement
+	(*PriorStudy)(nil),            // 16: radstream.v1.PriorStudy
+	(*Provenance)(nil),            // 17: radstream.v1.Provenance
+	(*StudyPrepared)(nil),         // 18: radstream.v1.StudyPrepared
+	(*StudyMoved)(nil),            // 19: radstream.v1.StudyMoved
+	(*ArrivalNoted)(nil),          // 20: radstream.v1.ArrivalNoted
+	(*StudyUnchanged)(nil),        // 21: radstream.v1.StudyUnchanged
+	(*Vector)(nil),                // 22: radstream.v1.Vector
+	(*LabelScore)(nil),            // 23: radstream.v1.LabelScore
+	(*StudyEmbedded)(nil),         // 24: radstream.v1.StudyEmbedded
+	(*StudyIndexed)(nil),          // 25: radstream.v1.StudyIndexed
+	(*InputRef)(nil),              // 26: radstream.v1.InputRef
+	(*Rejected)(nil),              // 27: radstream.v1.Rejected
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_radstream_v1_events_proto_depIdxs = []int32{
 	3,  // 0: radstream.v1.StudyObject.ref:type_name -> radstream.v1.ObjectRef
 	0,  // 1: radstream.v1.StudyObject.projection:type_name -> radstream.v1.Projection
-	27, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
+	28, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: radstream.v1.StudyArrived.objects:type_name -> radstream.v1.StudyObject
 	5,  // 4: radstream.v1.StudyArrived.report:type_name -> radstream.v1.Report
 	5,  // 5: radstream.v1.ReportArrived.report:type_name -> radstream.v1.Report
 	1,  // 6: radstream.v1.ReportArrived.status:type_name -> radstream.v1.ReportStatus
-	27, // 7: radstream.v1.ReportArrived.report_time:type_name -> google.protobuf.Timestamp
-	27, // 8: radstream.v1.ReportArrived.message_time:type_name -> google.protobuf.Timestamp
+	28, // 7: radstream.v1.ReportArrived.report_time:type_name -> google.protobuf.Timestamp
+	28, // 8: radstream.v1.ReportArrived.message_time:type_name -> google.protobuf.Timestamp
 	0,  // 9: radstream.v1.PreparedView.projection:type_name -> radstream.v1.Projection
 	10, // 10: radstream.v1.PreparedView.exposed:type_name -> radstream.v1.Box
-	27, // 11: radstream.v1.PreparedView.shifted_content_time:type_name -> google.protobuf.Timestamp
-	27, // 12: radstream.v1.PreparedView.shifted_said_time:type_name -> google.protobuf.Timestamp
-	12, // 13: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
-	1,  // 14: radstream.v1.ReportStatement.status:type_name -> radstream.v1.ReportStatus
-	27, // 15: radstream.v1.ReportStatement.shifted_time:type_name -> google.protobuf.Timestamp
-	27, // 16: radstream.v1.ReportStatement.shifted_said_time:type_name -> google.protobuf.Timestamp
-	12, // 17: radstream.v1.ReportStatement.sections:type_name -> radstream.v1.Section
-	11, // 18: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
-	13, // 19: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
-	27, // 20: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
-	16, // 21: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
-	15, // 22: radstream.v1.StudyPrepared.prior:type_name -> radstream.v1.PriorStudy
-	14, // 23: radstream.v1.StudyPrepared.report_statements:type_name -> radstream.v1.ReportStatement
-	11, // 24: radstream.v1.StudyPrepared.superseded_views:type_name -> radstream.v1.PreparedView
-	2,  // 25: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
-	21, // 26: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
-	22, // 27: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
-	27, // 28: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
-	22, // 29: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
-	25, // 30: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
-	3,  // 31: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	10, // 11: radstream.v1.PreparedView.removed:type_name -> radstream.v1.Box
+	28, // 12: radstream.v1.PreparedView.shifted_content_time:type_name -> google.protobuf.Timestamp
+	28, // 13: radstream.v1.PreparedView.shifted_said_time:type_name -> google.protobuf.Timestamp
+	12, // 14: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
+	14, // 15: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
+	1,  // 16: radstream.v1.ReportStatement.status:type_name -> radstream.v1.ReportStatus
+	28, // 17: radstream.v1.ReportStatement.shifted_time:type_name -> google.protobuf.Timestamp
+	28, // 18: radstream.v1.ReportStatement.shifted_said_time:type_name -> google.protobuf.Timestamp
+	12, // 19: radstream.v1.ReportStatement.sections:type_name -> radstream.v1.Section
+	11, // 20: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
+	13, // 21: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
+	28, // 22: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
+	17, // 23: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
+	16, // 24: radstream.v1.StudyPrepared.prior:type_name -> radstream.v1.PriorStudy
+	15, // 25: radstream.v1.StudyPrepared.report_statements:type_name -> radstream.v1.ReportStatement
+	11, // 26: radstream.v1.StudyPrepared.superseded_views:type_name -> radstream.v1.PreparedView
+	2,  // 27: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
+	22, // 28: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
+	23, // 29: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
+	28, // 30: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
+	23, // 31: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
+	26, // 32: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
+	3,  // 33: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_radstream_v1_events_proto_init() }
@@ -2232,7 +2343,7 @@ func file_radstream_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_radstream_v1_events_proto_rawDesc), len(file_radstream_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
