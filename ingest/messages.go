@@ -95,6 +95,6 @@ func eventOf(m report.Message) (proto.Message, error) {
 	return &radstreamv1.ReportArrived{
 		StudyUid: string(m.StudyUID), PatientId: string(m.PatientID), AccessionNumber: string(m.Accession),
 		Report: &radstreamv1.Report{Text: m.Text}, ReportId: m.ReportID, Status: statuses[m.Status],
-		ReportTime: stamp(m.Issued), MessageTime: stamp(m.Made),
+		ReportTime: stamp(m.Issued), MessageTime: stamp(m.Made), Names: m.Names, Identifiers: m.IDs,
 	}, nil
 }

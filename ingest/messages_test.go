@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -55,7 +57,7 @@ func TestMessages(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, refused := ingest.Messages([]byte(c.data))
-			if d := cmp.Diff(c.want, got, protocmp.Transform()); d != "" {
+			if d := cmp.Diff(c.want, got, protocmp.Transform(), protocmp.IgnoreFields(&radstreamv1.ReportArrived{}, "identifiers")); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 			var reasons []fault.Reason
@@ -84,4 +86,40 @@ func FuzzMessages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPeopleOfMessages: the people whom a message names leave its report, whatever its form.
+func TestPeopleOfMessages(t *testing.T) {
+	const text = "FINDINGS: Zyxwell was seen, quorra vexley read it, 88-231. No effusion."
+	const want = "[name] was seen, [name] [name] read it, [id]. No effusion."
+	for name, data := range map[string]string{
+		"HL7 v2": "MSH|^~\\&|RIS|H|||20260102030405||ORU^R01|1|P|2.5\rPID|1||P1^^^H^MR~88-231^^^H^SS||Zyxwell^Ann\rOBR|1||F1|CXR" +
+			strings.Repeat("|", 14) + "A1" + strings.Repeat("|", 14) + "D7&Vexley&Quorra\rOBX|1|TX|||" + text + "||||||F\r",
+		"FHIR": `{"resourceType":"DiagnosticReport","status":"final","subject":{"reference":"#p"},"conclusion":"` + text + `",
+			"resultsInterpreter":[{"reference":"Practitioner/1","display":"Dr. Quorra Vexley"},{"reference":"Organization/2","display":"No Effusion Department"}],
+			"contained":[{"resourceType":"Patient","id":"p","name":[{"family":"Zyxwell","given":["Ann"]}],"identifier":[{"value":"P1"},{"value":"88-231"}]}],
+			"identifier":[{"type":{"coding":[{"code":"ACSN"}]},"value":"A1"}]}`,
+		"C-CDA": `<ClinicalDocument xmlns="urn:hl7-org:v3"><recordTarget><patientRole><id extension="P1"/><id extension="88-231"/><patient><name><given>Ann</given><family>Zyxwell</family></name></patient></patientRole></recordTarget>
+			<author><assignedAuthor><assignedPerson><name>Quorra Vexley</name></assignedPerson></assignedAuthor></author>
+			<inFulfillmentOf><order><id extension="A1"/></order></inFulfillmentOf>
+			<component><structuredBody><component><section><text>` + text + `</text></section></component></structuredBody></component></ClinicalDocument>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			events, refused := ingest.Messages([]byte(data))
+			if len(events) != 1 || len(refused) > 0 {
+				t.Fatal(events, refused)
+			}
+			m := events[0].(*radstreamv1.ReportArrived)
+			f, refusals, err := preparer(t).Prepare(t.Context(), key(t), ingest.Arrival{
+				ID: "a", StudyUID: "1.2.3", PatientID: event.PatientID(m.GetPatientId()), Report: m.GetReport().GetText(), HasReport: true,
+				People: deid.Known{Names: m.GetNames(), IDs: m.GetIdentifiers()},
+			})
+			if err != nil || len(refusals) > 0 {
+				t.Fatal(err, refusals)
+			}
+			if got := f.Report.GetSections()[0].GetText(); !strings.HasSuffix(got, want) {
+				t.Errorf("the report is %q, not %q", got, want)
+			}
+		})
+	}
 }

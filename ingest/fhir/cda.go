@@ -3,6 +3,7 @@ package fhir
 import (
 	"bytes"
 	"encoding/xml"
+	"slices"
 	"strings"
 
 	"github.com/radstream/radstream/ingest/hl7"
@@ -16,8 +17,13 @@ import (
 type cda struct {
 	Time    cdaTime `xml:"effectiveTime"`
 	Patient []cdaID `xml:"recordTarget>patientRole>id"`
+	// People who may be named in the text.
+	Names   []cdaName `xml:"recordTarget>patientRole>patient>name"`
+	Authors []cdaName `xml:"author>assignedAuthor>assignedPerson>name"`
+	Others  []cdaName `xml:"participant>associatedEntity>associatedPerson>name"`
 	Signed  *struct {
-		Time cdaTime `xml:"time"`
+		Time  cdaTime   `xml:"time"`
+		Names []cdaName `xml:"assignedEntity>assignedPerson>name"`
 	} `xml:"legalAuthenticator"`
 	Orders []struct {
 		// Accession is PS3.20's own; in C-CDA it is the first id.
@@ -39,6 +45,14 @@ type cda struct {
 type cdaID struct {
 	Root      string `xml:"root,attr"`
 	Extension string `xml:"extension,attr"`
+}
+
+// cdaName has its parts (family, given) as elements, or is text.
+type cdaName struct {
+	Text  string `xml:",chardata"`
+	Parts []struct {
+		Text string `xml:",chardata"`
+	} `xml:",any"`
 }
 
 type cdaTime struct {
@@ -107,6 +121,22 @@ func parseXML(data []byte) (report.Message, error) {
 // (PS3.20 8.2.3), else the first id of the order; the study is the id of the service event
 // that has a root only, as the samples of C-CDA R2.1 have it.
 func (d *cda) identify(m *report.Message) {
+	var all people
+	names := slices.Concat(d.Names, d.Authors, d.Others)
+	if d.Signed != nil {
+		names = append(names, d.Signed.Names...)
+	}
+	for _, n := range names {
+		parts := []string{n.Text}
+		for _, p := range n.Parts {
+			parts = append(parts, p.Text)
+		}
+		add(&all.names, strings.Join(strings.Fields(strings.Join(parts, " ")), " "))
+	}
+	for _, id := range d.Patient {
+		add(&all.ids, id.Extension)
+	}
+	m.Names, m.IDs = all.names, all.ids
 	for _, id := range d.Patient {
 		if m.PatientID == "" {
 			m.PatientID = event.PatientID(strings.TrimSpace(id.Extension))

@@ -173,6 +173,7 @@ func (s *store) message(r *resource) (report.Message, error) {
 	if m.Issued = firstTime(r.Issued); m.Issued.IsZero() {
 		m.Issued = m.Made
 	}
+	m.Names, m.IDs = s.people.names, s.people.ids
 	m.ReportID = typed(r.Identifier, "FILL")
 	ofStudies := s.identifiersOf(r, studies)
 	m.StudyUID = studyUID(ofStudies)

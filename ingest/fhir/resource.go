@@ -10,8 +10,8 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// resource holds the fields used of DiagnosticReport, Observation, Patient, ImagingStudy
-// and ServiceRequest: where two of them have a field of a name, it has one type.
+// resource holds the fields used of DiagnosticReport, Observation, Patient, Practitioner,
+// ImagingStudy and ServiceRequest: where two of them have a field of a name, it has one type.
 type resource struct {
 	ResourceType string       `json:"resourceType"`
 	ID           string       `json:"id"`
@@ -23,6 +23,15 @@ type resource struct {
 		Div string `json:"div"`
 	} `json:"text"`
 	Contained []json.RawMessage `json:"contained"`
+
+	// Patient and Practitioner.
+	Name []humanName `json:"name"`
+
+	// People that the others refer to.
+	Performer          []reference `json:"performer"`
+	ResultsInterpreter []reference `json:"resultsInterpreter"`
+	Requester          *reference  `json:"requester"` // ServiceRequest
+	Referrer           *reference  `json:"referrer"`  // ImagingStudy
 
 	// DiagnosticReport.
 	Conclusion        string       `json:"conclusion"`
@@ -60,7 +69,15 @@ type identifier struct {
 
 type reference struct {
 	Reference  string      `json:"reference"`
+	Type       string      `json:"type"`
+	Display    string      `json:"display"`
 	Identifier *identifier `json:"identifier"`
+}
+
+type humanName struct {
+	Text   string   `json:"text"`
+	Family string   `json:"family"`
+	Given  []string `json:"given"`
 }
 
 type concept struct {
@@ -118,6 +135,7 @@ type store struct {
 	byName  map[string]*resource // by full URL and by Type/id
 	reports []*resource
 	count   int // resources read
+	people  people
 	shared  int // Observations used; many reports may share one
 	bytes   int // of the texts made of them
 }
@@ -181,7 +199,7 @@ func (s *store) read(data json.RawMessage, kind string, outer bool) (*resource, 
 		return nil, fault.Reject("fhir.read", fault.Invalid, ReasonTooLarge, "a FHIR bundle has at most %d resources", MaxResources)
 	}
 	switch kind {
-	case "DiagnosticReport", "Observation", "Patient", "ImagingStudy", "ServiceRequest":
+	case "DiagnosticReport", "Observation", "Patient", "Practitioner", "ImagingStudy", "ServiceRequest":
 	default:
 		return nil, nil
 	}
@@ -189,6 +207,7 @@ func (s *store) read(data json.RawMessage, kind string, outer bool) (*resource, 
 	if err := decode(data, r); err != nil {
 		return nil, err
 	}
+	s.people.of(r)
 	contained := r.Contained
 	r.Contained = nil
 	if !outer {

@@ -50,6 +50,10 @@ type Message struct {
 	PatientID    event.PatientID
 	PatientMerge event.PatientID // merge: the identifier that is given up
 
+	// Names and identifiers of the people that the message names, patients and physicians: what
+	// must leave the text (deid.Known).
+	Names, IDs []string
+
 	Time time.Time // of the study, else of the report, else of the message
 
 	// What puts the versions of a report in order.

@@ -1,0 +1,46 @@
+package fhir
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxPeople bounds the names, and the identifiers, that what was sent gives of people.
+const maxPeople = 256
+
+// people are the names and identifiers of all people that were sent or referred to, each once:
+// they may stand in a report as well, and must leave it. Those of one report are not told
+// from those of another: to remove one name too many does no harm.
+type people struct{ names, ids []string }
+
+func add(list *[]string, s string) {
+	if s = strings.TrimSpace(s); s != "" && len(*list) < maxPeople && !slices.Contains(*list, s) {
+		*list = append(*list, s)
+	}
+}
+
+// of adds what r says.
+func (p *people) of(r *resource) {
+	for _, n := range r.Name {
+		add(&p.names, n.Text)
+		add(&p.names, strings.Join(append(slices.Clone(n.Given), n.Family), " "))
+	}
+	for _, id := range r.Identifier {
+		add(&p.ids, id.Value)
+	}
+	refs := slices.Concat(r.Performer, r.ResultsInterpreter)
+	for _, ref := range []*reference{r.Subject, r.Requester, r.Referrer} {
+		if ref != nil {
+			refs = append(refs, *ref)
+		}
+	}
+	for _, ref := range refs {
+		if ref.Identifier != nil {
+			add(&p.ids, ref.Identifier.Value)
+		}
+		// The words of "Department of Radiology" are no names.
+		if !strings.Contains(ref.Type+ref.Reference, "Organization") {
+			add(&p.names, ref.Display)
+		}
+	}
+}
