@@ -114,6 +114,9 @@ func parseXML(data []byte) (report.Message, error) {
 		}
 	}
 	d.identify(&m)
+	if err := d.people(&m); err != nil {
+		return report.Message{}, err
+	}
 	return m, nil
 }
 
@@ -121,22 +124,6 @@ func parseXML(data []byte) (report.Message, error) {
 // (PS3.20 8.2.3), else the first id of the order; the study is the id of the service event
 // that has a root only, as the samples of C-CDA R2.1 have it.
 func (d *cda) identify(m *report.Message) {
-	var all people
-	names := slices.Concat(d.Names, d.Authors, d.Others)
-	if d.Signed != nil {
-		names = append(names, d.Signed.Names...)
-	}
-	for _, n := range names {
-		parts := []string{n.Text}
-		for _, p := range n.Parts {
-			parts = append(parts, p.Text)
-		}
-		add(&all.names, strings.Join(strings.Fields(strings.Join(parts, " ")), " "))
-	}
-	for _, id := range d.Patient {
-		add(&all.ids, id.Extension)
-	}
-	m.Names, m.IDs = all.names, all.ids
 	for _, id := range d.Patient {
 		if m.PatientID == "" {
 			m.PatientID = event.PatientID(strings.TrimSpace(id.Extension))
@@ -213,4 +200,25 @@ func rootName(data []byte) (xml.Name, error) {
 
 func malformedXML(op string) error {
 	return fault.Reject(op, fault.Invalid, ReasonMalformed, "an XML message is well-formed and UTF-8")
+}
+
+// people fills in who may be named in the text.
+func (d *cda) people(m *report.Message) error {
+	var all people
+	names := slices.Concat(d.Names, d.Authors, d.Others)
+	if d.Signed != nil {
+		names = append(names, d.Signed.Names...)
+	}
+	for _, n := range names {
+		parts := []string{n.Text}
+		for _, p := range n.Parts {
+			parts = append(parts, p.Text)
+		}
+		add(&all.names, strings.Join(strings.Fields(strings.Join(parts, " ")), " "))
+	}
+	for _, id := range d.Patient {
+		add(&all.ids, id.Extension)
+	}
+	m.Names, m.IDs = all.names, all.ids
+	return all.check()
 }

@@ -28,6 +28,9 @@
 // used. One typed FILL numbers it, as it does in package hl7; issued, else meta.lastUpdated,
 // says which of two versions is the later.
 //
+// Names and identifiers of every Patient and Practitioner, and the display of references to
+// them, come with each report: they are to be removed from the text.
+//
 // The Study Instance UID is the identifier of the ImagingStudy with system urn:dicom:uid,
 // whose value is "urn:oid:" and the UID (hl7.org/fhir/R4/imagingstudy.html, notes). The
 // report's own urn:dicom:uid names a document, not the study.
@@ -51,6 +54,7 @@ import (
 const (
 	MaxBytes     = 16 << 20 // of one resource or document
 	MaxResources = 50_000   // of one bundle, contained ones included
+	MaxPeople    = 1024     // names of people, and identifiers, in it
 	MaxDepth     = 4        // of bundles in bundles
 )
 
@@ -93,6 +97,9 @@ func Parse(data []byte) ([]report.Message, error) {
 	}
 	if len(s.reports) == 0 {
 		return nil, fault.Reject(op, fault.Unsupported, ReasonType, "resourceType is DiagnosticReport, or a Bundle with a DiagnosticReport among its entries")
+	}
+	if err := s.people.check(); err != nil {
+		return nil, fault.Wrap(op, err)
 	}
 	var all []report.Message
 	var refused []error

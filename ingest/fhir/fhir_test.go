@@ -178,6 +178,10 @@ func TestDocument(t *testing.T) {
 // TestRefusals: each has its kind and reason, says what is expected, and holds no value.
 func TestRefusals(t *testing.T) {
 	secret := "SECRET"
+	var people strings.Builder
+	for i := range fhir.MaxPeople + 1 {
+		fmt.Fprintf(&people, `,{"resource":{"resourceType":"Practitioner","name":[{"family":"%s%d"}]}}`, secret, i)
+	}
 	nested := dr(`,"conclusion":"x"`)
 	for range fhir.MaxDepth + 1 {
 		nested = `{"resourceType":"Bundle","entry":[{"resource":` + nested + `}]}`
@@ -196,6 +200,7 @@ func TestRefusals(t *testing.T) {
 		{"not UTF-8", `{"resourceType":"Patient","id":"` + "\xff" + `"}`, fault.Invalid, fhir.ReasonMalformed, "UTF-8"},
 		{"cut off", dr("")[:60], fault.Invalid, fhir.ReasonMalformed, "JSON"},
 		{"wrong type of a field", dr(`,"conclusion":12345`), fault.Invalid, fhir.ReasonMalformed, "conclusion"},
+		{"too many people", `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"DiagnosticReport","conclusion":"Clear."}}` + people.String() + "]}", fault.Invalid, fhir.ReasonTooLarge, "names"},
 		{"deep bundles", nested, fault.Invalid, fhir.ReasonTooLarge, "nest"},
 		{"another resource", `{"resourceType":"Patient","id":"` + secret + `"}`, fault.Unsupported, fhir.ReasonType, "DiagnosticReport"},
 		{"bundle without a report", `{"resourceType":"Bundle"}`, fault.Unsupported, fhir.ReasonType, "DiagnosticReport"},

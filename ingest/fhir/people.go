@@ -3,10 +3,9 @@ package fhir
 import (
 	"slices"
 	"strings"
-)
 
-// maxPeople bounds the names, and the identifiers, that what was sent gives of people.
-const maxPeople = 256
+	"github.com/radstream/radstream/schemas/fault"
+)
 
 // people are the names and identifiers of all people that were sent or referred to, each once:
 // they may stand in a report as well, and must leave it. Those of one report are not told
@@ -14,9 +13,17 @@ const maxPeople = 256
 type people struct{ names, ids []string }
 
 func add(list *[]string, s string) {
-	if s = strings.TrimSpace(s); s != "" && len(*list) < maxPeople && !slices.Contains(*list, s) {
+	if s = strings.TrimSpace(s); s != "" && len(*list) <= MaxPeople && !slices.Contains(*list, s) {
 		*list = append(*list, s)
 	}
+}
+
+// check refuses more people than are kept: one name too few could leave it in a text.
+func (p *people) check() error {
+	if len(p.names) > MaxPeople || len(p.ids) > MaxPeople {
+		return fault.Reject("fhir.people", fault.Invalid, ReasonTooLarge, "a bundle or document has at most %d names and %d identifiers of people", MaxPeople, MaxPeople)
+	}
+	return nil
 }
 
 // of adds what r says.
@@ -25,8 +32,10 @@ func (p *people) of(r *resource) {
 		add(&p.names, n.Text)
 		add(&p.names, strings.Join(append(slices.Clone(n.Given), n.Family), " "))
 	}
-	for _, id := range r.Identifier {
-		add(&p.ids, id.Value)
+	if r.ResourceType == "Patient" || r.ResourceType == "Practitioner" {
+		for _, id := range r.Identifier {
+			add(&p.ids, id.Value)
+		}
 	}
 	refs := slices.Concat(r.Performer, r.ResultsInterpreter)
 	for _, ref := range []*reference{r.Subject, r.Requester, r.Referrer} {

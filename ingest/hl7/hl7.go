@@ -36,6 +36,11 @@
 // TF-2, appendix B, maps PID-3 to Patient ID (0010,0020); the assigning authority is left
 // out, as it is there. Before version 2.3.1 some senders filled only PID-2.
 //
+// # People
+//
+// A report carries the names and identifiers of all people whom its message names, in PID, MRG,
+// NK1, PV1, ORC, OBR, TXA and OBX-16: they are to be removed from the text.
+//
 // # Damage that is mended
 //
 // A line that does not begin with a segment's name continues the line before: senders
@@ -58,6 +63,7 @@ import (
 const (
 	MaxBytes    = 16 << 20 // of one message or batch
 	MaxMessages = 4096     // of one batch
+	MaxPeople   = 1024     // names of people, and identifiers of them, in one message
 	MaxSegments = 50_000   // of one message
 )
 
@@ -171,9 +177,9 @@ func parseOne(data []byte) ([]report.Message, error) {
 	}
 	switch {
 	case kind == "ORU" && (event == "" || event == "R01"):
-		return m.results()
+		return m.withPeople(m.results())
 	case kind == "MDM" && len(event) == 3 && event >= "T01" && event <= "T11":
-		return m.document(event)
+		return m.withPeople(m.document(event))
 	case kind == "ADT":
 		return m.patients(event)
 	}

@@ -279,6 +279,10 @@ func TestCharacters(t *testing.T) {
 // TestRefusals: each has its kind and reason, names a field, and holds no value.
 func TestRefusals(t *testing.T) {
 	secret := "SECRET"
+	var people strings.Builder
+	for i := range hl7.MaxPeople + 1 {
+		fmt.Fprintf(&people, "NK1|1|%s%d\r", secret, i)
+	}
 	file := func(kind, subtype, data string) string {
 		return lines(msh("ORU^R01"), "PID|||"+secret, "OBR|1||"+secret, "OBX|1|ED|||"+kind+"^"+kind+"^"+subtype+"^Base64^"+base64.StdEncoding.EncodeToString([]byte(data)))
 	}
@@ -294,6 +298,7 @@ func TestRefusals(t *testing.T) {
 		{"a batch of nothing", "FHS|^~\\&\rFTS|0\r", fault.Invalid, hl7.ReasonNotHL7, "MSH"},
 		{"too large", "MSH|^~\\&|" + strings.Repeat("x", hl7.MaxBytes), fault.Invalid, hl7.ReasonTooLarge, "bytes"},
 		{"too many segments", lines(msh("ORU^R01")) + strings.Repeat("OBX|\r", hl7.MaxSegments), fault.Invalid, hl7.ReasonTooLarge, "segments"},
+		{"too many people", lines(msh("ORU^R01"), "OBR|1||A1", "OBX|1|TX|||Clear.") + people.String(), fault.Invalid, hl7.ReasonTooLarge, "names"},
 		{"too many messages", strings.Repeat("MSH|\r", hl7.MaxMessages+1), fault.Invalid, hl7.ReasonTooLarge, "messages"},
 		{"separators", "MSH|^~|" + secret, fault.Invalid, hl7.ReasonSeparators, "MSH-2"},
 		{"equal separators", `MSH|^~\\&|` + secret, fault.Invalid, hl7.ReasonSeparators, "MSH-2"},

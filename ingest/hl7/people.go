@@ -4,17 +4,30 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/schemas/fault"
 )
 
-// maxPeople bounds the names, and the identifiers, that one message gives of people.
-const maxPeople = 256
+// withPeople gives the reports of m the people that m names. One name too few could leave it in
+// a text, so a message with more of them than MaxPeople is refused.
+func (m message) withPeople(reports []report.Message, err error) ([]report.Message, error) {
+	names, ids := m.people()
+	if len(names) > MaxPeople || len(ids) > MaxPeople {
+		return nil, fault.Reject("hl7.withPeople", fault.Invalid, ReasonTooLarge, "an HL7 message has at most %d names and %d identifiers of people", MaxPeople, MaxPeople)
+	}
+	for i := range reports {
+		reports[i].Names, reports[i].IDs = names, ids
+	}
+	return reports, err
+}
 
 // people returns the names ("Doe Jane") and identifiers of all people that m names, patients
 // and physicians, each once: they may stand in the text as well, and must leave it. Those of
 // one order are not told from those of another: to remove one name too many does no harm.
 func (m message) people() (names, ids []string) {
 	add := func(list *[]string, s string) {
-		if s = strings.TrimSpace(s); s != "" && len(*list) < maxPeople && !slices.Contains(*list, s) {
+		if s = strings.TrimSpace(s); s != "" && len(*list) <= MaxPeople && !slices.Contains(*list, s) {
 			*list = append(*list, s)
 		}
 	}

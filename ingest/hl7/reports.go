@@ -149,7 +149,6 @@ func (m message) report(o order) (report.Message, error) {
 // identify says whose report o is, and of what.
 func (m message) identify(o order) report.Message {
 	r := report.Message{Kind: report.KindReport, StudyUID: o.study, PatientID: o.patient}
-	r.Names, r.IDs = m.people()
 	for _, number := range []string{
 		o.obr.part(18, 1), // the order of preference, and why: package documentation
 		o.obr.part(3, 1), o.orc.part(3, 1), o.txa.part(15, 1),
