@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Runs every fuzz target, or those whose "package Name" matches a pattern, until each has had
-# a number of CPU-minutes, and prints one line each: CPU seconds, inputs tried, largest
-# resident memory.
+# some CPU seconds, and prints one line each: CPU seconds, inputs tried, largest resident
+# memory in MiB.
 #
-#   deploy/fuzz.sh [-m MINUTES] [PATTERN]      deploy/fuzz.sh -m 10 'ingest/|schemas/event'
+#   deploy/fuzz.sh [-t SECONDS] [PATTERN]      deploy/fuzz.sh -t 600 'ingest/|schemas/event'
 #
 # It fails when a target crashes, stops trying inputs (a hang) or grows beyond 1 GiB; the
 # input of a crash lies in the package's testdata/fuzz afterwards and belongs into a test.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-minutes=10
-if [[ ${1:-} == -m ]]; then minutes=$2; shift 2; fi
-readonly pattern=${1:-.} limit_kb=$((1 << 20)) ticks=$(getconf CLK_TCK)
+seconds=600
+if [[ ${1:-} == -t ]]; then seconds=$2; shift 2; fi
+readonly seconds pattern=${1:-.} limit_kb=$((1 << 20)) ticks=$(getconf CLK_TCK)
 log=$(mktemp)
 readonly log
 trap 'rm -f "$log"' EXIT
@@ -34,7 +34,7 @@ resident() {
 
 # fuzz runs one target of one package and prints its line.
 fuzz() {
-  local package=$1 target=$2 seconds=$((minutes * 60)) inputs=0 most=0 verdict='' start kb n pid
+  local package=$1 target=$2 inputs=0 most=0 verdict='' start kb n pid
   local go=(go test -run '^$' -fuzz "^$target\$" -parallel 1 "./$package")
   "${go[@]}" -fuzztime 1x >"$log" 2>&1 || { cat "$log" >&2; return 1; } # compiles
   start=$(cpu)
