@@ -23,7 +23,7 @@ cpu() { awk -v t="$ticks" '{ print int(($16 + $17) / t) }' "/proc/$$/stat"; }
 # resident prints the largest resident memory in KiB that a process below $1 has had.
 resident() {
   local pid most=0 kb
-  for pid in $(pgrep -P "$1" || true); do
+  for pid in $(cat /proc/"$1"/task/*/children 2>/dev/null || true); do
     kb=$(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status" 2>/dev/null || true)
     ((${kb:-0} <= most)) || most=$kb
     kb=$(resident "$pid")
