@@ -25,8 +25,9 @@ import (
 
 var binary string
 
-// asProgram is set for every process that a test starts.
-const asProgram = "RADSTREAM_TEST_AS_PROGRAM"
+// asProgram is set for every process that a test starts. It has no prefix: radstream warns of
+// settings that it does not know.
+const asProgram = "TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
