@@ -1,7 +1,7 @@
 // Package ingest turns what a hospital sends of a study into what the model is fed.
 //
 //	Arrival: objects (DICOM, JPEG, PNG), report
-//	  -> each object: read, gate (is it a chest film?), view, render   (in parallel)
+//	  -> each object: read, gate (is it a chest film?), render, quality, view   (in parallel)
 //	  -> agree on study and patient -> pseudonyms -> Facts             (package assemble)
 //	  -> what cannot be taken: one Refusal each, and the rest goes on
 //
@@ -38,7 +38,7 @@ import (
 // Reasons for which an object or an arrival is refused, beside those of the packages that
 // do the work.
 const (
-	ReasonNotChest    fault.Reason = "not_a_chest_radiograph"
+	ReasonNotChest                 = pixel.ReasonNotChest
 	ReasonModalityLUT fault.Reason = "modality_lut"
 	ReasonStudy       fault.Reason = "study_mismatch"
 	ReasonPatient                  = assemble.ReasonPatient
@@ -54,10 +54,13 @@ const preparation = 1
 type Config struct {
 	Policy    pixel.Policy // how grey values are made; default auto
 	MaxTokens int          // of a report, [CLS] and [SEP] included, 3 to 512; default 128
+	Limits    pixel.Limits // which films the quality gate refuses
 }
 
 // Default returns the paper's settings, with the window policy that suits radiographs.
-func Default() Config { return Config{Policy: pixel.Auto, MaxTokens: 128} }
+func Default() Config {
+	return Config{Policy: pixel.Auto, MaxTokens: 128, Limits: pixel.DefaultLimits()}
+}
 
 // Validate lists every fault of c.
 func (c Config) Validate() []error {
@@ -108,9 +111,10 @@ type Refusal struct {
 
 // Preparer prepares arrivals. It is safe for concurrent use.
 type Preparer struct {
-	config    Config
-	tokenizer Tokenizer
-	codecs    codec.Set
+	config     Config
+	tokenizer  Tokenizer
+	codecs     codec.Set
+	classifier *pixel.Classifier
 }
 
 // New returns a Preparer. Errors: Usage, the first fault of c.
@@ -118,7 +122,11 @@ func New(c Config, t Tokenizer) (*Preparer, error) {
 	if faults := c.Validate(); len(faults) > 0 {
 		return nil, faults[0]
 	}
-	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard()}, nil
+	classifier, err := pixel.NewClassifier()
+	if err != nil {
+		return nil, err
+	}
+	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard(), classifier: classifier}, nil
 }
 
 // Version identifies the preparation: what a prepared byte depends on beside the input.
@@ -234,7 +242,7 @@ func (p *Preparer) radiograph(data []byte) (pixel.Film, dicom.Header, error) {
 }
 
 func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv1.PreparedView, error) {
-	view, err := pixel.Classify(tags, o.Projection)
+	stated, err := pixel.Stated(tags, o.Projection)
 	if err != nil {
 		return nil, err
 	}
@@ -242,13 +250,18 @@ func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv
 	if err != nil {
 		return nil, err
 	}
+	look := p.classifier.Look(rendered)
+	if err := p.config.Limits.Check(pixel.Measure(rendered), look); err != nil {
+		return nil, err
+	}
+	view := stated.Weigh(look[pixel.Lateral])
 	png, err := pixel.EncodePNG(rendered.Pixels)
 	if err != nil {
 		return nil, err
 	}
 	pixels, object := sha256.Sum256(rendered.Pixels), sha256.Sum256(o.Data)
 	return &radstreamv1.PreparedView{
-		Projection: view.Projection, ProjectionSource: view.Source, Png: png, Exposed: rendered.Exposed,
+		Projection: view.Projection, ProjectionSource: view.Source, ProjectionConfidence: float32(view.Confidence), Png: png, Exposed: rendered.Exposed,
 		PixelsSha256: pixels[:], ObjectSha256: object[:], WindowPolicy: string(rendered.Policy),
 		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns),
 	}, nil

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -65,10 +66,10 @@ func (c *cli) printInspection(i ingest.Inspection) error {
 		row("sha256", "%s", i.PxSHA256)
 	}
 	if i.ViewConfidence != nil {
-		row("view", "%s, confidence %.2f", i.View, *i.ViewConfidence)
+		row("view", "%s, confidence %.2f by %s", i.View, *i.ViewConfidence, i.ViewSource)
 	}
 	row("window", "%s", i.WindowPolicy)
-	row("quality", "%s", i.Quality)
+	row("quality", "%s", strings.TrimSuffix(i.Quality+": "+i.QualityDetail, ": "))
 	if i.Error != nil {
 		row("error", "%s: %s", i.Error.Reason, i.Error.Detail)
 	}
