@@ -9,6 +9,7 @@ import (
 	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -39,7 +40,7 @@ func TestQualityGate(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		view   int  // 0 frontal, 1 lateral
-		silent bool // the header does not name the view
+		silent bool // there is no header
 		change func(*dicom.Film)
 		reason fault.Reason
 		want   radstreamv1.Projection
@@ -55,7 +56,7 @@ func TestQualityGate(t *testing.T) {
 		}, pixel.ReasonInverted, 0, ""},
 		{"something else", 0, false, func(f *dicom.Film) {
 			for i := range f.Pixels {
-				f.Pixels[i] = uint16((i/f.Columns/9 + i%f.Columns/9) % 2 * 900)
+				f.Pixels[i] = uint16(i / f.Columns / 8 % 2 * max(0, i*7919/13%3-1) * 900)
 			}
 		}, pixel.ReasonNotChest, 0, ""},
 	} {
@@ -70,9 +71,19 @@ func TestQualityGate(t *testing.T) {
 			}
 			o := ingest.Object{Data: b.Bytes()}
 			if tc.silent {
-				o = replace(t, o, "\x18\x00\x01\x51CS\x02\x00"+f.ViewPosition, "\x18\x00\x01\x51CS\x02\x00YY")
+				film, err := ingest.Film(b.Bytes())
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := pixel.Render(film, pixel.Auto)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if o.Data, err = pixel.EncodePNG(r.Pixels); err != nil {
+					t.Fatal(err)
+				}
 			}
-			facts, refusals, err := gated(t).Prepare(context.Background(), key(t), ingest.Arrival{Objects: []ingest.Object{o}})
+			facts, refusals, err := gated(t).Prepare(context.Background(), key(t), ingest.Arrival{StudyUID: event.StudyUID(f.StudyUID), Objects: []ingest.Object{o}})
 			if err != nil {
 				t.Fatal(err)
 			}
