@@ -8,6 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 BIN := bin/radstream
 TOOLS := .deps/bin
 SHIPPED := services/app/tiny
+PARSERS := ingest/|schemas/event
 
 .PHONY: help
 help: ## list the targets
@@ -24,6 +25,7 @@ run: build ## the same, and stay up for your own queries
 .PHONY: test
 test: setup ## run every test
 	go test -timeout 14m ./...
+	deploy/fuzz.sh -t 2 '$(PARSERS)'
 
 .PHONY: build
 build: setup ## build bin/radstream
@@ -32,7 +34,7 @@ build: setup ## build bin/radstream
 
 .PHONY: setup
 setup: ## fetch what is missing into .deps
-	@deploy/setup.sh onnxruntime
+	@deploy/setup.sh onnxruntime ocr
 
 .PHONY: setup-train
 setup-train: ## fetch libtorch into .deps: 550 MB, 1 GB unpacked

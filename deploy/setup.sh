@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings the native libraries of Radstream into .deps/ of this checkout.
 #
-#   deploy/setup.sh [onnxruntime|libtorch ...]   without arguments: everything `make test` needs
+#   deploy/setup.sh [onnxruntime|ocr|libtorch ...]   without arguments: everything `make test` needs
 #
 # They come from PyPI wheels pinned by hash in deploy/requirements/NAME.txt; only the files named
 # in the function fetch_NAME are unpacked. Nothing outside the checkout is written, nothing
@@ -111,11 +111,16 @@ stubs() {
 }
 
 check_platform
-[[ $# -gt 0 ]] || set -- onnxruntime
+[[ $# -gt 0 ]] || set -- onnxruntime ocr
 for name in "$@"; do
   case $name in
     onnxruntime)
       fetch onnxruntime onnxruntime/capi/libonnxruntime.so.1.31.1 onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt
+      ;;
+    ocr)
+      # METADATA is where the wheel states its licence.
+      fetch ocr rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx \
+        rapidocr_onnxruntime-1.4.4.dist-info/METADATA
       ;;
     libtorch)
       fetch libtorch torch/lib/libtorch_cpu.so torch/lib/libc10.so torch/lib/libgomp.so.1 torch/include/ \
@@ -124,6 +129,6 @@ for name in "$@"; do
       # What gotch names besides; libtorch.so itself only holds libtorch_cpu and _cuda together.
       stubs "$deps/libtorch/stubs" torch torch_cuda c10_cuda cuda cudart cublas cudnn caffe2_nvrtc nvrtc nvrtc-builtins nvToolsExt
       ;;
-    *) die "no library is called $name; known: onnxruntime libtorch" ;;
+    *) die "no library is called $name; known: onnxruntime ocr libtorch" ;;
   esac
 done

@@ -14,7 +14,7 @@ import (
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "deploy")
-	for _, name := range []string{"setup.sh", "requirements/onnxruntime.txt", "requirements/libtorch.txt"} {
+	for _, name := range []string{"setup.sh", "requirements/onnxruntime.txt", "requirements/ocr.txt", "requirements/libtorch.txt"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -129,7 +129,9 @@ func TestSetupTwice(t *testing.T) {
 download) for last; do :; done; mkdir -p "$last"; exec "` + python(t) + `" -c '
 import sys, zipfile
 z = zipfile.ZipFile(sys.argv[1] + "/x.whl", "w")
-for n in ("onnxruntime/capi/libonnxruntime.so.1.31.1", "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt", "onnxruntime/other.py"):
+for n in ("onnxruntime/capi/libonnxruntime.so.1.31.1", "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt", "onnxruntime/other.py",
+          "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx", "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+          "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx", "rapidocr_onnxruntime-1.4.4.dist-info/METADATA"):
     z.writestr(n, n)
 ' "$last" ;;
 esac
@@ -146,17 +148,22 @@ exec "` + python(t) + `" "$@"`
 	if out := run("PATH=" + path(t, map[string]string{"python3": fake})); !strings.Contains(out, "is ready") {
 		t.Errorf("the first run says %q", out)
 	}
-	deps := filepath.Join(filepath.Dir(script), "..", ".deps", "onnxruntime")
-	var files []string
-	err := filepath.WalkDir(deps, func(p string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			p, err = filepath.Rel(deps, p)
-			files = append(files, p)
+	for name, want := range map[string]string{
+		"onnxruntime": "LICENSE ThirdPartyNotices.txt lib/libonnxruntime.so.1.31.1 stamp",
+		"ocr":         "METADATA ch_PP-OCRv4_det_infer.onnx ch_PP-OCRv4_rec_infer.onnx stamp",
+	} {
+		deps := filepath.Join(filepath.Dir(script), "..", ".deps", name)
+		var files []string
+		err := filepath.WalkDir(deps, func(p string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				p, err = filepath.Rel(deps, p)
+				files = append(files, p)
+			}
+			return err
+		})
+		if got := strings.Join(files, " "); err != nil || got != want {
+			t.Errorf("%s: unpacked %q, %v, want %q", name, got, err, want)
 		}
-		return err
-	})
-	if got := strings.Join(files, " "); err != nil || got != "LICENSE ThirdPartyNotices.txt lib/libonnxruntime.so.1.31.1 stamp" {
-		t.Errorf("unpacked %q, %v", got, err)
 	}
 	// The second run needs neither Python nor Go.
 	if out := run("PATH=" + path(t, nil, "python3", "go", "gcc", "make")); out != "" {

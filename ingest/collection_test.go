@@ -11,7 +11,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,7 +44,9 @@ func realData(t testing.TB) string {
 }
 
 // TestInspectCollection holds inspect to the figures of the reference decoder: a file
-// without an error has them, a file without them has an error.
+// without an error has them, a file without them has an error. It pins the views of all
+// files that have one, prepared or not, with the policy and the window or table that made
+// them.
 func TestInspectCollection(t *testing.T) {
 	root := realData(t)
 	if root == "" {
@@ -61,6 +65,8 @@ func TestInspectCollection(t *testing.T) {
 	for i, name := range records[0] {
 		column[name] = i
 	}
+	var views strings.Builder
+	defer func() { compareGolden(t, "views.golden", views.String()) }()
 	for _, row := range records[1:] {
 		get := func(name string) string { return row[column[name]] }
 		data, err := os.ReadFile(filepath.Join(root, "dicom", get("file")))
@@ -68,6 +74,13 @@ func TestInspectCollection(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ingest.Inspect(data, get("file"))
+		if got.ViewSHA256 != "" {
+			used := "-"
+			if got.VOIUsed != nil {
+				used = strconv.Itoa(*got.VOIUsed)
+			}
+			fmt.Fprintf(&views, "%s %s %s %s\n", got.File, got.ViewSHA256, got.WindowPolicy, used)
+		}
 		if (got.PxSHA256 == "") != (got.Error != nil) {
 			t.Errorf("%s: hash %q with error %v", got.File, got.PxSHA256, got.Error)
 		}
@@ -95,8 +108,7 @@ func TestGolden(t *testing.T) {
 	}
 	type golden struct {
 		ingest.Inspection
-		ViewSHA256 string `json:"view_sha256,omitempty"`
-		Refused    string `json:"refused,omitempty"`
+		Refused string `json:"refused,omitempty"`
 	}
 	var out bytes.Buffer
 	for _, name := range []string{
@@ -110,6 +122,7 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := golden{Inspection: ingest.Inspect(data, name)}
+		g.Tags = ingest.Tags{} // TestTags and TestTagsOfTheCollection look at them
 		h, _ := dicom.ParseHeader(data)
 		arrival := ingest.Arrival{StudyUID: h.StudyUID, Objects: []ingest.Object{{Data: data}}}
 		if arrival.StudyUID == "" {
@@ -121,8 +134,8 @@ func TestGolden(t *testing.T) {
 		}
 		if len(refusals) > 0 {
 			g.Refused = string(fault.ReasonOf(refusals[0].Err))
-		} else {
-			g.ViewSHA256 = hex.EncodeToString(f.Views[0].PixelsSha256)
+		} else if sum := hex.EncodeToString(f.Views[0].PixelsSha256); sum != g.ViewSHA256 {
+			t.Errorf("%s: inspect shows view %s, prepare made %s", name, g.ViewSHA256, sum)
 		}
 		line, err := json.MarshalIndent(g, "", "  ")
 		if err != nil {
@@ -130,20 +143,45 @@ func TestGolden(t *testing.T) {
 		}
 		fmt.Fprintf(&out, "%s\n", line)
 	}
-	path := filepath.Join("testdata", "films.golden")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	compareGolden(t, "films.golden", out.String())
+}
+
+// TestWorkers: real films give the same views whatever the number of workers, which are the
+// views of inspect.
+func TestWorkers(t *testing.T) {
+	root := realData(t)
+	if root == "" {
+		return
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	plain, err := filepath.Glob(filepath.Join(root, "covidcxr", "images", "*.jpg"))
+	if err != nil || len(plain) < 4 {
+		t.Fatal(plain, err)
 	}
-	if d := cmp.Diff(string(want), out.String()); d != "" {
-		t.Errorf("run with -update when this is meant (-want +got):\n%s", d)
+	for _, film := range []string{"fo-dicom_CR-MONO1-10-chest.dcm", "torchxrayvision_chest_pa.dcm"} {
+		var arrival ingest.Arrival
+		var want []string
+		for _, name := range append([]string{filepath.Join(root, "dicom", film)}, plain[:4]...) {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			arrival.Objects = append(arrival.Objects, ingest.Object{Data: data})
+			want = append(want, ingest.Inspect(data, "").ViewSHA256)
+		}
+		for _, workers := range []int{1, 4} {
+			before := runtime.GOMAXPROCS(workers)
+			facts, refusals, err := preparer(t).Prepare(context.Background(), key(t), arrival)
+			runtime.GOMAXPROCS(before)
+			if err != nil || len(refusals) > 0 {
+				t.Fatal(refusals, err)
+			}
+			var got []string
+			for _, v := range facts.Views {
+				got = append(got, hex.EncodeToString(v.PixelsSha256))
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s, %d workers (-inspect +prepare):\n%s", film, workers, d)
+			}
+		}
 	}
 }

@@ -1,8 +1,8 @@
 // Package ingest turns what a hospital sends of a study into what the model is fed.
 //
 //	Arrival: objects (DICOM, JPEG, PNG), report
-//	  -> each object: read, gate (is it a chest film?), render, quality, view   (in parallel)
-//	  -> agree on study and patient -> pseudonyms -> Facts             (package assemble)
+//	  -> each object: read, gate (is it a chest film?), view, quality, remove text, render   (in parallel)
+//	  -> agree on study and patient -> pseudonyms -> Facts                         (package assemble)
 //	  -> what cannot be taken: one Refusal each, and the rest goes on
 //
 // A radiograph is one frame: objects of several are refused. Colour, as secondary captures
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,13 +49,15 @@ const (
 
 // preparation numbers the way pixels and text are prepared. Raise it with any change that
 // changes a prepared byte.
-const preparation = 1
+const preparation = 2
 
 // Config is what can be chosen about preparation.
 type Config struct {
 	Policy    pixel.Policy // how grey values are made; default auto
 	MaxTokens int          // of a report, [CLS] and [SEP] included, 3 to 512; default 128
 	Limits    pixel.Limits // which films the quality gate refuses
+	// Burned removes text from the pixels; nil, the default, leaves it there.
+	Burned *deid.Burned
 }
 
 // Default returns the paper's settings, with the window policy that suits radiographs.
@@ -92,7 +95,8 @@ type Object struct {
 }
 
 // Arrival is one StudyArrived or ReportArrived with its objects read. Empty identifiers
-// and a zero time are taken from the objects' headers.
+// and a zero time are taken from the objects' headers. Identifiers count without the
+// padding around them ([deid.Bare]); a time before 1895 or after 9999 counts as zero.
 type Arrival struct {
 	ID        event.MessageID
 	StudyUID  event.StudyUID
@@ -129,9 +133,22 @@ func New(c Config, t Tokenizer) (*Preparer, error) {
 	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard(), classifier: classifier}, nil
 }
 
-// Version identifies the preparation: what a prepared byte depends on beside the input.
+// Version identifies the preparation: what a prepared byte depends on beside the input. What
+// is done about burned-in text stands behind a plus sign; see [Rendering].
 func (p *Preparer) Version() string {
-	return fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+	version := fmt.Sprintf("%d-%s-%d", preparation, p.config.Policy, p.config.MaxTokens)
+	if burned := p.config.Burned.Version(); burned != "" {
+		version += "+" + burned
+	}
+	return version
+}
+
+// Rendering returns the part of a version that a model depends on: how films look and reports
+// read to it. Whether text was removed from a film does not change how the rest looks, so a
+// model serves under every policy for it.
+func Rendering(version string) string {
+	rendering, _, _ := strings.Cut(version, "+")
+	return rendering
 }
 
 // Prepare prepares one arrival under the key of its tenant. Every object ends as a view
@@ -142,6 +159,10 @@ func (p *Preparer) Version() string {
 // (refusals are returned as well); Canceled or Transient when ctx ends.
 func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts, []Refusal, error) {
 	const op = "ingest.Prepare"
+	a.StudyUID, a.PatientID = deid.Bare(a.StudyUID), deid.Bare(a.PatientID)
+	if y := a.StudyTime.UTC().Year(); y < dicom.FirstYear || y > 9999 {
+		a.StudyTime = time.Time{}
+	}
 	results := make([]result, len(a.Objects))
 	// Errors of objects are results: the group only ends early with the context.
 	group, ctx := errgroup.WithContext(ctx)
@@ -151,8 +172,8 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			results[i] = p.object(o)
-			return nil
+			results[i] = p.object(ctx, o)
+			return ctx.Err() // an object that was broken off is not refused
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -170,7 +191,7 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 		f.Views = append(f.Views, r.view)
 	}
 	if a.HasReport {
-		cleaned, err := report.Prepare(a.Report, p.tokenizer, p.config.MaxTokens)
+		cleaned, err := report.Prepare(a.Report, known(a, results), p.tokenizer, p.config.MaxTokens)
 		switch {
 		case err == nil:
 			f.Report, f.Tokenizer = cleaned, p.tokenizer.ID()
@@ -198,7 +219,7 @@ type result struct {
 }
 
 // object prepares one object on its own.
-func (p *Preparer) object(o Object) (r result) {
+func (p *Preparer) object(ctx context.Context, o Object) (r result) {
 	// A decoder that panics on one object must not take the others, or the process, along.
 	defer func() {
 		if v := recover(); v != nil {
@@ -218,7 +239,7 @@ func (p *Preparer) object(o Object) (r result) {
 		tags = tagsOf(r.header)
 	}
 	if err == nil {
-		r.view, err = p.view(film, tags, o)
+		r.view, err = p.view(ctx, film, tags, o, identifiers(r.header))
 	}
 	r.err = err
 	return r
@@ -241,7 +262,8 @@ func (p *Preparer) radiograph(data []byte) (pixel.Film, dicom.Header, error) {
 	return film, file.Header, err
 }
 
-func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv1.PreparedView, error) {
+// view shows a film. The quality gate comes before text is looked for, which costs far more.
+func (p *Preparer) view(ctx context.Context, film pixel.Film, tags pixel.Tags, o Object, known deid.Identifiers) (*radstreamv1.PreparedView, error) {
 	stated, err := pixel.Stated(tags, o.Projection)
 	if err != nil {
 		return nil, err
@@ -254,22 +276,35 @@ func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv
 	if err := p.config.Limits.Check(pixel.Measure(rendered), look); err != nil {
 		return nil, err
 	}
-	view := stated.Weigh(look[pixel.Lateral])
+	cleaned, err := p.config.Burned.Clean(ctx, film, p.config.Policy, known)
+	if err != nil {
+		return nil, err
+	}
+	if len(cleaned.Removed) > 0 {
+		if rendered, err = pixel.Render(cleaned.Film, p.config.Policy); err != nil {
+			return nil, err
+		}
+	}
+	stated = stated.Weigh(look[pixel.Lateral])
 	png, err := pixel.EncodePNG(rendered.Pixels)
 	if err != nil {
 		return nil, err
 	}
 	pixels, object := sha256.Sum256(rendered.Pixels), sha256.Sum256(o.Data)
-	return &radstreamv1.PreparedView{
-		Projection: view.Projection, ProjectionSource: view.Source, ProjectionConfidence: float32(view.Confidence), Png: png, Exposed: rendered.Exposed,
+	view := &radstreamv1.PreparedView{
+		Projection: stated.Projection, ProjectionSource: stated.Source, ProjectionConfidence: float32(stated.Confidence), Png: png, Exposed: rendered.Exposed,
 		PixelsSha256: pixels[:], ObjectSha256: object[:], WindowPolicy: string(rendered.Policy),
-		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns),
-	}, nil
+		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns), Markers: cleaned.Markers,
+	}
+	for _, b := range cleaned.Removed {
+		view.Removed = append(view.Removed, &radstreamv1.Box{X0: uint32(b.X0), Y0: uint32(b.Y0), X1: uint32(b.X1), Y1: uint32(b.Y1)})
+	}
+	return view, nil
 }
 
 // View prepares one object by itself, as Prepare does: for queries, which have no study.
-func (p *Preparer) View(o Object) (*radstreamv1.PreparedView, error) {
-	r := p.object(o)
+func (p *Preparer) View(ctx context.Context, o Object) (*radstreamv1.PreparedView, error) {
+	r := p.object(ctx, o)
 	return r.view, fault.Wrap("ingest.View", r.err)
 }
 

@@ -96,6 +96,32 @@ func plain(t testing.TB, side int, grey func(x, y int) uint8) ingest.Object {
 	return ingest.Object{Ref: &radstreamv1.ObjectRef{Uri: "objects:png"}, Data: b.Bytes()}
 }
 
+// TestKnownNames holds that what a header says of the people of a study leaves its report.
+func TestKnownNames(t *testing.T) {
+	arrival := ingest.Arrival{
+		ID: "a1", Objects: []ingest.Object{object(t, func(f *dicom.Film) { f.PatientName, f.AccessionNumber = "Zyxwell^Quorra", "AB12" })},
+		Report: "FINDINGS: zyxwell was turned. MRN-4711, film ab12. No effusion; quorra's pneumothorax may persist.", HasReport: true,
+	}
+	f, refusals, err := preparer(t).Prepare(context.Background(), key(t), arrival)
+	if err != nil || len(refusals) > 0 {
+		t.Fatal(err, refusals)
+	}
+	const want = "[name] was turned. [id], film [id]. No effusion; [name]'s pneumothorax may persist."
+	if got := f.Report.GetSections()[0].GetText(); got != want {
+		t.Errorf("the section is %q, not %q", got, want)
+	}
+	if got := f.Report.GetText(); got != want {
+		t.Errorf("the text is %q, not %q", got, want)
+	}
+	labels := map[string]string{}
+	for _, l := range f.Report.GetLabels() {
+		labels[l.GetLabel()] = l.GetMention()
+	}
+	if d := cmp.Diff(map[string]string{"Pleural Effusion": "negative", "Pneumothorax": "positive"}, labels); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestPrepareStudy(t *testing.T) {
 	lateral := object(t, func(f *dicom.Film) {
 		f.ViewPosition, f.Photometric, f.InstanceUID = "LL", "MONOCHROME1", "1.2.840.99.1.2"
@@ -186,6 +212,7 @@ func TestRefusals(t *testing.T) {
 		{"knee", object(t, func(f *dicom.Film) { f.BodyPart = "KNEE" }), fault.Unsupported, ingest.ReasonNotChest},
 		{"CT", replace(t, good, "CS\x02\x00CR", "CS\x02\x00CT"), fault.Unsupported, ingest.ReasonNotChest},
 		{"palette", replace(t, good, "MONOCHROME2 ", "PALETTE COLO"), fault.Unsupported, dicom.ReasonColor},
+		{"modality LUT without entries", insert(t, good, "\x28\x00\x00\x30SQ\x00\x00\x16\x00\x00\x00\xfe\xff\x00\xe0\x0e\x00\x00\x00\x28\x00\x02\x30US\x06\x00\x02\x00\x00\x00\x10\x00"), fault.Invalid, ingest.ReasonModalityLUT},
 		{"two frames", insert(t, good, "\x28\x00\x08\x00IS\x02\x002 "), fault.Unsupported, dicom.ReasonMultiFrame},
 		{"blank", object(t, func(f *dicom.Film) { clear(f.Pixels) }), fault.Invalid, pixel.ReasonBlank},
 		{"icon", object(t, func(f *dicom.Film) { f.Rows, f.Columns = 30, 240 }), fault.Unsupported, pixel.ReasonTooSmall},
@@ -245,11 +272,11 @@ func TestColour(t *testing.T) {
 	colour = replace(t, colour, "\x28\x00\x02\x00US\x02\x00\x01", "\x28\x00\x02\x00US\x02\x00\x03")
 	colour = replace(t, colour, "\x28\x00\x11\x00US\x02\x00\xf0", "\x28\x00\x11\x00US\x02\x00\x50")
 	colour = replace(t, colour, "MONOCHROME2 ", "RGB         ")
-	want, err := preparer(t).View(grey)
+	want, err := preparer(t).View(t.Context(), grey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := preparer(t).View(colour)
+	got, err := preparer(t).View(t.Context(), colour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,6 +350,8 @@ func TestGate(t *testing.T) {
 func FuzzInspect(f *testing.F) {
 	f.Add(object(f, nil).Data)
 	f.Add(object(f, func(f *dicom.Film) { f.Photometric, f.WindowCenter, f.WindowWidth = "MONOCHROME1", 100, 50 }).Data)
+	f.Add(insert(f, object(f, nil), "\x28\x00\x00\x30SQ\x00\x00\x20\x00\x00\x00\xfe\xff\x00\xe0\x18\x00\x00\x00"+
+		"\x28\x00\x02\x30US\x06\x00\x02\x00\x00\x00\x10\x00\x28\x00\x06\x30US\x02\x00\x01\x00").Data)
 	f.Add(plain(f, 70, func(x, y int) uint8 { return uint8(x * y) }).Data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		i := ingest.Inspect(data, "f")

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 
 	"github.com/radstream/radstream/ingest/dicom"
@@ -36,12 +37,21 @@ type Inspection struct {
 	ViewConfidence *float64 `json:"view_confidence,omitempty"` // probability that it is right, 0 to 1
 	ViewSource     string   `json:"view_source,omitempty"`     // tag or pixels
 	WindowPolicy   string   `json:"window_policy,omitempty"`   // what policy auto came to
+	InspectedGrey
+	ViewSHA256 string `json:"view_sha256,omitempty"` // of the 224 x 224 grey values that the model would see
 	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
 	// It and the window policy are of the first frame.
 	Quality       string `json:"quality,omitempty"`
 	QualityDetail string `json:"quality_detail,omitempty"` // what was measured, and the limit
+	// PNG is the file to which a picture of the view was written; see [Inspection.Picture].
+	PNG string `json:"png,omitempty"`
+	Tags
+	// BurnedInText is filled by [Inspection.FindText]; absent when nobody looked.
+	BurnedInText []BurnedInText `json:"burned_in_text,omitzero"`
 	// Error says why the pixels cannot be read as a grey image.
 	Error *InspectionError `json:"error,omitempty"`
+
+	rendered *pixel.Rendered // nil when there is no view
 }
 
 // InspectionError is a fault as data.
@@ -54,7 +64,7 @@ type InspectionError struct {
 // Inspect tells what can be told of a file, DICOM, JPEG or PNG by its content. name is
 // only repeated. It never fails: faults of the file are part of the answer.
 func Inspect(data []byte, name string) Inspection {
-	i := Inspection{File: name}
+	i := Inspection{File: name, Tags: tagsIn(data)}
 	if err := i.inspect(data); err != nil {
 		i.Error = &InspectionError{Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err)), Detail: fault.Detail(err)}
 	}
@@ -80,6 +90,7 @@ func (i *Inspection) inspect(data []byte) error {
 	h := file.Header
 	i.TransferSyntax, i.Modality, i.Photometric = h.TransferSyntax, h.Modality, h.Photometric
 	i.Rows, i.Columns, i.Frames, i.Samples, i.BitsStored = h.Rows, h.Columns, h.Frames, h.Samples, h.BitsStored
+	i.greyOf(h)
 	stated, refused := pixel.Stated(tagsOf(h), radstreamv1.Projection_PROJECTION_UNSPECIFIED)
 	i.view(stated)
 	pixels, stats, err := file.Survey(codec.Standard())
@@ -120,7 +131,7 @@ func (i *Inspection) look(film pixel.Film, stated pixel.View, refused error) err
 	limits := pixel.DefaultLimits()
 	rendered, err := pixel.Render(film, pixel.Auto)
 	if err == nil {
-		i.WindowPolicy = string(rendered.Policy)
+		i.show(rendered)
 		look := classifier.Look(rendered)
 		i.view(stated.Weigh(look[pixel.Lateral]))
 		switch other, certain := look[pixel.NotChest], 1.0; {
@@ -136,6 +147,14 @@ func (i *Inspection) look(film pixel.Film, stated pixel.View, refused error) err
 		i.Quality, i.QualityDetail = string(fault.ReasonOf(err)), fault.Detail(err)
 	}
 	return nil
+}
+
+// show tells of the film as the model would see it.
+func (i *Inspection) show(r pixel.Rendered) {
+	i.rendered, i.WindowPolicy = &r, string(r.Policy)
+	sum := sha256.Sum256(r.Pixels)
+	i.ViewSHA256 = hex.EncodeToString(sum[:])
+	i.shown(r)
 }
 
 func firstOf(errs ...error) error {

@@ -65,16 +65,36 @@ func filmOf(h dicom.Header, p *dicom.Pixels) (pixel.Film, error) {
 	if p.Display {
 		return pixel.Film{Rows: p.Rows, Columns: p.Columns, Samples: p.Samples, Display: true}, nil
 	}
-	if h.HasModalityLUT {
-		return pixel.Film{}, fault.Reject("ingest.Prepare", fault.Unsupported, ReasonModalityLUT,
-			"the modality transform must be Rescale Slope and Intercept, not a Modality LUT Sequence (0028,3000)")
-	}
-	return pixel.Film{
+	f := pixel.Film{
 		Rows: p.Rows, Columns: p.Columns, Samples: p.Samples, Signed: p.Signed,
 		Slope: h.Slope * float64(int(1)<<p.Shift), Intercept: h.Intercept,
-		Window: pixel.Window{Center: h.WindowCenter, Width: h.WindowWidth, Function: pixel.Function(h.VOIFunction)},
-		Invert: h.Photometric == "MONOCHROME1", HasPadding: h.HasPadding && p.Shift == 0, Padding: uint16(h.Padding),
-	}, nil
+		Invert: inverted(h),
+	}
+	if l := h.ModalityLUT; l != nil {
+		if len(l.Entries) == 0 {
+			return pixel.Film{}, fault.Reject("ingest.Prepare", fault.Invalid, ReasonModalityLUT,
+				"the item of the Modality LUT Sequence (0028,3000) must have a LUT Descriptor of three values, and LUT Data of as many entries of at most 16 bits (PS3.3 C.11.1.1)")
+		}
+		lut := pixel.LUT(*l)
+		f.ModalityLUT, f.Slope, f.Intercept = &lut, float64(int(1)<<p.Shift), 0
+	}
+	for _, l := range h.VOILUTs {
+		f.VOILUTs = append(f.VOILUTs, pixel.LUT(l))
+	}
+	for _, w := range h.Windows {
+		f.Windows = append(f.Windows, pixel.Window{Center: w.Center, Width: w.Width, Function: pixel.Function(h.VOIFunction)})
+	}
+	if h.HasPadding {
+		f.Padding = &pixel.Range{Low: h.PaddingLow >> p.Shift, High: h.PaddingHigh >> p.Shift}
+	}
+	return f, nil
+}
+
+// inverted tells whether the lowest value is white. Photometric Interpretation says so;
+// Presentation LUT Shape must agree (PS3.3 C.8.11.3), and counts where an old object
+// leaves the other out.
+func inverted(h dicom.Header) bool {
+	return h.Photometric == "MONOCHROME1" || h.Photometric == "" && h.Shape == "INVERSE"
 }
 
 func tagsOf(h dicom.Header) pixel.Tags {

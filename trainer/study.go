@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -97,7 +98,7 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 	body := r.Tokens[1 : len(r.Tokens)-1]
 	whole := Report{Tokens: r.Tokens, Sentences: [][]int32{body}, Impression: 1, meanings: []string{meaning(r.Text)}}
 	split := func(text string) (parts [][]int32, meanings []string) {
-		steps, err := report.Explain(text, t, maxReportTokens)
+		steps, err := report.Explain(text, deid.Known{}, t, maxReportTokens)
 		if err != nil {
 			return nil, nil
 		}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"image"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/query"
@@ -85,6 +89,18 @@ func newReader(t *testing.T) *reader {
 	file(t, dir, "film.png", grayPNG(t))
 	file(t, dir, "report.txt", "FINDINGS: No pneumothorax.")
 	file(t, dir, "radstream.yml", run(t, "config", "print", "--reference").stdout)
+	if err := os.Mkdir(filepath.Join(dir, "films"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file(t, filepath.Join(dir, "films"), "film.png", widePNG(t))
+	library, err := ort.FindLibrary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	graphs, err := filepath.Abs(filepath.Join("..", "..", ".deps", "ocr"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -93,9 +109,11 @@ func newReader(t *testing.T) *reader {
 	}
 	return &reader{
 		dir: dir,
-		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS),
+		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS,
+			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
 		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID,
-			"--studies 60", "--studies 6 --side 128", " | jq .error", ""),
+			"--studies 60", "--studies 6 --side 128",
+			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", ""),
 	}
 }
 
@@ -152,6 +170,20 @@ func (d *reader) examples(t *testing.T) []string {
 		lines = append(lines, examples...)
 	}
 	return lines
+}
+
+// widePNG is a film that has room for a text.
+func widePNG(t *testing.T) string {
+	t.Helper()
+	film := image.NewGray(image.Rect(0, 0, 900, 700))
+	for i := range film.Pix {
+		film.Pix[i] = uint8(60 + i%900/10)
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, film); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // block returns the lines below a heading of a help text.

@@ -34,9 +34,13 @@ func TestTheGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	graphs, err := filepath.Abs("../../.deps/ocr")
+	if err != nil {
+		t.Fatal(err)
+	}
 	nats, query := free(t), free(t)
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "RADSTREAM_NATS_LISTEN="+nats, "RADSTREAM_QDRANT_LISTEN="+free(t),
-		"RADSTREAM_QUERY_LISTEN="+query, "RADSTREAM_SERVER="+query, ort.LibraryEnv+"="+library)
+		"RADSTREAM_QUERY_LISTEN="+query, "RADSTREAM_SERVER="+query, ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs)
 	ours := strings.NewReplacer("127.0.0.1:4222", nats, "radstream publish studies", "radstream publish studies --nats-url nats://"+nats)
 	blocks := strings.Split(string(text), "```sh\n")[1:]
 	if len(blocks) != 2 {

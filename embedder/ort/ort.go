@@ -10,6 +10,7 @@
 package ort
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -120,6 +121,10 @@ type Model struct {
 	Name string // for messages; Path if empty
 	Path string
 	Data []byte
+	// Threads is how many threads one operator may use; 0 takes the runtime's. A fixed number
+	// keeps the order of float sums, and so the bits of the outputs, the same on every machine
+	// of one kind.
+	Threads int
 }
 
 // Session loads a graph that takes inputs and computes outputs, in this order; nil means all
@@ -135,7 +140,7 @@ func (r *Runtime) Session(m Model, inputs, outputs []string) (*Session, error) {
 	if r.closed {
 		return nil, fault.Errorf(op, fault.Conflict, "the runtime is closed")
 	}
-	options, err := r.sessionOptions()
+	options, err := r.sessionOptions(m.Threads)
 	if err != nil {
 		return nil, fault.E(op, fault.Internal, err)
 	}
@@ -160,7 +165,7 @@ func (r *Runtime) Session(m Model, inputs, outputs []string) (*Session, error) {
 // ReasonGraph is the fault reason of an ONNX graph that cannot be used.
 const ReasonGraph fault.Reason = "onnx_graph"
 
-func (r *Runtime) sessionOptions() (*onnx.SessionOptions, error) {
+func (r *Runtime) sessionOptions(threads int) (*onnx.SessionOptions, error) {
 	o, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -170,7 +175,7 @@ func (r *Runtime) sessionOptions() (*onnx.SessionOptions, error) {
 		spin = "1"
 	}
 	err = errors.Join(
-		o.SetIntraOpNumThreads(r.options.IntraThreads),
+		o.SetIntraOpNumThreads(cmp.Or(threads, r.options.IntraThreads)),
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
 	)
 	if err != nil {
@@ -226,9 +231,9 @@ func choose(what string, chosen []string, all []onnx.InputOutputInfo) ([]string,
 	return slices.Clone(chosen), nil
 }
 
-// FindLibrary returns the path of the library: $RADSTREAM_ONNXRUNTIME, else
-// .deps/onnxruntime/lib in the working directory or a folder above it, else right beside the
-// executable, else .deps as before from the executable's folder. Where there is none the error says how to get it.
+// FindLibrary returns the path of the library: $RADSTREAM_ONNXRUNTIME, else the first of
+// [Candidates] of onnxruntime/lib, else right beside the executable. Where there is none the
+// error says how to get it.
 func FindLibrary() (string, error) {
 	const op = "ort.FindLibrary"
 	if path := os.Getenv(LibraryEnv); path != "" {
@@ -237,22 +242,9 @@ func FindLibrary() (string, error) {
 		}
 		return path, nil
 	}
-	var candidates []string
-	upward := func(dir string) {
-		for parent := ""; dir != parent; dir, parent = filepath.Dir(dir), dir {
-			candidates = append(candidates, filepath.Join(dir, ".deps", "onnxruntime", "lib", LibraryName))
-		}
-	}
-	if wd, err := os.Getwd(); err == nil {
-		upward(wd)
-	}
-	if exe, err := os.Executable(); err == nil {
-		if target, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = target
-		}
-		// A release archive has the library beside the program.
+	candidates := Candidates(filepath.Join("onnxruntime", "lib", LibraryName))
+	if exe, err := executable(); err == nil { // a release archive has the library beside the program
 		candidates = append(candidates, filepath.Join(filepath.Dir(exe), LibraryName))
-		upward(filepath.Dir(exe))
 	}
 	for _, path := range candidates {
 		if _, err := os.Stat(path); err == nil {
@@ -260,6 +252,37 @@ func FindLibrary() (string, error) {
 		}
 	}
 	return "", missing(op, LibraryName)
+}
+
+// Candidates lists where a file or folder that `make setup` fetches may be, path being its
+// place below .deps: in .deps of the working directory or a folder above it, else of the
+// executable's folder or one above that.
+func Candidates(path string) []string {
+	var all []string
+	upward := func(dir string) {
+		for parent := ""; dir != parent; dir, parent = filepath.Dir(dir), dir {
+			all = append(all, filepath.Join(dir, ".deps", path))
+		}
+	}
+	if wd, err := os.Getwd(); err == nil {
+		upward(wd)
+	}
+	if exe, err := executable(); err == nil {
+		upward(filepath.Dir(exe))
+	}
+	return all
+}
+
+// executable returns the path of the running program, behind links.
+func executable() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if target, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = target
+	}
+	return exe, nil
 }
 
 func missing(op, what string) error {

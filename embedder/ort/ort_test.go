@@ -85,6 +85,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestMetadata(t *testing.T) {
+	// ModelProto.metadata_props (14) holds key (1) and value (2).
+	data := append([]byte(nil), affine...)
+	data = append(data, "\x72\x0a\x0a\x04name\x12\x02xy"...)
+	s := open(t, ort.Model{Name: "affine", Data: data, Threads: 1}, nil, nil)
+	if v, ok, err := s.Metadata("name"); v != "xy" || !ok || err != nil {
+		t.Errorf("got %q, %v, %v", v, ok, err)
+	}
+	if v, ok, err := s.Metadata("none"); v != "" || ok || err != nil {
+		t.Errorf("of a key that is not there: %q, %v, %v", v, ok, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Metadata("name"); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("closed: %v", err)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	s := open(t, ort.Model{Name: "affine", Data: affine}, nil, []string{"y"})
 	for name, c := range map[string]struct {

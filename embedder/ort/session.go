@@ -110,6 +110,22 @@ func (s *Session) Run(ctx context.Context, inputs ...Tensor) (outputs []Tensor, 
 	return outputs, nil
 }
 
+// Metadata returns what the graph's author wrote under key; ok tells whether anything was.
+func (s *Session) Metadata(key string) (value string, ok bool, err error) {
+	const op = "ort.Session.Metadata"
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.native == nil {
+		return "", false, fault.Errorf(op, fault.Conflict, "session %s is closed", s.name)
+	}
+	m, err := s.native.GetModelMetadata()
+	if err != nil {
+		return "", false, fault.E(op, fault.Internal, err)
+	}
+	value, ok, err = m.LookupCustomMetadataMap(key)
+	return value, ok, fault.E(op, fault.Internal, errors.Join(err, m.Destroy()))
+}
+
 // Close frees the session after the runs in flight. A second Close does nothing.
 func (s *Session) Close() error {
 	s.mu.Lock()

@@ -139,7 +139,7 @@ func earliest(known *radstreamv1.StudyPrepared, f Facts, patient event.PatientKe
 		if from == patient {
 			return t
 		}
-		return t.Add(f.Shift(patient, t).Sub(f.Shift(from, t))) // whole days, so the same for any t
+		return t.Add(f.Shift(patient, t).Sub(f.Shift(from, t))) // the same seconds for any t
 	}
 	var times []time.Time
 	if known.ShiftedTime != nil {

@@ -26,8 +26,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/dcmtime"
-
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -58,31 +56,37 @@ type Header struct {
 	SeriesUID      string
 	InstanceUID    string
 	PatientID      event.PatientID
+	PatientName    string // PN as written, its components separated by ^
+	BirthDate      string // YYYYMMDD
 	Accession      string
-	StudyTime      time.Time // Study Date and Study Time, taken as UTC; zero when there is no date
+	People         []string  // names of the patient, physicians and operators, as written (PN)
+	OtherIDs       []string  // Other Patient IDs (0010,1000)
+	StudyTime      time.Time // Study Date and Study Time, in UTC; zero when there is no date; see studyTime
 
 	ViewPosition string   // (0018,5101)
 	ViewCode     string   // meaning of the first View Code (0054,0220), lower case
 	Orientation  []string // Patient Orientation (0020,0020): where rows, and columns, run to
 	Laterality   string   // Image Laterality, else Laterality
 
-	Rows, Columns  int
-	Frames         int  // 1 when absent, 0 when it is not a number
-	Samples        int  // Samples per Pixel, 1 when absent
-	Planar         bool // Planar Configuration: uncompressed colour lies plane after plane
-	BitsAllocated  int
-	BitsStored     int
-	HighBit        int
-	Signed         bool // Pixel Representation
-	Photometric    string
-	Slope          float64 // Rescale Slope, 1 when absent
-	Intercept      float64 // Rescale Intercept
-	HasModalityLUT bool    // a Modality LUT Sequence (0028,3000) stands in place of slope and intercept
-	WindowCenter   float64 // the first, in rescaled units
-	WindowWidth    float64 // the first; 0 when absent
-	VOIFunction    string  // VOI LUT Function; empty means LINEAR
-	HasPadding     bool
-	Padding        int // Pixel Padding Value, a stored value
+	Rows, Columns int
+	Frames        int  // 1 when absent, 0 when it is not a number
+	Samples       int  // Samples per Pixel, 1 when absent
+	Planar        bool // Planar Configuration: uncompressed colour lies plane after plane
+	BitsAllocated int
+	BitsStored    int
+	HighBit       int
+	Signed        bool // Pixel Representation
+	Photometric   string
+	Slope         float64 // Rescale Slope, 1 when absent or 0
+	Intercept     float64 // Rescale Intercept
+	ModalityLUT   *LUT    // of the Modality LUT Sequence; it stands in place of slope and intercept
+	Windows       []Window
+	VOILUTs       []LUT  // of the VOI LUT Sequence; their inputs are in the units of the windows
+	VOIFunction   string // VOI LUT Function; empty means LINEAR
+	Shape         string // Presentation LUT Shape: IDENTITY or INVERSE
+	HasPadding    bool
+	PaddingLow    int // Pixel Padding Value, a stored value; with Pixel Padding Range Limit the
+	PaddingHigh   int // lower and the higher of the two
 }
 
 // File is a parsed file. It refers to the bytes it was parsed from.
@@ -91,6 +95,8 @@ type File struct {
 	pixels           element
 	offsets, lengths element // the Extended Offset Table, which stands before the pixels
 	palettes         palettes
+	// The sequences that a header is made of.
+	viewCodes, modalityLUT, voiLUTs element
 	// structure is the first fault of the element stream; nil when it could be walked.
 	structure error
 }
@@ -123,15 +129,21 @@ func Parse(data []byte) (*File, error) {
 	}
 	f.Header = header(decode(wanted, stream.order))
 	f.TransferSyntax = uid
-	for _, e := range wanted {
-		switch e.tag {
-		case tagViewCodes:
-			f.ViewCode = viewCode(e.value, stream)
-		case tagModalityLUT:
-			f.HasModalityLUT = true
-		}
+	f.ViewCode = viewCode(f.viewCodes, stream)
+	if luts := tables(f.modalityLUT, stream, f.Signed); len(luts) > 0 { // one item is allowed
+		f.ModalityLUT = &luts[0]
 	}
+	f.VOILUTs = tables(f.voiLUTs, stream, f.ModalityLUT == nil && f.lowest() < 0)
 	return f, nil
+}
+
+// lowest returns the lowest value that slope and intercept can give.
+func (h *Header) lowest() float64 {
+	low, high := 0, 1<<max(0, min(h.BitsStored, 32))-1
+	if h.Signed {
+		low, high = -(high+1)/2, high/2
+	}
+	return min(float64(low)*h.Slope, float64(high)*h.Slope) + h.Intercept
 }
 
 // scan walks the top level of the data set up to the pixel data and returns the elements
@@ -160,7 +172,15 @@ func (f *File) scan(s *scanner) (wanted []element) {
 		case tagPaletteTable, tagPaletteTable + 1, tagPaletteTable + 2:
 			f.palettes.table[e.tag-tagPaletteTable] = e
 			continue
-		case tagViewCodes, tagModalityLUT:
+		case tagViewCodes:
+			f.viewCodes = e
+			continue
+		case tagModalityLUT:
+			f.modalityLUT = e
+			continue
+		case tagVOILUTs:
+			f.voiLUTs = e
+			continue
 		default:
 			if !isWanted(e.tag) || e.undefined || len(e.value) > maxValue {
 				continue
@@ -189,8 +209,11 @@ func header(v values) Header {
 		SeriesUID:   v.text(tagSeriesUID),
 		InstanceUID: v.text(tagInstanceUID),
 		PatientID:   event.PatientID(v.text(tagPatientID)),
+		PatientName: v.text(tagPatientName),
+		BirthDate:   v.text(tagBirthDate),
 		Accession:   v.text(tagAccession),
-		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime)),
+		OtherIDs:    v.texts(tagOtherPatientIDs),
+		StudyTime:   studyTime(v.text(tagStudyDate), v.text(tagStudyTime), v.text(tagTimezone)),
 
 		ViewPosition: strings.ToUpper(v.text(tagViewPosition)),
 		Orientation:  v.texts(tagOrientation),
@@ -205,7 +228,16 @@ func header(v values) Header {
 		Signed:        short(tagPixelRepresentation, 0) == 1,
 		Photometric:   strings.ToUpper(v.text(tagPhotometric)),
 		Slope:         1,
+		Windows:       windows(v),
 		VOIFunction:   strings.ToUpper(v.text(tagVOIFunction)),
+		Shape:         strings.ToUpper(v.text(tagShape)),
+	}
+	for _, tag := range personTags {
+		for _, name := range v.texts(tag) {
+			if name != "" {
+				h.People = append(h.People, name)
+			}
+		}
 	}
 	h.BitsStored = short(tagBitsStored, h.BitsAllocated)
 	h.HighBit = short(tagHighBit, h.BitsStored-1)
@@ -220,50 +252,20 @@ func header(v values) Header {
 		h.Slope = n
 	}
 	h.Intercept, _ = v.number(tagIntercept)
-	if center, ok := v.number(tagWindowCenter); ok {
-		if width, ok := v.number(tagWindowWidth); ok {
-			h.WindowCenter, h.WindowWidth = center, width
-		}
-	}
-	if h.Padding, h.HasPadding = v.short(tagPadding); h.Signed {
-		h.Padding = int(int16(h.Padding))
+	var padding int
+	if padding, h.HasPadding = v.short(tagPadding); h.HasPadding {
+		h.PaddingLow, h.PaddingHigh = h.padding(padding, short(tagPaddingLimit, padding))
 	}
 	return h
 }
 
-// studyTime joins a DA and a TM value (PS3.5 section 6.2). A time that cannot be read
-// counts as midnight.
-func studyTime(date, clock string) time.Time {
-	d, err := dcmtime.ParseDate(date)
-	if err != nil {
-		return time.Time{}
-	}
-	day := d.Time.UTC()
-	t, err := dcmtime.ParseTime(clock)
-	if err != nil {
-		return day
-	}
-	hour, minute, second := t.Time.Clock()
-	return time.Date(day.Year(), day.Month(), day.Day(), hour, minute, second, t.Time.Nanosecond(), time.UTC)
-}
-
 // viewCode returns the code meaning of the first item of a View Code Sequence.
-func viewCode(value []byte, of *scanner) string {
-	s := &scanner{data: value, implicit: of.implicit, order: of.order}
-	tag, _, length, err := s.header()
-	if err != nil || tag != tagItem {
-		return ""
-	}
-	if length != undefinedLength {
-		s.data = s.data[:min(len(s.data), s.pos+int(length))]
-	}
-	for {
-		e, more, err := s.next()
-		if err != nil || !more {
-			return ""
+func viewCode(sequence element, of *scanner) (meaning string) {
+	of.eachItem(sequence, func(item int, e element, s *scanner) bool {
+		if item == 0 && e.tag == tagCodeMeaning && !e.undefined && len(e.value) <= maxValue {
+			meaning = strings.ToLower(decode([]element{e}, s.order).text(tagCodeMeaning))
 		}
-		if e.tag == tagCodeMeaning && !e.undefined && len(e.value) <= maxValue {
-			return strings.ToLower(decode([]element{e}, s.order).text(tagCodeMeaning))
-		}
-	}
+		return item == 0 && meaning == ""
+	})
+	return meaning
 }

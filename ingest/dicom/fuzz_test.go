@@ -118,8 +118,21 @@ func FuzzParse(f *testing.F) {
 	for _, o := range seeds {
 		f.Add(o.bytes(f))
 	}
+	for _, s := range []stream{explicit, implicit} { // tables and windows
+		f.Add(slices.Concat(s.element(0x00080060, "CS", []byte("CR")), s.element(0x00280103, "US", s.words(1)), s.element(0x00280120, "US", s.words(3)),
+			s.element(0x00280121, "US", s.words(1)), s.element(0x00281050, "DS", []byte(`40\50 `)), s.element(0x00281051, "DS", []byte(`400\1 `)),
+			s.element(modalityLUT, "SQ", s.lut([]int{3, -1, 8}, "SS", "OW", []byte{1, 2, 3, 0})),
+			s.head(voiLUT, "SQ", -1), s.lut([]int{2, 0, 12}, "US", "US", s.words(1, 2)), s.head(0xFFFEE0DD, "", 0)))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := dicom.Parse(data)
+		if err == nil {
+			for _, l := range file.VOILUTs {
+				if len(l.Entries) > 1<<16 || len(l.Entries) > 0 && (l.Bits < 1 || l.Bits > 16) {
+					t.Errorf("a table of %d entries of %d bits", len(l.Entries), l.Bits)
+				}
+			}
+		}
 		var p *dicom.Pixels
 		if err == nil {
 			p, _, err = file.Survey(codec.Standard())

@@ -1,6 +1,8 @@
 package dicom
 
 import (
+	"runtime"
+
 	"github.com/radstream/radstream/ingest/dicom/codec"
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -75,7 +77,11 @@ func (f *File) Survey(set codec.Set) (*Pixels, Stats, error) {
 		}
 		t.add(s)
 		if i != 0 {
-			d.spare = s
+			if d.decode == nil {
+				d.spare = s
+			} else {
+				runtime.GC() // so that a large frame's memory is free before the next takes as much
+			}
 			continue
 		}
 		if first, err = f.grey(s); err != nil {

@@ -121,6 +121,42 @@ func (s *scanner) itemElements(depth int) error {
 	}
 }
 
+// eachItem calls visit for the elements of the items of a sequence, with the scanner that
+// read them, until visit returns false. It ends at the first damage; the zero element is a
+// sequence without items.
+func (s *scanner) eachItem(sequence element, visit func(item int, e element, s *scanner) bool) {
+	outer := scanner{data: sequence.value, implicit: s.implicit, order: s.order}
+	if sequence.vr == "UN" { // as in element; writers do the same with a defined length
+		outer.implicit, outer.order = true, binary.LittleEndian
+	}
+	for item := 0; ; item++ {
+		tag, _, length, err := outer.header()
+		if err != nil || tag != tagItem {
+			return
+		}
+		inner := outer
+		if length != undefinedLength {
+			if outer.skip(length) != nil {
+				return
+			}
+			inner.data = outer.data[:outer.pos]
+		}
+		for {
+			e, more, err := inner.next()
+			if err != nil {
+				return
+			}
+			if !more || e.tag == tagItemEnd {
+				break
+			}
+			if !visit(item, e, &inner) {
+				return
+			}
+		}
+		outer.pos = inner.pos
+	}
+}
+
 // header reads tag, VR and length (PS3.5 section 7.1.2 and 7.1.3). Items and delimiters
 // have no VR in any syntax.
 func (s *scanner) header() (tag uint32, vr string, length uint32, err error) {

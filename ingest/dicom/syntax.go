@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -47,8 +48,19 @@ const (
 	tagStudyTime           = 0x00080030
 	tagAccession           = 0x00080050
 	tagModality            = 0x00080060
+	tagReferring           = 0x00080090
+	tagPhysiciansOfRecord  = 0x00081048
+	tagPerforming          = 0x00081050
+	tagReading             = 0x00081060
+	tagOperators           = 0x00081070
 	tagCodeMeaning         = 0x00080104
+	tagPatientName         = 0x00100010
+	tagTimezone            = 0x00080201
 	tagPatientID           = 0x00100020
+	tagBirthDate           = 0x00100030
+	tagOtherPatientIDs     = 0x00101000
+	tagOtherPatientNames   = 0x00101001
+	tagRequesting          = 0x00321032
 	tagBodyPart            = 0x00180015
 	tagViewPosition        = 0x00185101
 	tagStudyUID            = 0x0020000D
@@ -67,6 +79,7 @@ const (
 	tagHighBit             = 0x00280102
 	tagPixelRepresentation = 0x00280103
 	tagPadding             = 0x00280120
+	tagPaddingLimit        = 0x00280121
 	tagWindowCenter        = 0x00281050
 	tagWindowWidth         = 0x00281051
 	tagIntercept           = 0x00281052
@@ -75,19 +88,27 @@ const (
 	tagPalette             = 0x00281101 // descriptors of red, green and blue
 	tagPaletteTable        = 0x00281201 // their tables
 	tagModalityLUT         = 0x00283000
+	tagLUTDescriptor       = 0x00283002
+	tagLUTData             = 0x00283006
+	tagVOILUTs             = 0x00283010
 	tagViewCodes           = 0x00540220
+	tagShape               = 0x20500020 // Presentation LUT Shape
 )
+
+// personTags are the attributes that name people, who may be named in a report too.
+var personTags = []uint32{tagPatientName, tagOtherPatientNames, tagReferring, tagPhysiciansOfRecord, tagPerforming,
+	tagReading, tagOperators, tagRequesting}
 
 // isWanted tells whether an attribute of the top level is decoded for the header.
 func isWanted(tag uint32) bool {
 	switch tag {
-	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagAccession, tagModality,
-		tagPatientID, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
+	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagTimezone, tagAccession, tagModality,
+		tagPatientID, tagBirthDate, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
-		tagVOIFunction:
+		tagVOIFunction, tagShape, tagOtherPatientIDs:
 		return true
 	}
-	return isShort(tag)
+	return isShort(tag) || slices.Contains(personTags, tag)
 }
 
 // open finds the data set in a file and how it is encoded.

@@ -3,7 +3,6 @@ package dicom
 import (
 	"bytes"
 	"encoding/binary"
-	"strconv"
 	"strings"
 
 	lib "github.com/suyashkumar/dicom"
@@ -84,7 +83,8 @@ func smallFile(elements []element, order binary.ByteOrder) []byte {
 // isShort tells whether a wanted element holds 16-bit numbers.
 func isShort(tag uint32) bool {
 	switch tag {
-	case tagSamples, tagPlanar, tagRows, tagColumns, tagBitsAllocated, tagBitsStored, tagHighBit, tagPixelRepresentation, tagPadding:
+	case tagSamples, tagPlanar, tagRows, tagColumns, tagBitsAllocated, tagBitsStored, tagHighBit, tagPixelRepresentation,
+		tagPadding, tagPaddingLimit:
 		return true
 	}
 	return false
@@ -124,6 +124,5 @@ func (v values) short(tag uint32) (int, bool) {
 
 // number returns the first value of a decimal string.
 func (v values) number(tag uint32) (float64, bool) {
-	f, err := strconv.ParseFloat(v.text(tag), 64)
-	return f, err == nil && f-f == 0 // neither NaN nor infinite
+	return decimal(v.text(tag))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/fhir"
 	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/fault"
@@ -67,7 +68,7 @@ func outcome(t testing.TB, messages []report.Message, err error) string {
 // sections returns what package report makes of text.
 func sections(t testing.TB, text string) []report.Section {
 	t.Helper()
-	steps, err := report.Explain(text, words{}, 512)
+	steps, err := report.Explain(text, deid.Known{}, words{}, 512)
 	if err != nil && fault.ReasonOf(err) != report.ReasonEmpty {
 		t.Errorf("report.Explain: %v", err)
 	}
@@ -86,7 +87,7 @@ func TestSamples(t *testing.T) {
 		return
 	}
 	want := map[string]string{
-		"DiagnosticReport-102.json":          "report final findings findings impression +time", // the narrative
+		"DiagnosticReport-102.json":          "report final impression findings +time", // the narrative
 		"DiagnosticReport-f201.json":         "report final impression +time",
 		"DiagnosticReport-ultrasound.json":   "report final impression +time",
 		"Diagnostic_Imaging_Report.ccda.xml": "report final findings impression +accession +study +patient +time",

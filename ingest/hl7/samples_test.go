@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/hl7"
 	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/fault"
@@ -67,7 +68,7 @@ func outcome(t testing.TB, messages []report.Message, err error) string {
 // sections returns what package report makes of text.
 func sections(t testing.TB, text string) []report.Section {
 	t.Helper()
-	steps, err := report.Explain(text, words{}, 512)
+	steps, err := report.Explain(text, deid.Known{}, words{}, 512)
 	if err != nil && fault.ReasonOf(err) != report.ReasonEmpty {
 		t.Errorf("report.Explain: %v", err)
 	}
@@ -100,7 +101,7 @@ func TestSamples(t *testing.T) {
 		"ms-fhir-converter_ORM-O01-03.hl7":             "unsupported order_no_report",
 		"ms-fhir-converter_ORU-R01-01.hl7":             "report final findings +accession +patient +time",
 		"node-hl7-complete_bad-phone-example.hl7":      "unsupported hl7_message_type", // SIU
-		"node-hl7-complete_mdm-example.hl7":            "report final findings findings findings findings impression +patient +time",
+		"node-hl7-complete_mdm-example.hl7":            "report final findings impression +patient +time",
 		"node-hl7-complete_nist_ORU_R01.hl7":           "unsupported no_report_text", // numbers only
 		"node-hl7-complete_orm-example.hl7":            "unsupported order_no_report",
 	}

@@ -48,13 +48,8 @@ var classifierFile []byte
 
 // Classifier looks at rendered films. It is safe for concurrent use.
 type Classifier struct {
-	heads   []head
-	trained bool
+	heads []head
 }
-
-// Trained tells whether any film was looked at to make c. One that is not gives every answer
-// the probability one half.
-func (c *Classifier) Trained() bool { return c.trained }
 
 type head struct {
 	question Question
@@ -74,7 +69,7 @@ func NewClassifier() (*Classifier, error) {
 // Classifier returns the classifier of f. Errors: Internal, a question without weights or
 // another number of weights than FeatureCount.
 func (f ClassifierFile) Classifier() (*Classifier, error) {
-	c := &Classifier{trained: len(f.Films) > 0}
+	c := &Classifier{}
 	for i, q := range Questions() {
 		if i >= len(f.Weights) || f.Weights[i].Question != q || len(f.Weights[i].Values) != 2*FeatureCount {
 			return nil, fault.E("pixel.Classifier", fault.Internal, fmt.Errorf("the classifier's file has no %d weights for %q", FeatureCount, q))

@@ -99,26 +99,30 @@ func TestPolicies(t *testing.T) {
 		used   pixel.Policy
 		want   [4]byte // columns 0, 1, 112, 223
 	}{
-		{"window", func(f *pixel.Film) { f.Window = window }, pixel.Auto, pixel.DICOM, [4]byte{0, 1, 112, 222}},
-		{"narrow window", func(f *pixel.Film) { f.Window = pixel.Window{Center: 1792, Width: 513} }, pixel.Auto, pixel.DICOM, [4]byte{0, 0, 128, 255}},
-		{"exact", func(f *pixel.Film) { f.Window = pixel.Window{Center: 1792, Width: 512, Function: pixel.LinearExact} }, pixel.DICOM, pixel.DICOM, [4]byte{0, 0, 128, 255}},
-		{"sigmoid", func(f *pixel.Film) { f.Window = pixel.Window{Center: 1792, Width: 4096, Function: pixel.Sigmoid} }, pixel.Auto, pixel.DICOM, [4]byte{38, 38, 128, 217}},
-		{"inverted", func(f *pixel.Film) { f.Window, f.Invert = window, true }, pixel.Auto, pixel.DICOM, [4]byte{255, 254, 143, 33}},
+		{"window", func(f *pixel.Film) { f.Windows = []pixel.Window{window} }, pixel.Auto, pixel.DICOM, [4]byte{0, 1, 112, 222}},
+		{"narrow window", func(f *pixel.Film) { f.Windows = []pixel.Window{pixel.Window{Center: 1792, Width: 513}} }, pixel.Auto, pixel.DICOM, [4]byte{0, 0, 128, 255}},
+		{"exact", func(f *pixel.Film) {
+			f.Windows = []pixel.Window{pixel.Window{Center: 1792, Width: 512, Function: pixel.LinearExact}}
+		}, pixel.DICOM, pixel.DICOM, [4]byte{0, 0, 128, 255}},
+		{"sigmoid", func(f *pixel.Film) {
+			f.Windows = []pixel.Window{pixel.Window{Center: 1792, Width: 4096, Function: pixel.Sigmoid}}
+		}, pixel.Auto, pixel.DICOM, [4]byte{38, 38, 128, 217}},
+		{"inverted", func(f *pixel.Film) { f.Windows, f.Invert = []pixel.Window{window}, true }, pixel.Auto, pixel.DICOM, [4]byte{255, 254, 143, 33}},
 		{"rescaled", func(f *pixel.Film) {
-			f.Window, f.Slope, f.Intercept = pixel.Window{Center: 2048 * 2, Width: 4096*2 - 1}, 2, 0.5
+			f.Windows, f.Slope, f.Intercept = []pixel.Window{{Center: 2048 * 2, Width: 4096*2 - 1}}, 2, 0.5
 		}, pixel.Auto, pixel.DICOM, [4]byte{0, 1, 112, 222}},
-		{"useless window", func(f *pixel.Film) { f.Window = pixel.Window{Center: 40, Width: 1} }, pixel.Auto, pixel.Percentile, [4]byte{0, 0, 128, 255}},
+		{"useless window", func(f *pixel.Film) { f.Windows = []pixel.Window{pixel.Window{Center: 40, Width: 1}} }, pixel.Auto, pixel.Percentile, [4]byte{0, 0, 128, 255}},
 		{"no window", func(*pixel.Film) {}, pixel.Auto, pixel.Percentile, [4]byte{0, 0, 128, 255}},
-		{"percentile asked", func(f *pixel.Film) { f.Window = window }, pixel.Percentile, pixel.Percentile, [4]byte{0, 0, 128, 255}},
-		{"padding", func(f *pixel.Film) { f.HasPadding, f.Padding = true, 223*16 }, pixel.Percentile, pixel.Percentile, [4]byte{0, 0, 128, 0}},
+		{"percentile asked", func(f *pixel.Film) { f.Windows = []pixel.Window{window} }, pixel.Percentile, pixel.Percentile, [4]byte{0, 0, 128, 255}},
+		{"padding", func(f *pixel.Film) { f.Padding = &pixel.Range{Low: 223 * 16, High: 223 * 16} }, pixel.Percentile, pixel.Percentile, [4]byte{0, 0, 128, 0}},
 		{"fixed", func(f *pixel.Film) { f.Intercept = -1792 }, pixel.Fixed, pixel.Fixed, [4]byte{0, 0, 213, 255}},
 		{"signed", func(f *pixel.Film) {
 			for i := range f.Samples {
 				f.Samples[i] -= 1792
 			}
-			f.Signed, f.Window = true, pixel.Window{Center: 256, Width: 4096}
+			f.Signed, f.Windows = true, []pixel.Window{{Center: 256, Width: 4096}}
 		}, pixel.Auto, pixel.DICOM, [4]byte{0, 1, 112, 222}},
-		{"display", func(f *pixel.Film) { f.Display, f.Window = true, window }, pixel.Fixed, pixel.None, [4]byte{0, 16, 255, 255}},
+		{"display", func(f *pixel.Film) { f.Display, f.Windows = true, []pixel.Window{window} }, pixel.Fixed, pixel.None, [4]byte{0, 16, 255, 255}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := ramp(0, 16)
@@ -170,10 +174,10 @@ func TestMonotonic(t *testing.T) {
 		f := ramp(rapid.IntRange(0, 20000).Draw(t, "first"), rapid.IntRange(1, 200).Draw(t, "step"))
 		f.Slope = rapid.Float64Range(0.01, 100).Draw(t, "slope")
 		f.Intercept = rapid.Float64Range(-5000, 5000).Draw(t, "intercept")
-		f.Window = pixel.Window{
+		f.Windows = []pixel.Window{{
 			Center: rapid.Float64Range(-5000, 70000).Draw(t, "center"), Width: rapid.Float64Range(0, 70000).Draw(t, "width"),
 			Function: rapid.SampledFrom([]pixel.Function{"", pixel.LinearExact, pixel.Sigmoid}).Draw(t, "function"),
-		}
+		}}
 		policy := rapid.SampledFrom([]pixel.Policy{pixel.Auto, pixel.Percentile, pixel.Fixed}).Draw(t, "policy")
 		plain, err := pixel.Render(f, policy)
 		if err != nil {
@@ -198,7 +202,7 @@ func TestMonotonic(t *testing.T) {
 func TestRenderRefusals(t *testing.T) {
 	blank := ramp(7, 0)
 	padded := ramp(7, 0)
-	padded.Samples[0], padded.HasPadding, padded.Padding = 9, true, 9
+	padded.Samples[0], padded.Padding = 9, &pixel.Range{Low: 8, High: 10}
 	for _, tc := range []struct {
 		name   string
 		f      pixel.Film
@@ -220,7 +224,7 @@ func TestRenderRefusals(t *testing.T) {
 
 // chest is a film of 5 megapixels with 12 bits and a window, as a detector writes it.
 func chest() pixel.Film {
-	f := pixel.Film{Rows: 2500, Columns: 2048, Slope: 1, Window: pixel.Window{Center: 2048, Width: 4096}, Invert: true}
+	f := pixel.Film{Rows: 2500, Columns: 2048, Slope: 1, Windows: []pixel.Window{{Center: 2048, Width: 4096}}, Invert: true}
 	f.Samples = make([]uint16, f.Rows*f.Columns)
 	for i := range f.Samples {
 		x, y := float64(i%f.Columns), float64(i/f.Columns)

@@ -61,11 +61,11 @@ func sharpness(pixels []byte, b *radstreamv1.Box) float64 {
 	for _, step := range []int{1, Side, Side + 1, Side - 1} {
 		var bends, rises [512]int
 		n := 0
-		for y := int(b.Y0) + reach; y < int(b.Y1)-reach; y++ {
-			for x := int(b.X0) + reach; x < int(b.X1)-reach; x++ {
+		for y := int(b.Y0) + apart; y < int(b.Y1)-apart; y++ {
+			for x := int(b.X0) + apart; x < int(b.X1)-apart; x++ {
 				i := y*Side + x
 				bend := int(pixels[i-step]) + int(pixels[i+step]) - 2*int(pixels[i])
-				rise := int(pixels[i+reach*step]) - int(pixels[i-reach*step])
+				rise := int(pixels[i+apart*step]) - int(pixels[i-apart*step])
 				bends[max(bend, -bend)]++
 				rises[max(rise, -rise)]++
 				n++
@@ -78,7 +78,7 @@ func sharpness(pixels []byte, b *radstreamv1.Box) float64 {
 
 // Of sharpness.
 const (
-	reach     = 3    // pixels that a rise is measured across, to both sides
+	apart     = 3    // pixels that a rise is measured across, to both sides
 	edgeShare = 0.02 // share of the pixels that counts as the strongest edges
 )
 

@@ -1,6 +1,7 @@
 package pixel
 
 import (
+	"iter"
 	"math"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -11,8 +12,8 @@ type Policy string
 
 // The policies.
 const (
-	Auto       Policy = "auto"       // DICOM when the object's window is usable, else Percentile
-	DICOM      Policy = "dicom"      // the object's own window
+	Auto       Policy = "auto"       // DICOM when the object has a usable VOI LUT or window, else Percentile
+	DICOM      Policy = "dicom"      // the object's own VOI LUT or window
 	Percentile Policy = "percentile" // the middle 99 percent of the exposed pixels
 	Fixed      Policy = "fixed"      // the paper's: level -500, width 1500, meant for values in HU
 	None       Policy = "none"       // the values are grey already
@@ -21,7 +22,8 @@ const (
 // Policies lists the policies that can be asked for.
 func Policies() []Policy { return []Policy{Auto, DICOM, Percentile, Fixed} }
 
-// Function is a VOI LUT Function (PS3.3 C.11.2.1.2, C.11.2.1.3). Empty means Linear.
+// Function is a VOI LUT Function (PS3.3 C.11.2.1.2, C.11.2.1.3). Empty means Linear; a
+// window of an unknown one is not used.
 type Function string
 
 // The functions.
@@ -40,12 +42,8 @@ type Window struct {
 // values is the number of different stored values.
 const values = 1 << 16
 
-// leastVisible is the share of the exposed pixels that a usable window leaves between
-// black and white.
-const leastVisible = 0.05
-
-// table returns the grey value of each stored value.
-func (f *Film) table(p Policy) (*[values]byte, Policy, error) {
+// table returns the grey value of each stored value, and tells in r what made it.
+func (f *Film) table(p Policy, r *Rendered) (*[values]byte, error) {
 	h := f.histogram(f.exposed())
 	first, last, n := h.span(f.Signed)
 	if first == last { // a film of two flat halves is all border
@@ -53,32 +51,30 @@ func (f *Film) table(p Policy) (*[values]byte, Policy, error) {
 		first, last, n = h.span(f.Signed)
 	}
 	if first == last {
-		return nil, "", fault.Reject("pixel.Render", fault.Invalid, ReasonBlank, "the pixels must not all have one value")
+		return nil, blank()
 	}
-	var grey [values]byte
-	if f.Display {
+	var grey *[values]byte
+	switch {
+	case f.Display:
+		r.Policy, grey = None, &[values]byte{}
 		for i := range grey {
 			grey[i] = byte(min(i, 255))
 		}
-		f.finish(&grey)
-		return &grey, None, nil
+	default:
+		middle, err := f.percentile(h, n)
+		if err != nil {
+			return nil, err
+		}
+		if grey, err = f.choose(p, middle, h, n, r); err != nil {
+			return nil, err
+		}
 	}
-	usable := f.Window.Width > 0 && f.visible(h, f.Window, n)
-	w, used := f.Window, DICOM
-	switch {
-	case p == Fixed:
-		w, used = Window{Center: -500, Width: 1500}, Fixed
-	case p == DICOM && !usable:
-		return nil, "", fault.Reject("pixel.Render", fault.Unsupported, ReasonNoWindow,
-			"the object must have a window that leaves at least %d %% of its pixels between black and white", int(100*leastVisible))
-	case p == Percentile, p == Auto && !usable:
-		w, used = f.percentile(h, n), Percentile
-	}
-	for raw := range grey {
-		grey[raw] = byte(math.Floor(255*w.level(f.rescaled(f.Signed, raw)) + 0.5))
-	}
-	f.finish(&grey)
-	return &grey, used, nil
+	f.finish(grey)
+	return grey, nil
+}
+
+func blank() error {
+	return fault.Reject("pixel.Render", fault.Invalid, ReasonBlank, "the pixels must not all have one value")
 }
 
 // finish inverts grey and blackens the padding.
@@ -88,16 +84,39 @@ func (f *Film) finish(grey *[values]byte) {
 			grey[i] = 255 - grey[i]
 		}
 	}
-	if f.HasPadding {
-		grey[f.Padding] = 0
+	for raw := range f.padding() {
+		grey[raw] = 0
 	}
 }
 
-func (f *Film) rescaled(signed bool, raw int) float64 {
-	if signed {
+// padding yields the 16 bits of the values that are padding.
+func (f *Film) padding() iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		if f.Padding == nil {
+			return
+		}
+		low, high := 0, values-1
+		if f.Signed {
+			low, high = math.MinInt16, math.MaxInt16
+		}
+		for v := max(low, f.Padding.Low); v <= min(high, f.Padding.High); v++ {
+			if !yield(uint16(v)) {
+				return
+			}
+		}
+	}
+}
+
+// rescaled returns what the modality transform makes of a stored value, given as its bits.
+func (f *Film) rescaled(raw int) float64 {
+	if f.Signed {
 		raw = int(int16(raw))
 	}
-	return float64(raw)*f.Slope + f.Intercept
+	x := float64(raw)*f.Slope + f.Intercept
+	if f.ModalityLUT != nil {
+		return float64(f.ModalityLUT.at(x))
+	}
+	return x
 }
 
 // level returns the brightness of x, 0 to 1 (PS3.3 C.11.2.1.2.1, C.11.2.1.3).
@@ -118,32 +137,33 @@ func (w Window) level(x float64) float64 {
 	return max(0, min(1, y))
 }
 
-// visible tells whether w shows something: whether enough of the n exposed pixels are
-// neither black nor white. Windows in real headers are often left over from another image.
-func (f *Film) visible(h *histogram, w Window, n int) bool {
-	between := 0
-	for raw, count := range h {
-		if count == 0 {
-			continue
+// percentile returns the window from the 0.5th to the 99.5th percentile of the n exposed
+// pixels, or over all of them when these are equal. It fails when rescaling leaves nothing
+// to see.
+func (f *Film) percentile(h *histogram, n int) (Window, error) {
+	signed, value := f.Signed, f.rescaled
+	if f.ModalityLUT != nil { // it need not keep the order of stored values
+		out := &histogram{}
+		for raw, count := range h {
+			out[uint16(f.rescaled(raw))] += count
 		}
-		if y := w.level(f.rescaled(f.Signed, raw)); y > 0.002 && y < 0.998 {
-			between += int(count)
-		}
+		h, signed, value = out, false, func(raw int) float64 { return float64(raw) }
 	}
-	return float64(between) >= leastVisible*float64(n)
-}
-
-// percentile returns the window from the 0.5th to the 99.5th percentile of the exposed
-// pixels, or over all of them when these are equal.
-func (f *Film) percentile(h *histogram, n int) Window {
 	skip := n / 200
-	first, last, _ := h.span(f.Signed)
-	low, high := h.after(skip, f.Signed, false), h.after(skip, f.Signed, true)
+	first, last, _ := h.span(signed)
+	low, high := h.after(skip, signed, false), h.after(skip, signed, true)
 	if low == high {
 		low, high = first, last
 	}
-	a, b := f.rescaled(f.Signed, low), f.rescaled(f.Signed, high)
-	return Window{Center: (a + b) / 2, Width: math.Abs(b - a), Function: LinearExact}
+	a, b := value(low), value(high)
+	w := Window{Center: (a + b) / 2, Width: math.Abs(b - a), Function: LinearExact}
+	switch {
+	case w.Width-w.Width != 0 || w.Center-w.Center != 0: // not finite
+		return Window{}, fault.Reject("pixel.Render", fault.Invalid, ReasonRescale, "Rescale Slope and Intercept (0028,1053), (0028,1052) must give finite values")
+	case w.Width == 0:
+		return Window{}, blank()
+	}
+	return w, nil
 }
 
 // histogram counts samples by their 16 bits.
@@ -157,8 +177,8 @@ func (f *Film) histogram(x0, y0, x1, y1 int) *histogram {
 			h[raw]++
 		}
 	}
-	if f.HasPadding {
-		h[f.Padding] = 0
+	for raw := range f.padding() {
+		h[raw] = 0
 	}
 	return h
 }

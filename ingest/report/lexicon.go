@@ -35,13 +35,13 @@ type entry struct {
 	// hedge, the case rule of a term.
 	action string
 	name   string // terms: the preferred name
-	cui    string // terms: the UMLS concept id, empty where it is not certain
+	cui    string // terms: the UMLS concept id
 }
 
 var cuiForm = regexp.MustCompile(`^C\d{7}$`)
 
 func parseLexicon(headings, hedges, terms string) (*lexicon, error) {
-	h, err := parsePhrases("headings", headings, 2, findings, impression, dropped, bodyPart)
+	h, err := parsePhrases("headings", headings, 2, findings, impression, dropped, signOff, bodyPart)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +62,8 @@ func parseLexicon(headings, hedges, terms string) (*lexicon, error) {
 	}
 	for _, list := range t {
 		for _, e := range list {
-			if e.name == "" || e.cui != "" && !cuiForm.MatchString(e.cui) {
-				return nil, fmt.Errorf("report: the term %q needs a preferred name, and a CUI of C and seven digits or none", e.phrase)
+			if e.name == "" || !cuiForm.MatchString(e.cui) {
+				return nil, fmt.Errorf("report: the term %q needs a preferred name, and a CUI of C and seven digits", e.phrase)
 			}
 		}
 	}

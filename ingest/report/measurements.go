@@ -9,7 +9,7 @@ import (
 
 const (
 	numberForm = `(\d{1,4}(?:\.\d{1,3})?|\.\d{1,3})`
-	unitForm   = `(?:\s?(mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?))?`
+	unitForm   = `(?:[\s-]?(mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?))?`
 	axisForm   = `(?:\s?(?:x|by|\*)\s?` + numberForm + unitForm + `)?`
 )
 

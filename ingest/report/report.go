@@ -7,6 +7,7 @@
 //
 //	report as written
 //	  -> sections      keep findings and impression, drop history, technique, requests
+//	  -> deidentify    "discussed with Dr. Smith" -> "discussed with Dr. [name]" (package deid)
 //	  -> symbols       bullets, numbering, XXXX, control characters, white space
 //	  -> hedges        "may represent", "cannot exclude" -> "possible"; negation untouched
 //	  -> terminology   PTX -> pneumothorax (UMLS preferred names, data/terminology.tsv)
@@ -14,7 +15,8 @@
 //	  -> sentences     a list of sentences
 //	  -> cut           as many whole sentences as fit the encoder, and their tokens
 //
-// The sections as written stay beside the cleaned text. [Prepare] is the whole way,
+// The sections, de-identified and else as written, stay beside the cleaned text, and so do
+// the CheXpert-14 labels of all of its sentences (package label). [Prepare] is the whole way,
 // [Explain] the same with the text after every stage. The lexicons are tab-separated
 // files in data/; the package reads nothing else, and equal input gives equal output.
 //
@@ -26,8 +28,11 @@ package report
 import (
 	"crypto/sha256"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
+	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/report/label"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -48,7 +53,7 @@ type Tokenizer interface {
 	ID() string
 }
 
-// Section is one part of a report that is kept, as written.
+// Section is one part of a report that is kept, as written save for placeholders.
 type Section struct {
 	Name string `json:"name"` // findings or impression
 	Text string `json:"text"`
@@ -63,37 +68,49 @@ type Stage struct {
 // Steps is what every stage made of a report. Stages are in the order of the package
 // documentation; the text of the stages sentences and cut has one sentence a line.
 type Steps struct {
-	Sections  []Section `json:"sections"`
-	Stages    []Stage   `json:"stages"`
-	Sentences []string  `json:"sentences"` // after the cut
-	Tokens    []int32   `json:"tokens"`    // [CLS] ... [SEP]
+	Sections  []Section      `json:"sections"`
+	Removed   []deid.Removal `json:"removed"` // from the text of the stage sections; never to be logged
+	Stages    []Stage        `json:"stages"`
+	Sentences []string       `json:"sentences"` // after the cut
+	Tokens    []int32        `json:"tokens"`    // [CLS] ... [SEP]
+	Labels    label.Result   `json:"labels"`    // of all sentences, those that were cut off as well
 }
 
 // Prepare cleans text and cuts it to at most maxTokens tokens, [CLS] and [SEP] included.
-// Text of the result is the sentences that were kept, joined by one space.
+// Text of the result is the sentences that were kept, joined by one space. known is what
+// the message or header says about the people of the study; what text says about them in
+// sections that are dropped counts too.
 //
 // Errors: Invalid with [ReasonMalformed] or [ReasonEmpty]; Internal when maxTokens is
 // below 3, which leaves no room for a word.
-func Prepare(text string, tok Tokenizer, maxTokens int) (*radstreamv1.PreparedReport, error) {
-	steps, err := Explain(text, tok, maxTokens)
+func Prepare(text string, known deid.Known, tok Tokenizer, maxTokens int) (*radstreamv1.PreparedReport, error) {
+	steps, err := Explain(text, known, tok, maxTokens)
 	if err != nil {
 		return nil, fault.Wrap("report.Prepare", err)
 	}
 	sum := sha256.Sum256([]byte(text))
-	p := &radstreamv1.PreparedReport{
-		Text:         strings.Join(steps.Sentences, " "),
-		Tokens:       steps.Tokens,
-		ReportSha256: sum[:],
-	}
-	for _, s := range steps.Sections {
-		p.Sections = append(p.Sections, &radstreamv1.Section{Name: s.Name, Text: s.Text})
-	}
+	p := steps.prepared()
+	p.ReportSha256 = sum[:]
 	return p, nil
+}
+
+// prepared is the result of all steps as events have it.
+func (s Steps) prepared() *radstreamv1.PreparedReport {
+	p := &radstreamv1.PreparedReport{Text: strings.Join(s.Sentences, " "), Tokens: s.Tokens}
+	for _, section := range s.Sections {
+		p.Sections = append(p.Sections, &radstreamv1.Section{Name: section.Name, Text: section.Text})
+	}
+	for _, f := range s.Labels {
+		if f.Value != label.Absent {
+			p.Labels = append(p.Labels, &radstreamv1.ReportLabel{Label: string(f.Label), Mention: f.Value.String()})
+		}
+	}
+	return p
 }
 
 // Explain does what [Prepare] does and keeps the text after every stage. When it fails,
 // the steps up to the failure are returned beside the error.
-func Explain(text string, tok Tokenizer, maxTokens int) (Steps, error) {
+func Explain(text string, known deid.Known, tok Tokenizer, maxTokens int) (Steps, error) {
 	const op = "report.Explain"
 	var s Steps
 	if maxTokens < 3 {
@@ -111,19 +128,52 @@ func Explain(text string, tok Tokenizer, maxTokens int) (Steps, error) {
 	}
 
 	s.Sections = lex.sections(text)
-	var kept strings.Builder
-	for i, sec := range s.Sections {
-		if i > 0 {
-			kept.WriteString("\n\n") // a blank line ends a sentence
-		}
-		kept.WriteString(sec.Text)
+	s.Stages = append(s.Stages, Stage{"sections", s.kept()})
+	if known, err = deid.Learn(text, known); err != nil {
+		return s, fault.E(op, fault.Internal, err)
 	}
-	now := kept.String()
+	s.Removed = []deid.Removal{} // JSON shows that nothing was removed
+	at := 0                      // of the section in the text of the stage
+	for i := range s.Sections {
+		section := &s.Sections[i]
+		clean, removed, err := deid.Text(section.Text, known)
+		if err != nil {
+			return s, fault.E(op, fault.Internal, err)
+		}
+		for _, r := range removed {
+			r.Start += at
+			s.Removed = append(s.Removed, r)
+		}
+		at += len(section.Text) + len(paragraph)
+		section.Text = clean
+	}
+	s.Stages = append(s.Stages, Stage{"deidentify", s.kept()})
+	return s.clean(lex, tok, maxTokens)
+}
+
+// paragraph stands between two sections: a blank line ends a sentence.
+const paragraph = "\n\n"
+
+// kept is the text of all sections.
+func (s Steps) kept() string {
+	var b strings.Builder
+	for i, section := range s.Sections {
+		if i > 0 {
+			b.WriteString(paragraph)
+		}
+		b.WriteString(section.Text)
+	}
+	return b.String()
+}
+
+// clean takes the stages behind deidentify.
+func (s Steps) clean(lex *lexicon, tok Tokenizer, maxTokens int) (Steps, error) {
+	const op = "report.clean"
+	now := s.kept()
 	step := func(name, text string) {
 		now = text
 		s.Stages = append(s.Stages, Stage{name, text})
 	}
-	step("sections", now)
 	step("symbols", cleanSymbols(now))
 	step("hedges", lex.normaliseHedges(now))
 	step("terminology", lex.expandTerms(now))
@@ -133,10 +183,18 @@ func Explain(text string, tok Tokenizer, maxTokens int) (Steps, error) {
 	if len(all) == 0 {
 		return s, fault.Reject(op, fault.Invalid, ReasonEmpty, "a report says something under findings or impression, or has no headings")
 	}
+	labeller, err := loadLabeller()
+	if err != nil {
+		return s, fault.Wrap(op, err)
+	}
+	s.Labels = labeller.Label(all)
 	s.Sentences, s.Tokens = cutToFit(all, tok, maxTokens)
 	step("cut", strings.Join(s.Sentences, "\n"))
 	return s, nil
 }
+
+// loadLabeller parses the rules once; the result is read-only.
+var loadLabeller = sync.OnceValues(label.New)
 
 // cutToFit keeps the leading whole sentences whose tokens fit. When the first alone does
 // not, its tokens are cut behind the maxTokens-1st and closed with its last, [SEP]; the

@@ -10,6 +10,7 @@ const (
 	findings   = "findings"
 	impression = "impression"
 	dropped    = "drop"
+	signOff    = "end"  // dropped to the next heading: nothing but signatures follows
 	bodyPart   = "part" // "Lungs:" begins findings only when nothing kept is open, and stays in the text
 )
 
@@ -45,6 +46,7 @@ func (l *lexicon) sections(text string) []Section {
 		switch open {
 		case "":
 			add(findings, body, true)
+		case signOff:
 		case dropped:
 			if _, rest, ok := cutParagraph(body); ok {
 				add(findings, rest, true)

@@ -64,9 +64,11 @@ func endsSentence(text string, i int) bool {
 	case strings.EqualFold(word, "no") && next != "" && next[0] >= '0' && next[0] <= '9':
 		return false // No. 5
 	case len(word) == 1 && capital(word[0]) && next != "" && capital(next[0]):
-		// An initial, unless it is a letter that ends sentences: "hepatitis C."
+		// An initial ("read by T. Smith"), unless it is a letter that ends sentences:
+		// "hepatitis C."
 		last := lastWord(strings.TrimRight(text[:i-1], " "))
-		return last != "" && smallLetter(last[0])
+		return strings.EqualFold(last, "vitamin") || strings.EqualFold(last, "hepatitis") ||
+			last != "" && smallLetter(last[0]) && !introduces(last)
 	}
 	return true
 }
@@ -90,7 +92,16 @@ func titles(word string) bool {
 // abbreviations end a sentence only before a capital.
 func abbreviations(word string) bool {
 	switch word {
-	case "e.g", "i.e", "eg", "ie", "etc", "cf", "al", "ca", "approx", "vs", "resp", "a.m", "p.m", "rt", "lt", "fig", "incl", "max", "min", "st":
+	case "e.g", "i.e", "eg", "ie", "etc", "cf", "al", "ca", "approx", "vs", "resp", "a.m", "p.m", "m.d", "d.o", "ph.d", "r.n", "u.s", "i.v", "jr", "sr", "viz", "dept", "ext", "rt", "lt", "fig", "incl", "max", "min", "st":
+		return true
+	}
+	return false
+}
+
+// introduces reports whether a name follows word.
+func introduces(word string) bool {
+	switch word {
+	case "by", "with", "to", "from", "per", "and", "or", "via", "notified", "informed", "called", "paged", "told":
 		return true
 	}
 	return false

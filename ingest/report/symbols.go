@@ -10,9 +10,11 @@ import (
 var (
 	// mask is what de-identification left in place of words: XXXX (Open-i) or ___
 	// (MIMIC), with what hangs on it by a hyphen or slash, as in x-XXXX and XXXX-year-old.
-	mask       = regexp.MustCompile(`(?:\w+-)?(?:X{3,}|_{2,})(?:[-/]\w+)*`)
+	// A title before it goes too: "Dr. XXXX was informed" must not become "Dr. was informed".
+	mask       = regexp.MustCompile(`(?:\b(?:[Dd]rs?|DRS?|M(?:rs?|s)|Prof)\b\.?\s+)?(?:\w+-)?(?:X{3,}|_{2,})(?:[-/]\w+)*`)
 	bullet     = regexp.MustCompile(`^(?:[-*>#~=+]+|[•‣◦▪●·–—]+)\s+`)
-	numbered   = regexp.MustCompile(`^\(?(\d{1,2})[.)]\s+`)
+	glued      = regexp.MustCompile(`^(?:[-*+]|[•‣◦▪●·])([A-Z])`) // "-No effusion"
+	numbered   = regexp.MustCompile(`^\(?(\d{1,2})[.)](?:\s+|([A-Z]))`)
 	subheading = regexp.MustCompile(`^[A-Z][A-Za-z /]{1,40}:\s`)
 	inlineItem = regexp.MustCompile(`\s\(?(\d{1,2})[.)]\s+[A-Z]`)
 
@@ -46,11 +48,14 @@ func cleanSymbols(text string) string {
 		if m := bullet.FindString(line); m != "" {
 			end()
 			line = line[len(m):]
+		} else if m := glued.FindStringSubmatchIndex(line); m != nil {
+			end()
+			line = line[m[2]:]
 		}
 		if m := numbered.FindStringSubmatch(line); m != nil {
 			end()
 			item, _ = strconv.Atoi(m[1])
-			line = line[len(m[0]):]
+			line = line[len(m[0])-len(m[2]):]
 		} else if subheading.MatchString(line) {
 			end()
 		}

@@ -1,7 +1,7 @@
 // Package app wires the stages into one process: it opens what the configuration names,
 // starts what it does not name, and gives each stage its worker loop.
 //
-//	data -> nats -> bus ---------+-> prepare
+//	data -> nats -> bus ---------+-> prepare  <- preparer <- onnx
 //	   \--> qdrantd -> store ----+-> index
 //	   \--> model -> encoder ----+-> embed
 //	                             +-> query
@@ -10,7 +10,7 @@
 // that was started here is dialled like any other.
 //
 // The files: app.go the graph, worker.go a stage with its consumer and its clock,
-// prepare.go, embed.go and index.go the handlers, model.go, identity.go, status.go.
+// prepare.go, embed.go and index.go the handlers, model.go, text.go, identity.go, status.go.
 package app
 
 import (
@@ -28,12 +28,14 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/indexer/qdrant"
 	"github.com/radstream/radstream/indexer/qdrantd"
 	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
@@ -84,6 +86,7 @@ type App struct {
 	preparer   *ingest.Preparer
 	manifest   *model.Manifest
 	modelDir   string
+	runtime    *ort.Runtime
 	model      *loadedModel
 	store      indexer.Store
 	collection string
@@ -140,11 +143,13 @@ func (a *App) services() []lifecycle.Service {
 		{Name: "bus", Needs: []string{"nats"}, Start: a.startBus},
 		{Name: "qdrantd", Needs: []string{"data"}, Start: a.startQdrant},
 		{Name: "model", Needs: []string{"data"}, Start: a.startModel},
-		{Name: "encoder", Needs: []string{"model"}, Start: a.startEncoder},
+		{Name: "onnx", Start: a.startRuntime},
+		{Name: "preparer", Needs: preparerNeeds(a.conf.Ingest), Start: a.startPreparer},
+		{Name: "encoder", Needs: []string{"model", "onnx", "preparer"}, Start: a.startEncoder},
 		{Name: "store", Needs: []string{"qdrantd", "model"}, Start: a.startStore},
 		{Name: stageIndex, Needs: []string{"bus", "store"}, Start: a.startIndex},
 		{Name: stageEmbed, Needs: []string{"bus", "encoder"}, Start: a.startEmbed},
-		{Name: stagePrepare, Needs: []string{"bus"}, Start: a.startPrepare},
+		{Name: stagePrepare, Needs: []string{"bus", "preparer"}, Start: a.startPrepare},
 		{Name: "query", Needs: []string{"bus", "encoder", "store"}, Start: a.startQuery},
 	}
 }
@@ -176,17 +181,47 @@ func (a *App) startData(context.Context) (running, error) {
 	if format > dataFormat {
 		return nil, fault.Reject(op, fault.Unsupported, "newer_data_folder", "%s was written by a newer radstream (format %d, this one knows %d): use that version, or another folder with --data", a.conf.DataDir, format, dataFormat)
 	}
-	if a.ring, err = keyring.Open(a.conf.KeyDir()); err != nil {
+	a.ring, err = keyring.Open(a.conf.KeyDir())
+	return nil, err
+}
+
+// startRuntime opens ONNX Runtime for whoever needs sessions.
+func (a *App) startRuntime(context.Context) (_ running, err error) {
+	if a.runtime, err = ort.Open(a.conf.ONNXRuntime.Library, ort.Options{IntraThreads: a.conf.ONNXRuntime.Threads}); err != nil {
 		return nil, err
 	}
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		return a.runtime.Close()
+	}, nil
+}
+
+// preparerNeeds lists what the preparation stands on: the runtime, where it reads text.
+func preparerNeeds(c config.Ingest) []string {
+	if deid.TextPolicy(c.BurnedInText) == deid.TextOff {
+		return []string{"data"}
+	}
+	return []string{"data", "onnx"}
+}
+
+func (a *App) startPreparer(context.Context) (running, error) {
 	tok, err := tokenizer.BERTBaseCased()
 	if err != nil {
 		return nil, err
 	}
+	burned, err := OpenText(a.conf.Ingest, a.runtime)
+	if err != nil {
+		return nil, err
+	}
 	prep := ingest.Default()
-	prep.Policy = pixel.Policy(a.conf.Ingest.WindowPolicy)
-	a.preparer, err = ingest.New(prep, tok)
-	return nil, err
+	prep.Policy, prep.Burned = pixel.Policy(a.conf.Ingest.WindowPolicy), burned.Burned
+	if a.preparer, err = ingest.New(prep, tok); err != nil {
+		return nil, errors.Join(err, burned.Close())
+	}
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		return burned.Close()
+	}, nil
 }
 
 func (a *App) startNATS(ctx context.Context) (running, error) {
@@ -284,7 +319,7 @@ func (a *App) startModel(context.Context) (_ running, err error) {
 }
 
 func (a *App) startEncoder(ctx context.Context) (_ running, err error) {
-	if a.model, err = loadModel(ctx, a.conf, a.modelDir, a.preparer.Version()); err != nil {
+	if a.model, err = loadModel(ctx, a.conf, a.runtime, a.modelDir, a.preparer.Version()); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {

@@ -335,8 +335,10 @@ func TestInParts(t *testing.T) {
 // random order. Every study ends with all of its parts, each part once.
 func TestTwoProcesses(t *testing.T) {
 	const studies, rounds = 12, 4
-	a := start(t, t.TempDir(), io.Discard)
-	b := start(t, t.TempDir(), io.Discard, func(c *config.Config) {
+	// ONNX Runtime is one a process, so that only one of the two could read text in films.
+	off := func(c *config.Config) { c.Ingest.BurnedInText = string(deid.TextOff) }
+	a := start(t, t.TempDir(), io.Discard, off)
+	b := start(t, t.TempDir(), io.Discard, off, func(c *config.Config) {
 		c.NATS.URL, c.Qdrant.Address, c.Target = a.Addresses().NATS, a.Addresses().Qdrant, []string{"ingest"}
 		c.Tenants.KeysDir = a.conf.KeyDir()
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/config"
@@ -70,25 +71,20 @@ func shippedModel(dir string) (string, error) {
 
 // loadedModel is a model that is ready to encode.
 type loadedModel struct {
-	runtime *ort.Runtime
 	encoder *embedder.Encoder
 	labels  []zeroshot.Label
 }
 
-// loadModel opens the runtime and the model in dir. preparation is the version of what the
-// model will be fed.
-func loadModel(ctx context.Context, c config.Config, dir, preparation string) (_ *loadedModel, err error) {
+// loadModel opens the model in dir. preparation is the version of what the model will be fed.
+func loadModel(ctx context.Context, c config.Config, runtime *ort.Runtime, dir, preparation string) (_ *loadedModel, err error) {
 	const op = "app.loadModel"
 	m := &loadedModel{}
-	if m.runtime, err = ort.Open(c.ONNXRuntime.Library, ort.Options{IntraThreads: c.ONNXRuntime.Threads}); err != nil {
-		return nil, fault.Wrap(op, err)
-	}
-	if m.encoder, err = embedder.Open(ctx, dir, m.runtime, embedder.Options{MaxBatch: c.Embed.BatchSize}); err == nil {
+	if m.encoder, err = embedder.Open(ctx, dir, runtime, embedder.Options{MaxBatch: c.Embed.BatchSize}); err == nil {
 		m.labels, err = m.encoder.Labels(ctx)
 	}
 	if err == nil {
 		manifest := m.encoder.Model()
-		if !manifest.Untrained && manifest.Preprocessing != preparation {
+		if !manifest.Untrained && ingest.Rendering(manifest.Preprocessing) != ingest.Rendering(preparation) {
 			err = fault.Errorf(op, fault.Usage, "model %s was made for preparation %s, but ingest prepares %s: choose the matching ingest.window_policy, or another model",
 				manifest.Ref, manifest.Preprocessing, preparation)
 		}
@@ -99,11 +95,10 @@ func loadModel(ctx context.Context, c config.Config, dir, preparation string) (_
 	return m, nil
 }
 
-// Close frees the model, then the runtime.
+// Close frees the model.
 func (m *loadedModel) Close() error {
-	var err error
-	if m.encoder != nil {
-		err = m.encoder.Close()
+	if m.encoder == nil {
+		return nil
 	}
-	return errors.Join(err, m.runtime.Close())
+	return m.encoder.Close()
 }

@@ -5,11 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
@@ -256,10 +254,7 @@ func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal)
 	part := "report"
 	if r.Ref != nil {
 		body.Part, part = "object", hex.EncodeToString(r.Ref.GetSha256())
-		body.Object = proto.CloneOf(r.Ref)
-		if !strings.HasPrefix(body.Object.Uri, "objects:") {
-			body.Object.Uri = "" // a path may name a person; the hash finds it in STUDIES
-		}
+		body.Object = publicRef(r.Ref)
 	}
 	return stage.Output{
 		ID:      event.ID("rejected", stagePrepare, string(a.in.ID), part),

@@ -79,7 +79,7 @@ medical device: do not use it for diagnosis.
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(c.up(), c.publish(), c.search(), c.labels(), c.inspect(), c.report(),
-		c.status(), c.phantom(), c.demo(), c.config(), c.version())
+		c.status(), c.phantom(), c.demo(), c.bench(), c.config(), c.version())
 	for _, cmd := range root.Commands() {
 		if cmd.Args == nil {
 			cmd.Args = cobra.NoArgs

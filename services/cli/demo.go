@@ -282,7 +282,7 @@ func (d *demo) queries(ctx context.Context) error {
 		right := func(h query.Hit) bool { return shows(d.truth[h.Study], q.kind) }
 		d.text.add(r.Hits, right)
 		d.say("%q", q.text)
-		if err := d.show(pageQuery{Title: q.text}, r.Hits, right); err != nil {
+		if err := d.show(ctx, pageQuery{Title: q.text}, r.Hits, right); err != nil {
 			return err
 		}
 	}
@@ -295,11 +295,11 @@ func (d *demo) queries(ctx context.Context) error {
 		return err
 	}
 	asked := pageQuery{Title: "A film that shows: " + findings(t)}
-	if asked.Film, err = d.picture(film); err != nil {
+	if asked.Film, err = d.picture(ctx, film); err != nil {
 		return err
 	}
 	d.say("%s", film)
-	if err := d.show(asked, others(r.Hits, uid), func(h query.Hit) bool { return alike(t, d.truth[h.Study]) }); err != nil {
+	if err := d.show(ctx, asked, others(r.Hits, uid), func(h query.Hit) bool { return alike(t, d.truth[h.Study]) }); err != nil {
 		return err
 	}
 	d.section(fmt.Sprintf("Label scores of study %s, which shows: %s", uid, findings(t)))
@@ -330,7 +330,7 @@ func others(hits []query.Hit, uid event.StudyUID) []query.Hit {
 }
 
 // show prints the hits of a query, right or wrong, and puts them on the page.
-func (d *demo) show(q pageQuery, hits []query.Hit, right func(query.Hit) bool) error {
+func (d *demo) show(ctx context.Context, q pageQuery, hits []query.Hit, right func(query.Hit) bool) error {
 	for _, h := range hits {
 		t := d.truth[h.Study]
 		mark := "wrong"
@@ -338,7 +338,7 @@ func (d *demo) show(q pageQuery, hits []query.Hit, right func(query.Hit) bool) e
 			mark = "right"
 		}
 		d.say("  %.4f  %s  %s  %s", h.Similarity, mark, h.Study, findings(t))
-		picture, err := d.picture(d.film(t, 0))
+		picture, err := d.picture(ctx, d.film(t, 0))
 		if err != nil {
 			return err
 		}
@@ -349,12 +349,12 @@ func (d *demo) show(q pageQuery, hits []query.Hit, right func(query.Hit) bool) e
 }
 
 // picture returns a film as the model sees it.
-func (d *demo) picture(film string) (template.URL, error) {
+func (d *demo) picture(ctx context.Context, film string) (template.URL, error) {
 	data, err := readBounded(film, query.MaxImage)
 	if err != nil {
 		return "", err
 	}
-	v, err := d.preparer.View(ingest.Object{Data: data})
+	v, err := d.preparer.View(ctx, ingest.Object{Data: data})
 	return dataURL(v.GetPng()), err
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/fhir"
 	"github.com/radstream/radstream/ingest/hl7"
 	"github.com/radstream/radstream/ingest/report"
@@ -21,11 +22,12 @@ import (
 func (c *cli) report() *cobra.Command {
 	return &cobra.Command{
 		Use:   "report FILE|-",
-		Short: "Show what ingest makes of a report: sections, each cleaning stage, tokens, labels",
-		Long: `Show what ingest makes of a report: its sections, the text after each cleaning stage, the
-tokens, and the CheXpert-14 labels with the words that made them. The report is plain text, an
-HL7 v2 message (ORU, MDM), or a FHIR DiagnosticReport or C-CDA document; of several reports in
-one message each is shown.`,
+		Short: "Show what ingest makes of a report: sections, what is removed, each cleaning stage, tokens, labels",
+		Long: `Show what ingest makes of a report: its sections, the names, dates and numbers that are taken
+out of them, the text after each cleaning stage, the tokens, and the CheXpert-14 labels with the
+words that made them. What was taken out is shown as it stood there: the output may identify the
+patient. The report is plain text, an HL7 v2 message (ORU, MDM), or a FHIR DiagnosticReport or
+C-CDA document; of several reports in one message each is shown.`,
 		Example: `  radstream report report.txt
   echo "FINDINGS: No pneumothorax." | radstream report - --json`,
 		Args: cobra.ExactArgs(1),
@@ -42,22 +44,12 @@ one message each is shown.`,
 			if err != nil {
 				return err
 			}
-			labeller, err := label.New()
-			if err != nil {
-				return err
-			}
 			for _, text := range texts {
-				steps, err := report.Explain(text, tok, model.Tiny().Text.MaxLength)
+				steps, err := report.Explain(text, deid.Known{}, tok, model.Tiny().Text.MaxLength)
 				if err != nil {
 					return err
 				}
-				var sentences []string // of the whole report, not only those that fit the encoder
-				for _, s := range steps.Stages {
-					if s.Name == "sentences" {
-						sentences = strings.Split(s.Text, "\n")
-					}
-				}
-				if err := c.printReport(steps, labeller.Label(sentences)); err != nil {
+				if err := c.printReport(steps); err != nil {
 					return err
 				}
 			}
@@ -93,21 +85,22 @@ func reportTexts(data []byte) ([]string, error) {
 	return texts, nil
 }
 
-func (c *cli) printReport(steps report.Steps, labels label.Result) error {
+func (c *cli) printReport(steps report.Steps) error {
 	if c.json {
-		return c.printJSON(struct {
-			report.Steps
-			Labels label.Result `json:"labels"`
-		}{steps, labels})
+		return c.printJSON(steps)
 	}
 	for _, s := range steps.Sections {
 		fmt.Fprintf(c.Stdout, "== section %s\n%s\n", s.Name, s.Text)
+	}
+	fmt.Fprintf(c.Stdout, "-- %d removed\n", len(steps.Removed))
+	for _, r := range steps.Removed {
+		fmt.Fprintf(c.Stdout, "%s: %q\n", r.Kind, r.Text)
 	}
 	for _, s := range steps.Stages {
 		fmt.Fprintf(c.Stdout, "-- after %s\n%s\n", s.Name, s.Text)
 	}
 	fmt.Fprintf(c.Stdout, "-- %d tokens\n%v\n-- labels\n", len(steps.Tokens), steps.Tokens)
-	for _, f := range labels {
+	for _, f := range steps.Labels {
 		if f.Value == label.Absent {
 			continue
 		}

@@ -154,7 +154,7 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 	case <-ctx.Done():
 		return nil, "", fault.Wrap(op, ctx.Err())
 	}
-	v, err := s.preparer.View(object)
+	v, err := s.preparer.View(ctx, object)
 	if err != nil {
 		return nil, "", err
 	}

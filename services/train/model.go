@@ -6,6 +6,7 @@ import (
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -23,7 +24,7 @@ func withModel(ctx context.Context, dir, preparation string, f func(*embedder.En
 		return fault.Wrap(op, err)
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	if m := e.Model(); !m.Untrained && preparation != "" && m.Preprocessing != preparation {
+	if m := e.Model(); !m.Untrained && preparation != "" && ingest.Rendering(m.Preprocessing) != ingest.Rendering(preparation) {
 		return fault.Errorf(op, fault.Usage, "model %s was made for preparation %s, but ingest prepares %s", m.Ref, m.Preprocessing, preparation)
 	}
 	return f(e)

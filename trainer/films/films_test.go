@@ -168,9 +168,6 @@ func TestRealFilms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !shipped.Trained() {
-		t.Skip("NOT RUN: the classifier of films is not trained: radtrain views")
-	}
 	q := c.EvaluateQuality(shipped, pixel.DefaultLimits(), nil)
 	t.Logf("refused %+v of the films, caught %+v of the faults", q.Refused, q.Caught)
 	if share(q.Refused) > 0.01 {

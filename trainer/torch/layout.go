@@ -14,8 +14,16 @@ import (
 // ReasonBatch is the fault reason of a batch that breaks the promises of trainer.Batch.
 const ReasonBatch fault.Reason = "training_batch"
 
+// Images and tokens of a text are filled up to a multiple of these. oneDNN compiles kernels for
+// each shape that it meets and keeps them: with few shapes it has met them all within some
+// hundred steps, and the memory of a run stays where it is.
+const (
+	imageStep = 4
+	textStep  = 16
+)
+
 // layout is a batch as the tensors want it: rectangular, row-major, with masks for what fills
-// the corners.
+// the corners. Images that fill up belong to no study.
 type layout struct {
 	images, tokens int       // M, K: the most tokens of one image, CLS included
 	patches        []uint8   // [M, K - CLS, patch*patch], zeros where not valid
@@ -45,11 +53,11 @@ type layout struct {
 
 // arrange lays out a batch, or says what is wrong with it.
 func arrange(b trainer.Batch, c model.Config) (*layout, error) {
-	l := &layout{images: len(b.Images), studies: len(b.Texts), holdText: b.HoldText}
+	l := &layout{images: fill(len(b.Images), imageStep), studies: len(b.Texts), holdText: b.HoldText}
 	if l.studies == 0 {
 		return nil, refused("a batch has at least one study")
 	}
-	if len(b.Pixels) != l.images*c.Image.Size*c.Image.Size {
+	if len(b.Pixels) != len(b.Images)*c.Image.Size*c.Image.Size {
 		return nil, refused("a batch has %d x %d pixels an image", c.Image.Size, c.Image.Size)
 	}
 	if err := l.arrangeImages(b, c.Image); err != nil {
@@ -60,7 +68,7 @@ func arrange(b trainer.Batch, c model.Config) (*layout, error) {
 
 func (l *layout) arrangeImages(b trainer.Batch, c model.ImageConfig) error {
 	cls := c.Tokens() - c.Patches()
-	kept := make([][]int32, l.images)
+	kept := make([][]int32, len(b.Images))
 	for i, img := range b.Images {
 		var err error
 		if kept[i], err = patches(img, c); err != nil {
@@ -78,7 +86,7 @@ func (l *layout) arrangeImages(b trainer.Batch, c model.ImageConfig) error {
 			return refused("images of one study are next to one another, and studies in order, each with an image")
 		}
 	}
-	if l.images == 0 || b.Images[l.images-1].Study != l.studies-1 {
+	if len(b.Images) == 0 || b.Images[len(b.Images)-1].Study != l.studies-1 {
 		return refused("each study has at least one image")
 	}
 
@@ -86,6 +94,7 @@ func (l *layout) arrangeImages(b trainer.Batch, c model.ImageConfig) error {
 	l.patches = make([]uint8, l.images*(l.tokens-cls)*area)
 	l.position = make([]int64, l.images*l.tokens)
 	valid := make([]bool, l.images*l.tokens)
+	l.view, l.prior, l.age = make([]int64, l.images), make([]int64, l.images), make([]float32, l.images)
 	priors := false
 	for i, img := range b.Images {
 		pixels := b.Pixels[i*c.Size*c.Size : (i+1)*c.Size*c.Size]
@@ -101,12 +110,13 @@ func (l *layout) arrangeImages(b trainer.Batch, c model.ImageConfig) error {
 				copy(to[y*c.Patch:(y+1)*c.Patch], pixels[from+y*c.Size:])
 			}
 		}
-		l.view = append(l.view, int64(img.View))
-		l.prior = append(l.prior, 0)
-		l.age = append(l.age, 0)
+		l.view[i] = int64(img.View)
 		if img.Prior {
 			priors, l.prior[i], l.age[i] = true, 1, logDays(img.Days)
 		}
+	}
+	for i := len(b.Images) * l.tokens; i < len(valid); i++ {
+		valid[i] = true // attention over nothing is no number
 	}
 	if !priors {
 		l.age = nil
@@ -196,6 +206,7 @@ func (l *layout) arrangeTexts(texts []trainer.BatchText, c model.TextConfig) err
 			return refused("a text has 2 to %d tokens and at least one sentence", c.MaxLength)
 		}
 	}
+	l.length = min(fill(l.length, textStep), c.MaxLength)
 	l.ids, l.mean = make([]int64, l.studies*l.length), make([]float32, l.studies*l.length)
 	l.spans = make([]float32, l.studies*l.perText*l.length)
 	present := make([]bool, l.studies*l.length)
@@ -225,6 +236,9 @@ func (l *layout) arrangeTexts(texts []trainer.BatchText, c model.TextConfig) err
 	}
 	return nil
 }
+
+// fill returns the smallest multiple of step that is at least n.
+func fill(n, step int) int { return (n + step - 1) / step * step }
 
 func refused(format string, args ...any) error {
 	return fault.Reject("torch.Trainer.Step", fault.Invalid, ReasonBatch, format, args...)

@@ -115,8 +115,6 @@ char *rt_threads(int n) {
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     mallopt(M_TOP_PAD, 64 << 20);
-    // oneDNN keeps the kernels of a thousand shapes; batches have hundreds.
-    setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100", 0);
     at::set_num_threads(n);
   });
 }

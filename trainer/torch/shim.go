@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"errors"
+	"runtime/debug"
 	"unsafe"
 
 	"github.com/sugarme/gotch/libtch"
@@ -85,7 +86,11 @@ func assign(to, x tensor) error { return failure(C.rt_assign(C.rt_tensor(to), C.
 
 func setThreads(n int) error { return failure(C.rt_threads(C.int(n))) }
 
-func trim() { C.rt_trim() }
+// trim gives free memory back to the system, Go's and C's.
+func trim() {
+	debug.FreeOSMemory()
+	C.rt_trim()
+}
 
 // autocast lets matrix products of this thread run in bfloat16, or ends that.
 func autocast(on bool) error {

@@ -1,4 +1,4 @@
-package label
+package label_test
 
 import (
 	"encoding/csv"
@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/ingest/report/label"
 )
 
 var errorsFlag = flag.Int("errors", 0, "print the figures and so many disagreements a label of the EVEN studies, on which the rules are tuned")
@@ -35,12 +37,12 @@ func TestAgreement(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		make func() (*Labeller, error)
+		make func() (*label.Labeller, error)
 		// least micro and macro F1
 		positive, negative [2]float64
 	}{
-		{"as written", New, [2]float64{0.83, 0.75}, [2]float64{0.90, 0.80}},
-		{"as CheXpert reads", NewCheXpert, [2]float64{0.90, 0.80}, [2]float64{0.90, 0.80}},
+		{"as written", label.New, [2]float64{0.83, 0.75}, [2]float64{0.90, 0.80}},
+		{"as CheXpert reads", label.NewCheXpert, [2]float64{0.90, 0.80}, [2]float64{0.90, 0.80}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			labeller, err := c.make()
@@ -54,7 +56,7 @@ func TestAgreement(t *testing.T) {
 				if err != nil || !ok {
 					t.Fatalf("study %q has labels and no text", row["uid"])
 				}
-				steps, err := report.Explain("FINDINGS: "+text, noTokens{}, 3)
+				steps, err := report.Explain("FINDINGS: "+text, deid.Known{}, noTokens{}, 3)
 				if err != nil {
 					t.Fatalf("study %d: %v", uid, err)
 				}
@@ -74,13 +76,13 @@ func TestAgreement(t *testing.T) {
 			}
 			if *errorsFlag > 0 {
 				t.Logf("even studies, used for tuning:\n%s", even.table())
-				for _, l := range Labels() {
+				for _, l := range label.Labels() {
 					t.Logf("%s\n%s", l, strings.Join(even.examples[l], ""))
 				}
 				return // nobody looks at odd and even ones in one run
 			}
 			t.Logf("odd studies:\n%s", odd.table())
-			for v, least := range map[Value][2]float64{Positive: c.positive, Negative: c.negative} {
+			for v, least := range map[label.Value][2]float64{label.Positive: c.positive, label.Negative: c.negative} {
 				if micro, macro := odd.f1(v); micro < least[0] || macro < least[1] {
 					t.Errorf("%v: micro and macro F1 are %.3f and %.3f, at least %v wanted", v, micro, macro, least)
 				}
@@ -92,19 +94,19 @@ func TestAgreement(t *testing.T) {
 // agreement counts [wanted][given] for each label.
 type agreement struct {
 	studies  int
-	count    map[Label]*[4][4]int
-	examples map[Label][]string
+	count    map[label.Label]*[4][4]int
+	examples map[label.Label][]string
 }
 
 func newAgreement() *agreement {
-	a := &agreement{count: map[Label]*[4][4]int{}, examples: map[Label][]string{}}
-	for _, l := range Labels() {
+	a := &agreement{count: map[label.Label]*[4][4]int{}, examples: map[label.Label][]string{}}
+	for _, l := range label.Labels() {
 		a.count[l] = new([4][4]int)
 	}
 	return a
 }
 
-func (a *agreement) disagree(f Finding, want Value, sentences []string) {
+func (a *agreement) disagree(f label.Finding, want label.Value, sentences []string) {
 	if len(a.examples[f.Label]) >= *errorsFlag {
 		return
 	}
@@ -121,7 +123,7 @@ func (a *agreement) disagree(f Finding, want Value, sentences []string) {
 }
 
 // score returns precision, recall, F1 and the number wanted of value v.
-func score(counts []*[4][4]int, v Value) (p, r, f1 float64, wanted int) {
+func score(counts []*[4][4]int, v label.Value) (p, r, f1 float64, wanted int) {
 	var hit, given int
 	for _, c := range counts {
 		hit += c[v][v]
@@ -139,10 +141,10 @@ func score(counts []*[4][4]int, v Value) (p, r, f1 float64, wanted int) {
 
 // f1 returns the micro F1 of value v over all labels and the macro F1 over the labels
 // with 30 or more mentions of that value.
-func (a *agreement) f1(v Value) (micro, macro float64) {
+func (a *agreement) f1(v label.Value) (micro, macro float64) {
 	var all []*[4][4]int
 	sum, n := 0.0, 0
-	for _, l := range Labels() {
+	for _, l := range label.Labels() {
 		all = append(all, a.count[l])
 		if _, _, f, wanted := score(all[len(all)-1:], v); wanted >= 30 {
 			sum += f
@@ -155,13 +157,13 @@ func (a *agreement) f1(v Value) (micro, macro float64) {
 
 func (a *agreement) table() string {
 	var b strings.Builder
-	values := []Value{Positive, Negative, Uncertain}
+	values := []label.Value{label.Positive, label.Negative, label.Uncertain}
 	fmt.Fprintf(&b, "%-27s", fmt.Sprintf("%d studies", a.studies))
 	for _, v := range values {
 		fmt.Fprintf(&b, "  %-22s", fmt.Sprintf("%v P R F1 n", v))
 	}
 	b.WriteByte('\n')
-	for _, l := range Labels() {
+	for _, l := range label.Labels() {
 		fmt.Fprintf(&b, "%-27s", l)
 		for _, v := range values {
 			p, r, f, n := score([]*[4][4]int{a.count[l]}, v)
@@ -176,19 +178,19 @@ func (a *agreement) table() string {
 	return b.String()
 }
 
-func valueIn(t *testing.T, cell string) Value {
+func valueIn(t *testing.T, cell string) label.Value {
 	switch cell {
 	case "1.0":
-		return Positive
+		return label.Positive
 	case "0.0":
-		return Negative
+		return label.Negative
 	case "-1.0":
-		return Uncertain
+		return label.Uncertain
 	case "":
-		return Absent
+		return label.Absent
 	}
 	t.Fatalf("a label is 1.0, 0.0, -1.0 or empty")
-	return Absent
+	return label.Absent
 }
 
 // sentencesOf returns the cleaned sentences before the cut to the encoder's length.

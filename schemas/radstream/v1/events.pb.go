@@ -597,8 +597,13 @@ type PreparedView struct {
 	SourceRows           uint32                 `protobuf:"varint,8,opt,name=source_rows,json=sourceRows,proto3" json:"source_rows,omitempty"`
 	SourceColumns        uint32                 `protobuf:"varint,9,opt,name=source_columns,json=sourceColumns,proto3" json:"source_columns,omitempty"`
 	ProjectionConfidence float32                `protobuf:"fixed32,10,opt,name=projection_confidence,json=projectionConfidence,proto3" json:"projection_confidence,omitempty"` // the probability that projection is right, 0 to 1
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Where burned-in text was removed before the image was made, in pixels of the source.
+	Removed []*Box `protobuf:"bytes,11,rep,name=removed,proto3" json:"removed,omitempty"`
+	// Markers that were read in the image, removed or not, in capitals and sorted: L, R, PA,
+	// PORTABLE and the like. Words of a fixed list, never text as it was read.
+	Markers       []string `protobuf:"bytes,12,rep,name=markers,proto3" json:"markers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreparedView) Reset() {
@@ -701,11 +706,25 @@ func (x *PreparedView) GetProjectionConfidence() float32 {
 	return 0
 }
 
+func (x *PreparedView) GetRemoved() []*Box {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *PreparedView) GetMarkers() []string {
+	if x != nil {
+		return x.Markers
+	}
+	return nil
+}
+
 // Section is one part of a report that was kept.
 type Section struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // findings or impression
-	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"` // as written
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"` // as written, without what identifies a person
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,6 +780,7 @@ type PreparedReport struct {
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`                                     // the cleaned text that was tokenised
 	Tokens        []int32                `protobuf:"varint,3,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`                         // [CLS] ... [SEP], at most 128
 	ReportSha256  []byte                 `protobuf:"bytes,4,opt,name=report_sha256,json=reportSha256,proto3" json:"report_sha256,omitempty"` // of the report as it arrived
+	Labels        []*ReportLabel         `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`                                 // of the whole cleaned report; see ReportLabel
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -823,6 +843,67 @@ func (x *PreparedReport) GetReportSha256() []byte {
 	return nil
 }
 
+func (x *PreparedReport) GetLabels() []*ReportLabel {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// ReportLabel is what a report says of one of the fourteen CheXpert observations. Those it
+// does not mention have none.
+type ReportLabel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Label         string                 `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`     // as the CheXpert data set writes it: "Pleural Effusion"
+	Mention       string                 `protobuf:"bytes,2,opt,name=mention,proto3" json:"mention,omitempty"` // positive, negative or uncertain
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportLabel) Reset() {
+	*x = ReportLabel{}
+	mi := &file_radstream_v1_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportLabel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportLabel) ProtoMessage() {}
+
+func (x *ReportLabel) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportLabel.ProtoReflect.Descriptor instead.
+func (*ReportLabel) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReportLabel) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *ReportLabel) GetMention() string {
+	if x != nil {
+		return x.Mention
+	}
+	return ""
+}
+
 // Provenance says what a prepared study was made from and by what.
 type Provenance struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
@@ -835,7 +916,7 @@ type Provenance struct {
 
 func (x *Provenance) Reset() {
 	*x = Provenance{}
-	mi := &file_radstream_v1_events_proto_msgTypes[10]
+	mi := &file_radstream_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +928,7 @@ func (x *Provenance) String() string {
 func (*Provenance) ProtoMessage() {}
 
 func (x *Provenance) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[10]
+	mi := &file_radstream_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +941,7 @@ func (x *Provenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
 func (*Provenance) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Provenance) GetPreparationVersion() string {
@@ -902,7 +983,7 @@ type StudyPrepared struct {
 
 func (x *StudyPrepared) Reset() {
 	*x = StudyPrepared{}
-	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	mi := &file_radstream_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +995,7 @@ func (x *StudyPrepared) String() string {
 func (*StudyPrepared) ProtoMessage() {}
 
 func (x *StudyPrepared) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	mi := &file_radstream_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1008,7 @@ func (x *StudyPrepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyPrepared.ProtoReflect.Descriptor instead.
 func (*StudyPrepared) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StudyPrepared) GetPrepId() string {
@@ -997,7 +1078,7 @@ type StudyUnchanged struct {
 
 func (x *StudyUnchanged) Reset() {
 	*x = StudyUnchanged{}
-	mi := &file_radstream_v1_events_proto_msgTypes[12]
+	mi := &file_radstream_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1090,7 @@ func (x *StudyUnchanged) String() string {
 func (*StudyUnchanged) ProtoMessage() {}
 
 func (x *StudyUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[12]
+	mi := &file_radstream_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1103,7 @@ func (x *StudyUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyUnchanged.ProtoReflect.Descriptor instead.
 func (*StudyUnchanged) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StudyUnchanged) GetStudyKey() string {
@@ -1050,7 +1131,7 @@ type Vector struct {
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_radstream_v1_events_proto_msgTypes[13]
+	mi := &file_radstream_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1143,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[13]
+	mi := &file_radstream_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1156,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Vector) GetName() VectorName {
@@ -1103,7 +1184,7 @@ type LabelScore struct {
 
 func (x *LabelScore) Reset() {
 	*x = LabelScore{}
-	mi := &file_radstream_v1_events_proto_msgTypes[14]
+	mi := &file_radstream_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1196,7 @@ func (x *LabelScore) String() string {
 func (*LabelScore) ProtoMessage() {}
 
 func (x *LabelScore) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[14]
+	mi := &file_radstream_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1209,7 @@ func (x *LabelScore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelScore.ProtoReflect.Descriptor instead.
 func (*LabelScore) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LabelScore) GetLabel() string {
@@ -1163,7 +1244,7 @@ type StudyEmbedded struct {
 
 func (x *StudyEmbedded) Reset() {
 	*x = StudyEmbedded{}
-	mi := &file_radstream_v1_events_proto_msgTypes[15]
+	mi := &file_radstream_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1256,7 @@ func (x *StudyEmbedded) String() string {
 func (*StudyEmbedded) ProtoMessage() {}
 
 func (x *StudyEmbedded) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[15]
+	mi := &file_radstream_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1269,7 @@ func (x *StudyEmbedded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyEmbedded.ProtoReflect.Descriptor instead.
 func (*StudyEmbedded) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StudyEmbedded) GetPrepId() string {
@@ -1267,7 +1348,7 @@ type StudyIndexed struct {
 
 func (x *StudyIndexed) Reset() {
 	*x = StudyIndexed{}
-	mi := &file_radstream_v1_events_proto_msgTypes[16]
+	mi := &file_radstream_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1360,7 @@ func (x *StudyIndexed) String() string {
 func (*StudyIndexed) ProtoMessage() {}
 
 func (x *StudyIndexed) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[16]
+	mi := &file_radstream_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1373,7 @@ func (x *StudyIndexed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyIndexed.ProtoReflect.Descriptor instead.
 func (*StudyIndexed) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StudyIndexed) GetStudyKey() string {
@@ -1335,7 +1416,7 @@ type InputRef struct {
 
 func (x *InputRef) Reset() {
 	*x = InputRef{}
-	mi := &file_radstream_v1_events_proto_msgTypes[17]
+	mi := &file_radstream_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1428,7 @@ func (x *InputRef) String() string {
 func (*InputRef) ProtoMessage() {}
 
 func (x *InputRef) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[17]
+	mi := &file_radstream_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1441,7 @@ func (x *InputRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputRef.ProtoReflect.Descriptor instead.
 func (*InputRef) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InputRef) GetStream() string {
@@ -1403,7 +1484,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_radstream_v1_events_proto_msgTypes[18]
+	mi := &file_radstream_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1496,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[18]
+	mi := &file_radstream_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1509,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rejected) GetStage() string {
@@ -1528,7 +1609,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x02x0\x18\x01 \x01(\rR\x02x0\x12\x0e\n" +
 	"\x02y0\x18\x02 \x01(\rR\x02y0\x12\x0e\n" +
 	"\x02x1\x18\x03 \x01(\rR\x02x1\x12\x0e\n" +
-	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xa0\x03\n" +
+	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xe7\x03\n" +
 	"\fPreparedView\x128\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\x0e2\x18.radstream.v1.ProjectionR\n" +
@@ -1543,15 +1624,21 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"sourceRows\x12%\n" +
 	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\x123\n" +
 	"\x15projection_confidence\x18\n" +
-	" \x01(\x02R\x14projectionConfidence\"1\n" +
+	" \x01(\x02R\x14projectionConfidence\x12+\n" +
+	"\aremoved\x18\v \x03(\v2\x11.radstream.v1.BoxR\aremoved\x12\x18\n" +
+	"\amarkers\x18\f \x03(\tR\amarkers\"1\n" +
 	"\aSection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x94\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xc7\x01\n" +
 	"\x0ePreparedReport\x121\n" +
 	"\bsections\x18\x01 \x03(\v2\x15.radstream.v1.SectionR\bsections\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12#\n" +
-	"\rreport_sha256\x18\x04 \x01(\fR\freportSha256\"|\n" +
+	"\rreport_sha256\x18\x04 \x01(\fR\freportSha256\x121\n" +
+	"\x06labels\x18\x05 \x03(\v2\x19.radstream.v1.ReportLabelR\x06labels\"=\n" +
+	"\vReportLabel\x12\x14\n" +
+	"\x05label\x18\x01 \x01(\tR\x05label\x12\x18\n" +
+	"\amention\x18\x02 \x01(\tR\amention\"|\n" +
 	"\n" +
 	"Provenance\x12/\n" +
 	"\x13preparation_version\x18\x01 \x01(\tR\x12preparationVersion\x12\x1c\n" +
@@ -1635,7 +1722,7 @@ func file_radstream_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_radstream_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_radstream_v1_events_proto_goTypes = []any{
 	(Projection)(0),               // 0: radstream.v1.Projection
 	(VectorName)(0),               // 1: radstream.v1.VectorName
@@ -1649,43 +1736,46 @@ var file_radstream_v1_events_proto_goTypes = []any{
 	(*PreparedView)(nil),          // 9: radstream.v1.PreparedView
 	(*Section)(nil),               // 10: radstream.v1.Section
 	(*PreparedReport)(nil),        // 11: radstream.v1.PreparedReport
-	(*Provenance)(nil),            // 12: radstream.v1.Provenance
-	(*StudyPrepared)(nil),         // 13: radstream.v1.StudyPrepared
-	(*StudyUnchanged)(nil),        // 14: radstream.v1.StudyUnchanged
-	(*Vector)(nil),                // 15: radstream.v1.Vector
-	(*LabelScore)(nil),            // 16: radstream.v1.LabelScore
-	(*StudyEmbedded)(nil),         // 17: radstream.v1.StudyEmbedded
-	(*StudyIndexed)(nil),          // 18: radstream.v1.StudyIndexed
-	(*InputRef)(nil),              // 19: radstream.v1.InputRef
-	(*Rejected)(nil),              // 20: radstream.v1.Rejected
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*ReportLabel)(nil),           // 12: radstream.v1.ReportLabel
+	(*Provenance)(nil),            // 13: radstream.v1.Provenance
+	(*StudyPrepared)(nil),         // 14: radstream.v1.StudyPrepared
+	(*StudyUnchanged)(nil),        // 15: radstream.v1.StudyUnchanged
+	(*Vector)(nil),                // 16: radstream.v1.Vector
+	(*LabelScore)(nil),            // 17: radstream.v1.LabelScore
+	(*StudyEmbedded)(nil),         // 18: radstream.v1.StudyEmbedded
+	(*StudyIndexed)(nil),          // 19: radstream.v1.StudyIndexed
+	(*InputRef)(nil),              // 20: radstream.v1.InputRef
+	(*Rejected)(nil),              // 21: radstream.v1.Rejected
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_radstream_v1_events_proto_depIdxs = []int32{
 	2,  // 0: radstream.v1.StudyObject.ref:type_name -> radstream.v1.ObjectRef
 	0,  // 1: radstream.v1.StudyObject.projection:type_name -> radstream.v1.Projection
-	21, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
+	22, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
 	3,  // 3: radstream.v1.StudyArrived.objects:type_name -> radstream.v1.StudyObject
 	4,  // 4: radstream.v1.StudyArrived.report:type_name -> radstream.v1.Report
 	4,  // 5: radstream.v1.ReportArrived.report:type_name -> radstream.v1.Report
 	0,  // 6: radstream.v1.PreparedView.projection:type_name -> radstream.v1.Projection
 	8,  // 7: radstream.v1.PreparedView.exposed:type_name -> radstream.v1.Box
-	10, // 8: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
-	9,  // 9: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
-	11, // 10: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
-	21, // 11: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
-	12, // 12: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
-	1,  // 13: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
-	15, // 14: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
-	16, // 15: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
-	21, // 16: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
-	16, // 17: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
-	19, // 18: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
-	2,  // 19: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	8,  // 8: radstream.v1.PreparedView.removed:type_name -> radstream.v1.Box
+	10, // 9: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
+	12, // 10: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
+	9,  // 11: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
+	11, // 12: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
+	22, // 13: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
+	13, // 14: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
+	1,  // 15: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
+	16, // 16: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
+	17, // 17: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
+	22, // 18: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
+	17, // 19: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
+	20, // 20: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
+	2,  // 21: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_radstream_v1_events_proto_init() }
@@ -1699,7 +1789,7 @@ func file_radstream_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_radstream_v1_events_proto_rawDesc), len(file_radstream_v1_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
