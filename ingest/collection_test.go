@@ -128,7 +128,7 @@ func TestGolden(t *testing.T) {
 		if arrival.StudyUID == "" {
 			arrival.StudyUID = "a film"
 		}
-		f, refusals, err := preparer(t).Prepare(context.Background(), key(t), arrival)
+		f, refusals, err := gated(t).Prepare(context.Background(), key(t), arrival)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,8 @@
 // Package ingest turns what a hospital sends of a study into what the model is fed.
 //
 //	Arrival: objects (DICOM, JPEG, PNG), report
-//	  -> each object: read, gate (is it a chest film?), remove text, view, render   (in parallel)
-//	  -> agree on study and patient -> pseudonyms -> Facts                          (package assemble)
+//	  -> each object: read, gate (is it a chest film?), view, quality, remove text, render   (in parallel)
+//	  -> agree on study and patient -> pseudonyms -> Facts                         (package assemble)
 //	  -> what cannot be taken: one Refusal each, and the rest goes on
 //
 // A radiograph is one frame: objects of several are refused. Colour, as secondary captures
@@ -41,7 +41,7 @@ import (
 // Reasons for which an object or an arrival is refused, beside those of the packages that
 // do the work.
 const (
-	ReasonNotChest    fault.Reason = "not_a_chest_radiograph"
+	ReasonNotChest                 = pixel.ReasonNotChest
 	ReasonModalityLUT fault.Reason = "modality_lut"
 	ReasonStudy       fault.Reason = "study_mismatch"
 	ReasonPatient                  = assemble.ReasonPatient
@@ -57,12 +57,15 @@ const preparation = 2
 type Config struct {
 	Policy    pixel.Policy // how grey values are made; default auto
 	MaxTokens int          // of a report, [CLS] and [SEP] included, 3 to 512; default 128
+	Limits    pixel.Limits // which films the quality gate refuses
 	// Burned removes text from the pixels; nil, the default, leaves it there.
 	Burned *deid.Burned
 }
 
 // Default returns the paper's settings, with the window policy that suits radiographs.
-func Default() Config { return Config{Policy: pixel.Auto, MaxTokens: 128} }
+func Default() Config {
+	return Config{Policy: pixel.Auto, MaxTokens: 128, Limits: pixel.DefaultLimits()}
+}
 
 // Validate lists every fault of c.
 func (c Config) Validate() []error {
@@ -129,9 +132,10 @@ type Refusal struct {
 
 // Preparer prepares arrivals. It is safe for concurrent use.
 type Preparer struct {
-	config    Config
-	tokenizer Tokenizer
-	codecs    codec.Set
+	config     Config
+	tokenizer  Tokenizer
+	codecs     codec.Set
+	classifier *pixel.Classifier
 }
 
 // New returns a Preparer. Errors: Usage, the first fault of c.
@@ -139,7 +143,11 @@ func New(c Config, t Tokenizer) (*Preparer, error) {
 	if faults := c.Validate(); len(faults) > 0 {
 		return nil, faults[0]
 	}
-	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard()}, nil
+	classifier, err := pixel.NewClassifier()
+	if err != nil {
+		return nil, err
+	}
+	return &Preparer{config: c, tokenizer: t, codecs: codec.Standard(), classifier: classifier}, nil
 }
 
 // Version identifies the preparation: what a prepared byte depends on beside the input. What
@@ -304,18 +312,8 @@ func (p *Preparer) object(ctx context.Context, o Object) (r result) {
 		film, r.header, err = p.radiograph(o.Data)
 		tags = tagsOf(r.header)
 	}
-	var cleaned deid.Cleaned
 	if err == nil {
-		cleaned, err = p.config.Burned.Clean(ctx, film, p.config.Policy, identifiers(r.header))
-	}
-	if err == nil {
-		r.view, err = p.view(cleaned.Film, tags, o)
-	}
-	if err == nil {
-		r.view.Markers = cleaned.Markers
-		for _, b := range cleaned.Removed {
-			r.view.Removed = append(r.view.Removed, &radstreamv1.Box{X0: uint32(b.X0), Y0: uint32(b.Y0), X1: uint32(b.X1), Y1: uint32(b.Y1)})
-		}
+		r.view, err = p.view(ctx, film, tags, o, identifiers(r.header))
 	}
 	r.err = err
 	return r
@@ -338,8 +336,9 @@ func (p *Preparer) radiograph(data []byte) (pixel.Film, dicom.Header, error) {
 	return film, file.Header, err
 }
 
-func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv1.PreparedView, error) {
-	view, err := pixel.Classify(tags, o.Projection)
+// view shows a film. The quality gate comes before text is looked for, which costs far more.
+func (p *Preparer) view(ctx context.Context, film pixel.Film, tags pixel.Tags, o Object, known deid.Identifiers) (*radstreamv1.PreparedView, error) {
+	stated, err := pixel.Stated(tags, o.Projection)
 	if err != nil {
 		return nil, err
 	}
@@ -347,16 +346,34 @@ func (p *Preparer) view(film pixel.Film, tags pixel.Tags, o Object) (*radstreamv
 	if err != nil {
 		return nil, err
 	}
+	look := p.classifier.Look(rendered)
+	if err := p.config.Limits.Check(pixel.Measure(rendered), look); err != nil {
+		return nil, err
+	}
+	cleaned, err := p.config.Burned.Clean(ctx, film, p.config.Policy, known)
+	if err != nil {
+		return nil, err
+	}
+	if len(cleaned.Removed) > 0 {
+		if rendered, err = pixel.Render(cleaned.Film, p.config.Policy); err != nil {
+			return nil, err
+		}
+	}
+	stated = stated.Weigh(look[pixel.Lateral])
 	png, err := pixel.EncodePNG(rendered.Pixels)
 	if err != nil {
 		return nil, err
 	}
 	pixels, object := sha256.Sum256(rendered.Pixels), sha256.Sum256(o.Data)
-	return &radstreamv1.PreparedView{
-		Projection: view.Projection, ProjectionSource: view.Source, Png: png, Exposed: rendered.Exposed,
+	view := &radstreamv1.PreparedView{
+		Projection: stated.Projection, ProjectionSource: stated.Source, ProjectionConfidence: float32(stated.Confidence), Png: png, Exposed: rendered.Exposed,
 		PixelsSha256: pixels[:], ObjectSha256: object[:], WindowPolicy: string(rendered.Policy),
-		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns),
-	}, nil
+		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns), Markers: cleaned.Markers,
+	}
+	for _, b := range cleaned.Removed {
+		view.Removed = append(view.Removed, &radstreamv1.Box{X0: uint32(b.X0), Y0: uint32(b.Y0), X1: uint32(b.X1), Y1: uint32(b.Y1)})
+	}
+	return view, nil
 }
 
 // View prepares one object by itself, as Prepare does: for queries, which have no study.

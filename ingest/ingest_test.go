@@ -38,9 +38,12 @@ func (wordLengths) Encode(text string) []int32 {
 
 func (wordLengths) ID() string { return "word lengths" }
 
+// preparer takes films that show nothing.
 func preparer(t testing.TB) *ingest.Preparer {
 	t.Helper()
-	p, err := ingest.New(ingest.Default(), wordLengths{})
+	c := ingest.Default()
+	c.Limits = pixel.Limits{}
+	p, err := ingest.New(c, wordLengths{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +314,7 @@ func TestPrepareEdges(t *testing.T) {
 	if f.PatientKnown || f.PatientKey != f.Stranger || !f.ShiftedTime.IsZero() {
 		t.Errorf("a stranger: %+v", f)
 	}
-	if v := f.Views[0]; v.Projection != radstreamv1.Projection_PROJECTION_FRONTAL || v.ProjectionSource != pixel.FromNothing {
+	if v := f.Views[0]; v.Projection == radstreamv1.Projection_PROJECTION_UNSPECIFIED || v.ProjectionSource != pixel.FromPixels || v.ProjectionConfidence < 0.5 {
 		t.Errorf("view %v from %s", v.Projection, v.ProjectionSource)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -33,14 +33,16 @@ type Inspection struct {
 	PxMean   *float64 `json:"px_mean,omitempty"`
 	PxSHA256 string   `json:"px_sha256,omitempty"`
 
-	View           string   `json:"view,omitempty"`            // frontal or lateral
-	ViewConfidence *float64 `json:"view_confidence,omitempty"` // 1: a tag says it; 0: assumed
+	View           string   `json:"view,omitempty"`            // frontal, lateral, or other: oblique, or no chest film by its pixels
+	ViewConfidence *float64 `json:"view_confidence,omitempty"` // probability that it is right, 0 to 1
+	ViewSource     string   `json:"view_source,omitempty"`     // tag or pixels
 	WindowPolicy   string   `json:"window_policy,omitempty"`   // what policy auto came to
 	InspectedGrey
 	ViewSHA256 string `json:"view_sha256,omitempty"` // of the 224 x 224 grey values that the model would see
 	// Quality is "ok", or the reason why prepare would refuse the image though it was read.
 	// It and the window policy are of the first frame.
-	Quality string `json:"quality,omitempty"`
+	Quality       string `json:"quality,omitempty"`
+	QualityDetail string `json:"quality_detail,omitempty"` // what was measured, and the limit
 	// PNG is the file to which a picture of the view was written; see [Inspection.Picture].
 	PNG string `json:"png,omitempty"`
 	Tags
@@ -79,8 +81,7 @@ func (i *Inspection) inspect(data []byte) error {
 		i.Rows, i.Columns, i.BitsStored = plain.Rows, plain.Columns, plain.Bits
 		p := dicom.Pixels{Rows: plain.Rows, Columns: plain.Columns, Samples: plain.Samples, Wide: plain.Bits > 8}
 		i.figures(p.Stats())
-		i.look(plain.Film, i.classify(pixel.Tags{}))
-		return nil
+		return i.look(plain.Film, pixel.View{}, nil)
 	}
 	file, err := dicom.Parse(data)
 	if err != nil {
@@ -90,12 +91,10 @@ func (i *Inspection) inspect(data []byte) error {
 	i.TransferSyntax, i.Modality, i.Photometric = h.TransferSyntax, h.Modality, h.Photometric
 	i.Rows, i.Columns, i.Frames, i.Samples, i.BitsStored = h.Rows, h.Columns, h.Frames, h.Samples, h.BitsStored
 	i.greyOf(h)
-	refused := i.classify(tagsOf(h))
+	stated, refused := pixel.Stated(tagsOf(h), radstreamv1.Projection_PROJECTION_UNSPECIFIED)
+	i.view(stated)
 	pixels, stats, err := file.Survey(codec.Standard())
 	if err != nil {
-		if i.ViewConfidence != nil && *i.ViewConfidence == 0 { // no view to assume without an image
-			i.View, i.ViewConfidence = "", nil
-		}
 		return err
 	}
 	i.figures(stats)
@@ -103,40 +102,59 @@ func (i *Inspection) inspect(data []byte) error {
 		return err
 	}
 	film, err := filmOf(h, pixels)
-	i.look(film, firstOf(gate(h), single(h), refused, err))
-	return nil
+	return i.look(film, stated, firstOf(gate(h), single(h), refused, err))
 }
 
 func (i *Inspection) figures(s dicom.Stats) {
 	i.PxMin, i.PxMax, i.PxMean, i.PxSHA256 = &s.Min, &s.Max, &s.Mean, hex.EncodeToString(s.SHA256[:])
 }
 
-// classify tells the projection; the error is for a film that is neither.
-func (i *Inspection) classify(tags pixel.Tags) error {
-	view, err := pixel.Classify(tags, radstreamv1.Projection_PROJECTION_UNSPECIFIED)
+// view says which projection the film is. Nothing is said of one that is unspecified.
+func (i *Inspection) view(v pixel.View) {
+	switch v.Projection {
+	case radstreamv1.Projection_PROJECTION_FRONTAL:
+		i.View = "frontal"
+	case radstreamv1.Projection_PROJECTION_LATERAL:
+		i.View = "lateral"
+	default:
+		return
+	}
+	i.ViewConfidence, i.ViewSource = &v.Confidence, v.Source
+}
+
+// look shows the film as prepare would. refused is why prepare would not come that far.
+func (i *Inspection) look(film pixel.Film, stated pixel.View, refused error) error {
+	classifier, err := pixel.NewClassifier()
 	if err != nil {
 		return err
 	}
-	i.View, i.ViewConfidence = "frontal", &view.Confidence
-	if view.Projection == radstreamv1.Projection_PROJECTION_LATERAL {
-		i.View = "lateral"
+	limits := pixel.DefaultLimits()
+	rendered, err := pixel.Render(film, pixel.Auto)
+	if err == nil {
+		i.show(rendered)
+		look := classifier.Look(rendered)
+		i.view(stated.Weigh(look[pixel.Lateral]))
+		switch other, certain := look[pixel.NotChest], 1.0; {
+		case fault.ReasonOf(refused) == pixel.ReasonView:
+			i.View, i.ViewConfidence, i.ViewSource = "other", &certain, pixel.FromTag
+		case other > limits.NotChest:
+			i.View, i.ViewConfidence, i.ViewSource = "other", &other, pixel.FromPixels
+		}
+		err = limits.Check(pixel.Measure(rendered), look)
+	}
+	i.Quality = "ok"
+	if err := firstOf(refused, err); err != nil {
+		i.Quality, i.QualityDetail = string(fault.ReasonOf(err)), fault.Detail(err)
 	}
 	return nil
 }
 
-// look shows the film as prepare would. refused is why prepare would not come that far.
-func (i *Inspection) look(film pixel.Film, refused error) {
-	rendered, err := pixel.Render(film, pixel.Auto)
-	if err == nil {
-		i.rendered, i.WindowPolicy = &rendered, string(rendered.Policy)
-		sum := sha256.Sum256(rendered.Pixels)
-		i.ViewSHA256 = hex.EncodeToString(sum[:])
-		i.shown(rendered)
-	}
-	i.Quality = "ok"
-	if err := firstOf(refused, err); err != nil {
-		i.Quality = string(fault.ReasonOf(err))
-	}
+// show tells of the film as the model would see it.
+func (i *Inspection) show(r pixel.Rendered) {
+	i.rendered, i.WindowPolicy = &r, string(r.Policy)
+	sum := sha256.Sum256(r.Pixels)
+	i.ViewSHA256 = hex.EncodeToString(sum[:])
+	i.shown(r)
 }
 
 func firstOf(errs ...error) error {

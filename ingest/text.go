@@ -70,9 +70,11 @@ func (i *Inspection) FindText(ctx context.Context, b *deid.Burned, data []byte) 
 	case err != nil:
 		return fault.Wrap(op, err)
 	case len(cleaned.Removed) > 0:
-		quality := i.Quality
-		i.look(cleaned.Film, nil)
-		i.Quality = quality
+		rendered, err := pixel.Render(cleaned.Film, pixel.Auto)
+		if err != nil {
+			return fault.Wrap(op, err)
+		}
+		i.show(rendered)
 	}
 	return nil
 }

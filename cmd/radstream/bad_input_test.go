@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"image"
-	"image/png"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +19,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/phantom"
+	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
@@ -416,13 +417,27 @@ func file(t *testing.T, dir, name, content string) string {
 // grayPNG is a film that radstream takes.
 func grayPNG(t *testing.T) string {
 	t.Helper()
-	film := image.NewGray(image.Rect(0, 0, 128, 160))
-	for i := range film.Pix {
-		film.Pix[i] = uint8(i*7 + i/128)
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, film); err != nil {
+	c := phantom.Defaults()
+	c.Studies, c.Side = 1, 288
+	s, err := phantom.Generate(c, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	files, err := s.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, err := ingest.Film(files[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, err := pixel.Render(film, pixel.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := pixel.EncodePNG(view.Pixels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

@@ -49,15 +49,9 @@ func samePixels(a, b *radstreamv1.PreparedView) bool {
 // projection once and not another time.
 func surer(a, b *radstreamv1.PreparedView) bool {
 	rank := func(v *radstreamv1.PreparedView) int {
-		return slices.Index([]string{"assumed", "", "hint", "tag"}, v.ProjectionSource) // -1: from the pixels
+		return slices.Index([]string{"pixels", "hint", "tag"}, v.ProjectionSource)
 	}
-	known := func(v *radstreamv1.PreparedView) int {
-		if r := rank(v); r >= 0 {
-			return r
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(known(a), known(b)), cmp.Compare(a.Projection, b.Projection)) > 0
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Projection, b.Projection)) > 0
 }
 
 // claimed orders two claims of the same pixels: by content, then by when they were announced.

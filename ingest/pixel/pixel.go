@@ -17,7 +17,9 @@
 // The resize uses integers only. The same film gives the same bytes on every run and any
 // number of workers (on amd64; elsewhere Go may fuse float operations in the table).
 //
-// The package also decodes plain JPEG and PNG films, and says which projection a film is.
+// The package also decodes plain JPEG and PNG films, says which projection a film is
+// ([Stated], [View.Weigh]), and which films are too bad to be taken ([Limits]): both by a
+// small linear [Classifier] of rendered films, which `radtrain views` makes.
 package pixel
 
 import (
@@ -73,6 +75,7 @@ type Rendered struct {
 	Pixels  []byte           // Side*Side grey values, row-major
 	Exposed *radstreamv1.Box // where the film lies in the square; the rest is 0
 	Policy  Policy           // the policy that made the grey values; never Auto
+	Scale   float64          // pixels of the film to one of the square; below 1 it was enlarged
 
 	Offers []Offer // the VOI LUTs and windows of the object, in the order in which they are tried
 	Used   int     // which of them made the grey values; -1 for none
@@ -96,7 +99,7 @@ func Render(f Film, p Policy) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
-	r.Pixels = make([]byte, Side*Side)
+	r.Pixels, r.Scale = make([]byte, Side*Side), float64(max(f.Columns, f.Rows))/Side
 	columns, rows := fit(f.Columns, f.Rows)
 	x0, y0 := (Side-columns)/2, (Side-rows)/2
 	r.Exposed = &radstreamv1.Box{X0: uint32(x0), Y0: uint32(y0), X1: uint32(x0 + columns), Y1: uint32(y0 + rows)}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/fault"
-	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
 // film is a film of 8-bit display values that a few lines of any language can make.
@@ -221,43 +219,6 @@ func TestRenderRefusals(t *testing.T) {
 		if fault.KindOf(err) != tc.kind || fault.ReasonOf(err) != tc.reason {
 			t.Errorf("%s: %v", tc.name, err)
 		}
-	}
-}
-
-func TestClassify(t *testing.T) {
-	const (
-		frontal = radstreamv1.Projection_PROJECTION_FRONTAL
-		lateral = radstreamv1.Projection_PROJECTION_LATERAL
-		none    = radstreamv1.Projection_PROJECTION_UNSPECIFIED
-	)
-	for _, tc := range []struct {
-		position, code, orientation string
-		hint, want                  radstreamv1.Projection
-		source                      string
-	}{
-		{"PA", "", "", none, frontal, pixel.FromTag},
-		{"AP", "", `A\F`, lateral, frontal, pixel.FromTag},
-		{"AP SUPINE", "", "", none, frontal, pixel.FromTag},
-		{"LL", "", "", none, lateral, pixel.FromTag},
-		{"RL", "", "", none, lateral, pixel.FromTag},
-		{"LATERAL", "", "", frontal, lateral, pixel.FromTag},
-		{"L", "", "", none, lateral, pixel.FromTag},
-		{"LLD", "", "", none, frontal, pixel.FromTag},
-		{"", "postero-anterior", "", none, frontal, pixel.FromTag},
-		{"", "left lateral", "", none, lateral, pixel.FromTag},
-		{"", "left lateral decubitus", "", none, frontal, pixel.FromTag},
-		{"", "", `L\F`, none, frontal, pixel.FromTag},
-		{"", "", `P\F`, none, lateral, pixel.FromTag},
-		{"YES", "", "", lateral, lateral, pixel.FromHint},
-		{"", "", "", none, frontal, pixel.FromNothing},
-	} {
-		v, err := pixel.Classify(pixel.Tags{ViewPosition: tc.position, ViewCode: tc.code, Orientation: strings.Split(tc.orientation, `\`)}, tc.hint)
-		if err != nil || v.Projection != tc.want || v.Source != tc.source || (v.Confidence == 0) != (tc.source == pixel.FromNothing) {
-			t.Errorf("%+v: got %+v, %v", tc, v, err)
-		}
-	}
-	if _, err := pixel.Classify(pixel.Tags{ViewPosition: "RAO"}, frontal); fault.ReasonOf(err) != pixel.ReasonView {
-		t.Errorf("an oblique film: %v", err)
 	}
 }
 

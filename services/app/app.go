@@ -216,6 +216,9 @@ func (a *App) startPreparer(context.Context) (running, error) {
 	}
 	prep := ingest.Default()
 	prep.Policy, prep.Burned = pixel.Policy(a.conf.Ingest.WindowPolicy), burned.Burned
+	if a.conf.Ingest.QualityGate == "off" {
+		prep.Limits = pixel.Limits{}
+	}
 	if a.preparer, err = ingest.New(prep, tok); err != nil {
 		return nil, errors.Join(err, burned.Close())
 	}

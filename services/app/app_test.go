@@ -1,12 +1,9 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	"image/png"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -24,7 +21,10 @@ import (
 
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/indexer/qdrant"
+	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/phantom"
+	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/blob"
@@ -245,18 +245,32 @@ func (s *system) findsItself(t *testing.T, uid string) {
 	}
 }
 
-// film is a plain film; another seed shows something else.
+// film is a plain film of a phantom; another seed is another patient.
 func film(t *testing.T, seed int) []byte {
 	t.Helper()
-	img := image.NewGray(image.Rect(0, 0, 96, 112))
-	for i := range img.Pix {
-		img.Pix[i] = uint8(i*(seed+3) + i/96*seed)
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
+	c := phantom.Defaults()
+	c.Studies, c.Side, c.LateralShare = seed+1, 288, 0
+	s, err := phantom.Generate(c, seed)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	files, err := s.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := ingest.Film(files[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := pixel.Render(f, pixel.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := pixel.EncodePNG(r.Pixels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 const (

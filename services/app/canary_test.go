@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
@@ -317,14 +318,19 @@ func requests(t *testing.T, address string) {
 // canaryDICOM is a film whose every identifier is a canary.
 func canaryDICOM(t *testing.T, uid, patient, modality string) []byte {
 	t.Helper()
+	conf := phantom.Defaults()
+	conf.Studies, conf.Side = 1, 128
+	s, err := phantom.Generate(conf, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := s.Views[0]
 	f := dicom.Film{
 		StudyUID: uid, SeriesUID: canaryUID + ".1", InstanceUID: canaryUID + ".2",
 		PatientID: patient, PatientName: canary + "^" + canary, PatientSex: "F", PatientBirthDate: birthday, AccessionNumber: "A" + canary,
 		StudyTime: studyTime, Modality: modality, BodyPart: "CHEST", ViewPosition: "PA", InstanceNumber: 1,
-		Rows: 128, Columns: 128, BitsStored: 12, Photometric: "MONOCHROME2", Syntax: dicom.FilmExplicitLE, Pixels: make([]uint16, 128*128),
-	}
-	for i := range f.Pixels {
-		f.Pixels[i] = uint16(i*5) & 0xfff
+		Rows: image.Rows, Columns: image.Columns, BitsStored: image.BitsStored, Photometric: image.Photometric,
+		Syntax: dicom.FilmExplicitLE, Pixels: image.Pixels,
 	}
 	var b bytes.Buffer
 	if err := dicom.Encode(&b, f); err != nil {

@@ -96,10 +96,10 @@ func (c *cli) printInspection(i ingest.Inspection) error {
 		row("sha256", "%s", i.PxSHA256)
 	}
 	if i.ViewConfidence != nil {
-		row("view", "%s, confidence %.2f", i.View, *i.ViewConfidence)
+		row("view", "%s, confidence %.2f by %s", i.View, *i.ViewConfidence, i.ViewSource)
 	}
 	printGrey(row, i)
-	row("quality", "%s", i.Quality)
+	row("quality", "%s", strings.TrimSuffix(i.Quality+": "+i.QualityDetail, ": "))
 	if i.PNG != "" {
 		row("picture", "%s", i.PNG)
 	}

@@ -79,6 +79,7 @@ type ONNXRuntime struct {
 type Ingest struct {
 	Workers        int      `koanf:"workers" min:"0" max:"1024" doc:"objects prepared at the same time; 0 takes one for each core"`
 	WindowPolicy   string   `koanf:"window_policy" oneof:"auto,dicom,percentile,fixed" doc:"how stored values become grey: the object's own window (dicom), percentiles of the exposed field, width 1500 level -500 (fixed), or the object's where usable, else percentiles (auto)"`
+	QualityGate    string   `koanf:"quality_gate" oneof:"on,off" doc:"whether films are refused that are blank, over- or under-exposed, blurred, inverted, cropped, or no chest by their pixels"`
 	BurnedInText   string   `koanf:"burned_in_text" oneof:"remove,remove-with-markers,off" doc:"what becomes of text in the pixels: found, removed and looked for once more, all but laterality and position markers (remove) or those too (remove-with-markers), or not looked for (off)"`
 	OCRDir         string   `koanf:"ocr_dir" doc:"folder of the text recognition graphs; empty searches .deps/ocr here, above, and beside the program"`
 	AllowedRoots   []string `koanf:"allowed_roots" doc:"absolute folders below which file: references may be read; empty allows none"`
@@ -117,7 +118,7 @@ func Default() Config {
 		NATS:    NATS{Listen: "127.0.0.1:4222"},
 		Qdrant:  Qdrant{Listen: "127.0.0.1:6334"},
 		Query:   Query{Listen: "127.0.0.1:8080"},
-		Ingest:  Ingest{WindowPolicy: "auto", BurnedInText: "remove", MaxObjectBytes: 128 << 20},
+		Ingest:  Ingest{WindowPolicy: "auto", QualityGate: "on", BurnedInText: "remove", MaxObjectBytes: 128 << 20},
 		Embed:   Embed{BatchSize: 16, BatchDeadline: 5 * time.Millisecond},
 		Index:   Index{BatchSize: 64, Collection: "studies"},
 		Log:     Log{Level: "info", Format: "json"},

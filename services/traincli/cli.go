@@ -1,7 +1,7 @@
 // Package traincli is the command line of radtrain.
 //
 // Each command lives in a file of its own and does three things: read flags, call
-// services/train, print what came back, as text for people or with --json as one object with
+// services/train (or trainer/films), print what came back, as text for people or with --json as one object with
 // stable field names. Errors go to standard error as one line that names the next step.
 package traincli
 
@@ -71,7 +71,7 @@ Exit codes:
 	}
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(c.phantoms(), c.manifest(), c.fit(), c.eval(), c.version())
+	root.AddCommand(c.phantoms(), c.manifest(), c.fit(), c.views(), c.eval(), c.version())
 	c.prepare(root)
 	return root
 }

@@ -51,6 +51,9 @@ func TestExitCodes(t *testing.T) {
 		"a model's name":    {[]string{"fit", "--model", "Tiny"}, 3, "name@version"},
 		"the test's seed":   {[]string{"phantoms", t.TempDir(), "--seed", "20260"}, 2, "never be trained on"},
 		"no such model":     {[]string{"eval", "retrieval", "--model", "nowhere"}, 1, "nowhere"},
+		"no films":          {[]string{"eval", "quality", "--data", t.TempDir()}, 2, "studies.csv"},
+		"no folder":         {[]string{"eval", "views", "--data", "nowhere"}, 2, "nowhere"},
+		"no file to write":  {[]string{"views"}, 2, "out"},
 		"no server":         {[]string{"manifest", "x.json", "--nats", "nats://127.0.0.1:1"}, 4, "127.0.0.1:1"},
 	} {
 		code, _, errs := radtrain(t, c.args...)

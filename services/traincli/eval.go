@@ -14,11 +14,11 @@ import (
 func (c *cli) eval() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eval",
-		Short: "Measure a model",
+		Short: "Measure a model, or how ingest judges films",
 		Long:  "Measure a model through the same runtime and preparation that serve it. Intervals are 95 % bootstrap intervals.",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot())
+	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalViews(), c.evalQuality())
 	return cmd
 }
 

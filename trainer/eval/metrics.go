@@ -149,3 +149,31 @@ func median(values []float64) float64 {
 	n := len(values)
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
+
+// BalancedMean is the mean of the means of two groups, such as the balanced accuracy of
+// answers that were right (1) or wrong (0), resampling each group by itself.
+func BalancedMean(a, b []float64) Figure {
+	both := slices.Concat(a, b)
+	index := func(from, n int) []int {
+		out := make([]int, n)
+		for i := range out {
+			out[i] = from + i
+		}
+		return out
+	}
+	groups := [][]int{index(0, len(a)), index(len(a), len(b))}
+	measure := func(chosen []int) float64 { // bootstrap keeps the groups in order
+		sums := [2]float64{}
+		for i, c := range chosen {
+			if i < len(a) {
+				sums[0] += both[c]
+			} else {
+				sums[1] += both[c]
+			}
+		}
+		return (sums[0]/float64(len(a)) + sums[1]/float64(len(b))) / 2
+	}
+	f := Figure{Value: measure(slices.Concat(groups...))}
+	f.Low, f.High = bootstrap(groups, measure)
+	return f
+}

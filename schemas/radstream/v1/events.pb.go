@@ -767,16 +767,17 @@ func (x *Box) GetY1() uint32 {
 
 // PreparedView is one image as the model sees it.
 type PreparedView struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Projection       Projection             `protobuf:"varint,1,opt,name=projection,proto3,enum=radstream.v1.Projection" json:"projection,omitempty"`
-	ProjectionSource string                 `protobuf:"bytes,2,opt,name=projection_source,json=projectionSource,proto3" json:"projection_source,omitempty"` // tag, hint or assumed
-	Png              []byte                 `protobuf:"bytes,3,opt,name=png,proto3" json:"png,omitempty"`                                                   // 8-bit grey PNG, 224 x 224
-	Exposed          *Box                   `protobuf:"bytes,4,opt,name=exposed,proto3" json:"exposed,omitempty"`                                           // where the film lies in the square; the rest is padding
-	PixelsSha256     []byte                 `protobuf:"bytes,5,opt,name=pixels_sha256,json=pixelsSha256,proto3" json:"pixels_sha256,omitempty"`             // of the 224 x 224 grey bytes, row-major
-	ObjectSha256     []byte                 `protobuf:"bytes,6,opt,name=object_sha256,json=objectSha256,proto3" json:"object_sha256,omitempty"`             // of the object it was made from
-	WindowPolicy     string                 `protobuf:"bytes,7,opt,name=window_policy,json=windowPolicy,proto3" json:"window_policy,omitempty"`             // which policy made grey values of stored values: dicom, percentile, fixed or none
-	SourceRows       uint32                 `protobuf:"varint,8,opt,name=source_rows,json=sourceRows,proto3" json:"source_rows,omitempty"`
-	SourceColumns    uint32                 `protobuf:"varint,9,opt,name=source_columns,json=sourceColumns,proto3" json:"source_columns,omitempty"`
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Projection           Projection             `protobuf:"varint,1,opt,name=projection,proto3,enum=radstream.v1.Projection" json:"projection,omitempty"`
+	ProjectionSource     string                 `protobuf:"bytes,2,opt,name=projection_source,json=projectionSource,proto3" json:"projection_source,omitempty"` // what decided: tag, hint or pixels
+	Png                  []byte                 `protobuf:"bytes,3,opt,name=png,proto3" json:"png,omitempty"`                                                   // 8-bit grey PNG, 224 x 224
+	Exposed              *Box                   `protobuf:"bytes,4,opt,name=exposed,proto3" json:"exposed,omitempty"`                                           // where the film lies in the square; the rest is padding
+	PixelsSha256         []byte                 `protobuf:"bytes,5,opt,name=pixels_sha256,json=pixelsSha256,proto3" json:"pixels_sha256,omitempty"`             // of the 224 x 224 grey bytes, row-major
+	ObjectSha256         []byte                 `protobuf:"bytes,6,opt,name=object_sha256,json=objectSha256,proto3" json:"object_sha256,omitempty"`             // of the object it was made from
+	WindowPolicy         string                 `protobuf:"bytes,7,opt,name=window_policy,json=windowPolicy,proto3" json:"window_policy,omitempty"`             // which policy made grey values of stored values: dicom, percentile, fixed or none
+	SourceRows           uint32                 `protobuf:"varint,8,opt,name=source_rows,json=sourceRows,proto3" json:"source_rows,omitempty"`
+	SourceColumns        uint32                 `protobuf:"varint,9,opt,name=source_columns,json=sourceColumns,proto3" json:"source_columns,omitempty"`
+	ProjectionConfidence float32                `protobuf:"fixed32,10,opt,name=projection_confidence,json=projectionConfidence,proto3" json:"projection_confidence,omitempty"` // the probability that projection is right, 0 to 1
 	// Where burned-in text was removed before the image was made, in pixels of the source.
 	Removed []*Box `protobuf:"bytes,11,rep,name=removed,proto3" json:"removed,omitempty"`
 	// Markers that were read in the image, removed or not, in capitals and sorted: L, R, PA,
@@ -880,6 +881,13 @@ func (x *PreparedView) GetSourceRows() uint32 {
 func (x *PreparedView) GetSourceColumns() uint32 {
 	if x != nil {
 		return x.SourceColumns
+	}
+	return 0
+}
+
+func (x *PreparedView) GetProjectionConfidence() float32 {
+	if x != nil {
+		return x.ProjectionConfidence
 	}
 	return 0
 }
@@ -2110,7 +2118,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x02x0\x18\x01 \x01(\rR\x02x0\x12\x0e\n" +
 	"\x02y0\x18\x02 \x01(\rR\x02y0\x12\x0e\n" +
 	"\x02x1\x18\x03 \x01(\rR\x02x1\x12\x0e\n" +
-	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xeb\x04\n" +
+	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xa0\x05\n" +
 	"\fPreparedView\x128\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\x0e2\x18.radstream.v1.ProjectionR\n" +
@@ -2123,7 +2131,9 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\rwindow_policy\x18\a \x01(\tR\fwindowPolicy\x12\x1f\n" +
 	"\vsource_rows\x18\b \x01(\rR\n" +
 	"sourceRows\x12%\n" +
-	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\x12+\n" +
+	"\x0esource_columns\x18\t \x01(\rR\rsourceColumns\x123\n" +
+	"\x15projection_confidence\x18\n" +
+	" \x01(\x02R\x14projectionConfidence\x12+\n" +
 	"\aremoved\x18\v \x03(\v2\x11.radstream.v1.BoxR\aremoved\x12\x18\n" +
 	"\amarkers\x18\f \x03(\tR\amarkers\x12!\n" +
 	"\finstance_key\x18\r \x01(\tR\vinstanceKey\x12L\n" +

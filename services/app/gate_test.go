@@ -1,0 +1,36 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/config"
+)
+
+// TestQualityGateSwitch: ingest.quality_gate decides whether a film is refused for how it looks.
+func TestQualityGateSwitch(t *testing.T) {
+	f := written(t)
+	for i := range f.Pixels { // a slope that ends far below white
+		f.Pixels[i] = uint16(1000 + i%f.Columns)
+	}
+	var film bytes.Buffer
+	if err := dicom.Encode(&film, f); err != nil {
+		t.Fatal(err)
+	}
+	for gate, want := range map[string]fault.Reason{"on": pixel.ReasonUnderExposed, "off": ""} {
+		c := config.Default()
+		c.Ingest.QualityGate, c.Ingest.BurnedInText = gate, "off"
+		a := &App{conf: c}
+		if _, err := a.startPreparer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.preparer.View(context.Background(), ingest.Object{Data: film.Bytes()}); fault.ReasonOf(err) != want {
+			t.Errorf("gate %s: %v, want %q", gate, err, want)
+		}
+	}
+}

@@ -1,0 +1,13 @@
+// Package films makes and measures the classifier that ingest looks at films with: is it a
+// lateral, is it a chest at all, is it inverted, is it whole (pixel.Classifier), and measures
+// the quality gate that rests on it.
+//
+// Flow: real films of the collections and phantoms ([Read]) -> what may be wrong with them is
+// made ([Faults], fakes) -> each is rendered as ingest renders it and described by
+// pixel.Features -> [Train] fits one linear support vector machine a question (svm.go), and
+// makes probabilities of its margins by what machines say of films they did not see. Nothing
+// is drawn that a seed does not fix: the same films give the same file.
+//
+// [EvaluateViews] leaves one collection out at a time; [EvaluateQuality] leaves out a fifth of
+// the patients, and one kind of picture that is no chest film, at a time.
+package films

@@ -1,0 +1,206 @@
+package films
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// TestMachine: two clouds that touch are told apart though one has few examples, and the
+// probabilities are true.
+func TestMachine(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	draw := func(yes bool) example {
+		e := example{features: make([]float32, pixel.FeatureCount), yes: yes}
+		for i := range 20 {
+			e.features[i] = float32(r.NormFloat64())
+		}
+		e.features[3] += 5
+		if yes {
+			e.features[0] += 2
+		}
+		return e
+	}
+	var examples []example
+	for i := range 2000 {
+		examples = append(examples, draw(i%20 == 0))
+	}
+	m := fitMachine(examples)
+	if again := fitMachine(examples); !cmp.Equal(m.weights, again.weights) || m.bias != again.bias {
+		t.Error("the same examples gave another machine")
+	}
+	var right [2]Count
+	var margins []float64
+	var answers []bool
+	for i := range 4000 {
+		e := draw(i%2 == 0)
+		s := m.margin(e.features)
+		right[answer(e.yes)].add((s > 0) == e.yes)
+		margins, answers = append(margins, s), append(answers, e.yes)
+	}
+	// The best line between the clouds is right in 84 % of the cases, on both sides.
+	for i, c := range right {
+		if share(c) < 0.79 || share(c) > 0.89 {
+			t.Errorf("answer %d: %+v right", i, c)
+		}
+	}
+	slope := slopeOf(margins, answers)
+	var sure Count
+	for i, s := range margins {
+		if p := 1 / (1 + math.Exp(-slope*s)); p > 0.85 && p < 0.95 {
+			sure.add(answers[i])
+		}
+	}
+	if share(sure) < 0.85 || share(sure) > 0.95 {
+		t.Errorf("of those that are 85 to 95 %% sure %.3f are right", share(sure))
+	}
+	f := pack(pixel.Lateral, m, slope)
+	if len(f.Values) != 2*pixel.FeatureCount || f.Scale <= 0 {
+		t.Errorf("%d bytes of scale %g", len(f.Values), f.Scale)
+	}
+}
+
+// stripes is a film with edges.
+func stripes() pixel.Film {
+	f := pixel.Film{Rows: 224, Columns: 200, Display: true, Slope: 1, Samples: make([]uint16, 224*200)}
+	for i := range f.Samples {
+		f.Samples[i] = uint16(60 + 120*(i%200/25%2) + i/200%8)
+	}
+	return f
+}
+
+// TestFaults: each does what its name says.
+func TestFaults(t *testing.T) {
+	for _, kind := range Faults() {
+		f := kind.apply(stripes(), rand.New(rand.NewPCG(2, 2)))
+		if len(f.Samples) != f.Rows*f.Columns {
+			t.Fatalf("%s: %d x %d with %d samples", kind.Grade, f.Columns, f.Rows, len(f.Samples))
+		}
+		r, err := pixel.Render(f, pixel.Auto)
+		if err != nil {
+			t.Errorf("%s: %v", kind.Grade, err)
+			continue
+		}
+		m, before := pixel.Measure(r), pixel.Measure(must(t, stripes()))
+		switch kind.Reason {
+		case pixel.ReasonInverted:
+			if r.Pixels[224*112+50] != 255-must(t, stripes()).Pixels[224*112+50] {
+				t.Errorf("%s: not inverted", kind.Grade)
+			}
+		case pixel.ReasonBlurred:
+			if m.Sharpness >= 0.9*before.Sharpness {
+				t.Errorf("%s: sharpness %.3f, before %.3f", kind.Grade, m.Sharpness, before.Sharpness)
+			}
+		case pixel.ReasonCropped:
+			if f.Rows*f.Columns >= 224*200*6/10 {
+				t.Errorf("%s: %d x %d are left", kind.Grade, f.Columns, f.Rows)
+			}
+		case pixel.ReasonOverExposed:
+			if m.White <= before.White && m.Darkest <= before.Darkest {
+				t.Errorf("%s: %+v", kind.Grade, m)
+			}
+		case pixel.ReasonUnderExposed:
+			if m.Black <= before.Black && m.Brightest >= before.Brightest {
+				t.Errorf("%s: %+v", kind.Grade, m)
+			}
+		case pixel.ReasonBlank:
+			if m.Contrast > 20 {
+				t.Errorf("%s: %+v", kind.Grade, m)
+			}
+		default:
+			t.Errorf("%s: unknown reason %s", kind.Grade, kind.Reason)
+		}
+	}
+	for _, kind := range fakeKinds {
+		for seed := range uint64(8) {
+			f := kind.make(stripes(), rand.New(rand.NewPCG(seed, 3)))
+			if _, err := pixel.Render(f, pixel.Auto); err != nil {
+				t.Errorf("%s, %d: %v", kind.name, seed, err)
+			}
+		}
+	}
+}
+
+func must(t *testing.T, f pixel.Film) pixel.Rendered {
+	t.Helper()
+	r, err := pixel.Render(f, pixel.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestRealFilms holds views and the quality gate to their bars on a part of the collections:
+// all laterals, some of the frontals. `radtrain eval views` and `eval quality` take all.
+func TestRealFilms(t *testing.T) {
+	o := DefaultOptions()
+	if o.Data = os.Getenv("RADSTREAM_DATA"); o.Data == "" {
+		o.Data = "../../../shared/data"
+	}
+	if _, err := os.Stat(filepath.Join(o.Data, "rocov2cxr")); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("the real films are needed: set RADSTREAM_DATA")
+		}
+		t.Skip("NOT RUN: the real films are not there; set RADSTREAM_DATA")
+	}
+	o.Every, o.Phantoms = 7, 30
+	c, err := Read(t.Context(), o, func(int, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := c.EvaluateViews(func(int, int) {})
+	t.Logf("laterals %+v, frontals %+v, balanced accuracy %.3f (%.3f to %.3f), inverted %.3f", v.Lateral, v.Frontal, v.Balanced, v.CI[0], v.CI[1], v.Inverted)
+	if v.Lateral.Of != 95 || v.Balanced < 0.95 {
+		t.Errorf("balanced accuracy %.3f on %d laterals, want 0.95 on 95", v.Balanced, v.Lateral.Of)
+	}
+	if v.Inverted < 0.9 {
+		t.Errorf("balanced accuracy %.3f of inverted films", v.Inverted)
+	}
+
+	shipped, err := pixel.NewClassifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := c.EvaluateQuality(shipped, pixel.DefaultLimits(), nil)
+	t.Logf("refused %+v of the films, caught %+v of the faults", q.Refused, q.Caught)
+	if share(q.Refused) > 0.01 {
+		t.Errorf("%d of %d good films are refused: %+v", q.Refused.Right, q.Refused.Of, q.Odd)
+	}
+	// Parts of a chest and moved films are not held to the bar yet: docs/INGEST.md.
+	caught := map[fault.Reason]*Count{}
+	for _, f := range q.Faults {
+		if caught[f.Reason] == nil {
+			caught[f.Reason] = &Count{}
+		}
+		caught[f.Reason].Right += f.Refused.Right
+		caught[f.Reason].Of += f.Refused.Of
+	}
+	for reason, least := range map[fault.Reason]float64{
+		pixel.ReasonBlank: 0.95, pixel.ReasonOverExposed: 0.95, pixel.ReasonUnderExposed: 0.9, pixel.ReasonInverted: 0.95, pixel.ReasonBlurred: 0.85,
+	} {
+		if c := caught[reason]; c == nil || share(*c) < least {
+			t.Errorf("%s: %+v caught, want %.2f", reason, c, least)
+		}
+	}
+	for _, s := range q.Films {
+		if s.Set == "phantom" && len(s.Refused) > 0 {
+			t.Errorf("phantoms are refused: %v", s.Refused)
+		}
+	}
+}
+
+func TestReadRefusals(t *testing.T) {
+	if _, err := Read(t.Context(), Options{Data: filepath.Join(t.TempDir(), "none")}, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("no folder: %v", err)
+	}
+	if _, err := Read(t.Context(), Options{Data: t.TempDir()}, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("an empty folder: %v", err)
+	}
+}
