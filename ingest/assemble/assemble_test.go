@@ -191,6 +191,10 @@ func TestReport(t *testing.T) {
 		}
 		return r
 	}
+	named := func(r *radstreamv1.ReportStatement, text string) *radstreamv1.ReportStatement {
+		r.Sections[0].Text = text
+		return r
+	}
 	const preliminary, none = radstreamv1.ReportStatus_REPORT_STATUS_PRELIMINARY, -1
 	for _, c := range []struct {
 		name string
@@ -215,6 +219,7 @@ func TestReport(t *testing.T) {
 		{"the addendum of another report", []*radstreamv1.ReportStatement{say("clear", "a", final, 3, 3), say("other", "b", final, 1, 1), say("more", "b", addendum, 4, 4)}, "clear"},
 		{"an addendum alone", []*radstreamv1.ReportStatement{say("more", "a", addendum, 2, 2)}, "more"},
 		{"all retracted", []*radstreamv1.ReportStatement{say("wrong", "a", final, 1, 1), say("", "", retracted, 2, 2), say("more", "a", addendum, 1, 1)}, ""},
+		{"with and without the names of its people", []*radstreamv1.ReportStatement{say("Doe is well", "a", final, 1, 1), named(say("Doe is well", "a", final, 1, 1), "[name] is well")}, "[name] is well"},
 		{"a retracted report's addendum", []*radstreamv1.ReportStatement{say("clear", "a", final, 1, 1), say("more", "a", addendum, 2, 2), say("", "a", retracted, 3, 3)}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -29,7 +29,7 @@ func addStatement(statements []*radstreamv1.ReportStatement, s *radstreamv1.Repo
 			continue
 		}
 		kept := proto.CloneOf(have)
-		if newVersion {
+		if newVersion || cleaner(s.Sections, have.Sections) {
 			kept.Sections = s.Sections
 		}
 		kept.ShiftedTime = first(have.ShiftedTime, s.ShiftedTime)
@@ -40,6 +40,14 @@ func addStatement(statements []*radstreamv1.ReportStatement, s *radstreamv1.Repo
 	statements = append(statements, s)
 	slices.SortFunc(statements, compareStatements)
 	return statements
+}
+
+// cleaner tells whether a has more identifiers taken out than b: the same text may arrive with
+// and without the names of its people. Of as many the lesser text counts, in whatever order the
+// two came.
+func cleaner(a, b []*radstreamv1.Section) bool {
+	one, other := squeeze(a), squeeze(b)
+	return cmp.Or(cmp.Compare(strings.Count(other, "["), strings.Count(one, "[")), strings.Compare(one, other)) < 0
 }
 
 // compareStatements orders statements by what identifies them.
