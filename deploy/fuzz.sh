@@ -48,7 +48,7 @@ fuzz() {
       sleep 2
     done
     wait "$pid" || verdict=FAILED
-    n=$(grep -o 'execs: [0-9]*' "$log" | tail -1 | cut -d' ' -f2 || true)
+    n=$(grep -oE '(execs|coverage): [0-9]+' "$log" | tail -1 | cut -d' ' -f2 || true) # old inputs are run first
     inputs=$((inputs + ${n:-0}))
     ((${n:-0} > 0)) || verdict=${verdict:-HUNG}
     ((most < limit_kb)) || verdict=${verdict:-GREW}
