@@ -9,6 +9,10 @@ BIN := bin/radstream
 TOOLS := .deps/bin
 SHIPPED := services/app/tiny
 PARSERS := ingest/|schemas/event
+FILMS := $(or $(RADSTREAM_DATA),../shared/data)
+empty :=
+space := $(empty) $(empty)
+comma := ,
 
 .PHONY: help
 help: ## list the targets
@@ -60,6 +64,13 @@ model: radtrain ## train what ships once more, in under an hour on two cores, an
 ship-model: ## let what make model trained be the model that ships
 	install -d $(SHIPPED)
 	install -m 644 work/run/model/* $(SHIPPED)
+
+.PHONY: proof
+proof: build ## fuzz each parser for 10 CPU-minutes and measure ingest on the real films: hours
+	deploy/fuzz.sh -t 600 '$(PARSERS)'
+	go run ./cmd/radtrain eval views --data $(FILMS)
+	go run ./cmd/radtrain eval quality --data $(FILMS)
+	$(BIN) bench text --films $(subst $(space),$(comma),$(wildcard $(addprefix $(FILMS)/,nih14 rocov2cxr covidcxr rococxr vqarad hannover figure1 indiana)))
 
 .PHONY: lint
 lint: $(TOOLS)/staticcheck $(TOOLS)/buf ## check form: gofmt, vet, staticcheck, module files, schemas

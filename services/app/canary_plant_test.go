@@ -21,6 +21,17 @@ func canaryReport() string {
 	}, "\n")
 }
 
+// canaryORU is an HL7 v2 result in which every name and number is a canary; that the one
+// in the text is one is known from PID and OBR only.
+func canaryORU(patient, accession string) string {
+	return strings.Join([]string{
+		`MSH|^~\&|` + canary + `|` + canary + `|||20260102030405||ORU^R01|` + canary + `|P|2.5.1`,
+		"PID|1||" + patient + "^^^" + canary + "^MR||" + canary + "^" + canary + "||19311107",
+		"OBR|1||" + accession + "|CXR^" + canary + strings.Repeat("|", 12) + "7^" + canary + "^" + canary,
+		"OBX|1|TX|&GDT||Small nodule in " + strings.ToLower(canary) + " today.||||||F",
+	}, "\r") + "\r"
+}
+
 // rawElement is an attribute in explicit VR little endian, of a text VR.
 func rawElement(tag uint32, vr, value string) string {
 	le := binary.LittleEndian

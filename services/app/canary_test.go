@@ -118,7 +118,25 @@ func TestNoIdentifierLeaks(t *testing.T) {
 		s.send(t, canary+" "+id, m)
 		await(id) // INDEXED keeps the last revision: another arrival of the study could overtake this one
 	}
-	n := len(arrivals) + 1
+	// The whole of a hospital's messages: one joins the study, one waits, one merges, others fail.
+	messages := map[string]string{
+		"message":     canaryORU("P"+canary, "A"+canary),
+		"waits":       canaryORU("P"+canary, "B"+canary),
+		"of another":  canaryORU("T"+canary, "A"+canary),
+		"no HL7":      canary,
+		"no type":     strings.Replace(canaryORU(canary, canary), "ORU^R01", canary, 1),
+		"no text":     strings.Replace(canaryORU(canary, canary), "OBX", "ZBX", 1),
+		"no number":   canaryORU(canary, ""),
+		"batch":       "BHS|^~\\&|" + canary + "\r" + canaryORU(canary, "") + canaryORU(canary, "C"+canary),
+		"second time": canaryORU("P"+canary, "B"+canary),
+	}
+	for id, body := range messages {
+		s.sendRaw(t, canary+" "+id, event.ReportArrived, event.HL7v2, body)
+		await(id)
+	}
+	s.sendRaw(t, canary+" merge", event.PatientMerged, event.HL7v2, "MSH|^~\\&|"+canary+"|||||ADT^A40|1|P|2.5\rPID|1||S"+canary+"||"+canary+"\rMRG|R"+canary+"\r")
+	await("merge")
+	n := len(arrivals) + len(messages) + 2
 	for id, body := range map[string]string{
 		"unknown field": `{"studyUid":"` + canaryUID + `","` + canary + `":"` + canary + `"}`,
 		"wrong type":    `{"studyUid":["` + canary + `"]}`,
@@ -142,7 +160,7 @@ func TestNoIdentifierLeaks(t *testing.T) {
 		await(id)
 		n++
 	}
-	if n := s.messages(t, event.StreamRejected); n < 35 {
+	if n := s.messages(t, event.StreamRejected); n < 40 {
 		t.Errorf("only %d dead letters", n)
 	}
 	t.Logf("%d arrivals, %d dead letters, %d ended as indexed", n, s.messages(t, event.StreamRejected), indexed)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,19 @@ func TestSameIDs(t *testing.T) {
 			known.studies[event.PreparedOf(tenant, event.StudyKey(m.GetStudyKey()))] = m
 		}
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamStudies), func() {})
+
+		// One text in two messages of a batch, of which the second knows a name in it: the one
+		// must not be taken for the other that was stored already.
+		anonymous := oru("A-1", "P-1", "20260102030405", "F", "Clear lungs, zyxwell.") + "ZDS|2.25.1\r"
+		batch, err := h.Decode(stage.Input{Stream: event.StreamStudies, Sequence: 1, Envelope: event.Envelope{ID: "batch", Type: event.ReportArrived,
+			ContentType: event.HL7v2, Subject: event.ReportArrivedSubject(tenant), Body: []byte(anonymous + strings.Replace(anonymous, "^MR\r", "^MR||Zyxwell^Quorra\r", 1))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := h.Handle(t.Context(), []input{batch})[0]
+		if out.Err != nil || len(out.Out) != 2 || out.Out[0].ID == out.Out[1].ID {
+			t.Errorf("the revisions of a batch have the same id: %v, %v", out.Out, out.Err)
+		}
 	})
 	t.Run("relate", func(t *testing.T) {
 		h := &relateHandler{&prepareHandler{archive: s.bus, identities: s.identity, keys: s.ring}}

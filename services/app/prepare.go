@@ -282,7 +282,11 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 	if err := h.identities.PutStudy(ctx, a.tenant, facts.StudyKey, facts.StudyUID); err != nil {
 		return nil, err
 	}
-	return append(outs, h.revision(a.tenant, next, last)), nil
+	out := h.revision(a.tenant, next, last)
+	if a.part != 0 { // two messages of a batch may differ in what the id of a revision leaves out
+		out.ID = event.ID(string(out.ID), strconv.Itoa(a.part))
+	}
+	return append(outs, out), nil
 }
 
 // revision publishes the next revision of a study; last is the sequence of the message that
