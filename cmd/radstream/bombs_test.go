@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	le "encoding/binary" // the package has a variable of that name
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -16,23 +17,28 @@ import (
 // TestBombs: files that are or claim to be huge cost radstream at most 256 MB and end with a
 // reason. (TestBombs of ingest/dicom has the small ones that lie about their size.)
 func TestBombs(t *testing.T) {
-	const rows, columns = 4096, 4096
+	const rows, columns = 4096, 4608 // the largest frame that is decoded of JPEG 2000
 	blank := bytes.Repeat([]byte{0x81, 0}, rows*columns/128) // a byte plane: runs of 128 zeros
 	frame := le.LittleEndian.AppendUint32(nil, 2)
 	frame = le.LittleEndian.AppendUint32(frame, 64)
 	frame = le.LittleEndian.AppendUint32(frame, uint32(64+len(blank)))
 	frame = append(append(append(frame, make([]byte, 64-len(frame))...), blank...), blank...)
 
+	j2k, err := hex.DecodeString(blankJ2K)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name     string
 		syntax   string
 		frames   int
-		fragment []byte // of every frame; nil writes 2 GiB of native pixels
+		fragment []byte // of every frame; nil writes 2 GB of native pixels
 		reason   string
 	}{
-		{"2 GiB of native frames", "1.2.840.10008.1.2.1", 64, nil, "too_large"},
-		{"2 GiB of RLE frames", "1.2.840.10008.1.2.5", 64, frame, "multi_frame"},
-		{"4 GiB of RLE frames", "1.2.840.10008.1.2.5", 128, frame, "declared_size_too_large"},
+		{"2 GB of native frames", "1.2.840.10008.1.2.1", 56, nil, "too_large"},
+		{"2 GB of RLE frames", "1.2.840.10008.1.2.5", 56, frame, "multi_frame"},
+		{"too many RLE frames", "1.2.840.10008.1.2.5", 57, frame, "declared_size_too_large"},
+		{"JPEG 2000", "1.2.840.10008.1.2.4.90", 1, j2k, "blank"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "film.dcm")
@@ -73,7 +79,7 @@ func TestBombs(t *testing.T) {
 				t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)
 			}
 			if reason := got.Quality + got.Error.Reason; reason != c.reason {
-				t.Errorf("the reason is %q, want %q", reason, c.reason)
+				t.Errorf("the reason is %q, want %q: %.300s", reason, c.reason, r.stdout)
 			}
 			peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
 			t.Logf("%d MiB at most", peak)
@@ -83,6 +89,12 @@ func TestBombs(t *testing.T) {
 		})
 	}
 }
+
+// blankJ2K is a blank JPEG 2000 frame of 4096 x 4608 samples of 16 bits, by OpenJPEG 2.5.2.
+const blankJ2K = "ff4fff510029000000001200000010000000000000000000000012000000100000000000000000000001000101ff5200" +
+	"0c00000001000504040001ff5c00134008101018101018101018101018101018ff640025000143726561746564206279" +
+	"204f70656e4a5045472076657273696f6e20322e352e32ff90000a00000000003e0001ff93f7366f366cd980115054af" +
+	"ff7f115054afff7f115054afff7f115054afff7f115054afff7f115054afff7f8080808080ffd900"
 
 // film returns a DICOM file up to its pixel data.
 func film(syntax string, rows, columns, frames int) []byte {

@@ -5,9 +5,9 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// maxJPEG2000 bounds the samples of a frame: the decoder works on two planes of int32,
-// 256 MiB of them at most. The largest detectors have 18 million.
-const maxJPEG2000 = 32 << 20
+// maxJPEG2000 bounds the samples of a frame: the decoder works on two planes of int32, and all
+// of it must cost less than 256 MiB. The largest detectors have 18 million.
+const maxJPEG2000 = 18 << 20
 
 // ReasonTooLarge refuses frames that would take too much memory to decode.
 const ReasonTooLarge fault.Reason = "declared_size_too_large"
