@@ -351,7 +351,9 @@ func studies(t *testing.T, header string, row func(i int, uid string) string) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := generate(t, dir, small(6))
+	c := small(6)
+	c.Side = 384 // smaller ones are blurred as films
+	m := generate(t, dir, c)
 	d, err := trainer.Load(t.Context(), []trainer.Part{{Manifest: m, Source: trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}}}, tok, nil)
 	if err != nil {
 		t.Fatal(err)
