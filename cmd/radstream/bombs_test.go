@@ -17,7 +17,7 @@ import (
 // TestBombs: files that are or claim to be huge cost radstream at most 256 MB and end with a
 // reason. (TestBombs of ingest/dicom has the small ones that lie about their size.)
 func TestBombs(t *testing.T) {
-	const rows, columns = 4096, 4608 // the largest frame that is decoded of JPEG 2000
+	const rows, columns = 4096, 4608                         // the largest frame that is decoded of JPEG 2000
 	blank := bytes.Repeat([]byte{0x81, 0}, rows*columns/128) // a byte plane: runs of 128 zeros
 	frame := le.LittleEndian.AppendUint32(nil, 2)
 	frame = le.LittleEndian.AppendUint32(frame, 64)

@@ -65,6 +65,10 @@ type reader struct {
 func newReader(t *testing.T) *reader {
 	s := up(t, t.TempDir(), freePorts(t))
 	dir := t.TempDir()
+	peer, err := filepath.Abs(filepath.Join("..", "..", ".deps", "venv-peer"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if r := run(t, "phantom", filepath.Join(dir, "studies"), "--studies", "4", "--side", "128"); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
@@ -114,7 +118,8 @@ func newReader(t *testing.T) *reader {
 			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
 		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID,
 			"--studies 60", "--studies 6 --side 128",
-			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", ""),
+			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", "",
+			"--rounds 15", "--rounds 1 --rows 320 --columns 256 --venv "+peer),
 	}
 }
 
