@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -23,22 +24,25 @@ const (
 // Questions lists the questions, in the order of a classifier's file.
 func Questions() []Question { return []Question{Lateral, NotChest, Inverted, Cropped} }
 
-// Weights answer one question: the probability of yes is the logistic function of Bias plus
-// the sum of Scale * Values[i] * feature i. They were balanced: yes and no are taken to be as
-// frequent before the film is seen.
-type Weights struct {
-	Question Question `json:"question"`
-	Bias     float64  `json:"bias"`
-	Scale    float64  `json:"scale"`
-	Values   []byte   `json:"values"` // FeatureCount of int16, little endian
+// ClassifierFile is what `radtrain views` writes: a network of one hidden layer, and what it
+// was made from. The log odds of a yes to a question are its Bias plus, over all units, Out
+// times max(0, unit). They were balanced: yes and no are taken to be as frequent before the
+// film is seen.
+type ClassifierFile struct {
+	Command   string         `json:"command"`
+	Films     map[string]int `json:"films"`        // set -> films
+	Inputs    string         `json:"films_sha256"` // over the rendered pixels of all films, in order
+	Questions []Question     `json:"questions"`
+	Bias      []float64      `json:"bias"` // one a question
+	Units     []Unit         `json:"units"`
 }
 
-// ClassifierFile is what `radtrain views` writes: weights and what they were made from.
-type ClassifierFile struct {
-	Command string         `json:"command"`
-	Films   map[string]int `json:"films"`        // set -> films
-	Inputs  string         `json:"films_sha256"` // over the rendered pixels of all films, in order
-	Weights []Weights      `json:"weights"`
+// Unit is Bias plus the sum of Scale * Values[i] * feature i.
+type Unit struct {
+	Bias   float64   `json:"bias"`
+	Scale  float64   `json:"scale"`
+	Values []byte    `json:"values"` // FeatureCount of int8
+	Out    []float64 `json:"out"`    // one a question
 }
 
 // classifierFile is the classifier that ships; classifier.md says where it comes from.
@@ -48,13 +52,8 @@ var classifierFile []byte
 
 // Classifier looks at rendered films. It is safe for concurrent use.
 type Classifier struct {
-	heads []head
-}
-
-type head struct {
-	question Question
-	bias     float64
-	weights  [FeatureCount]float64
+	bias  []float64
+	units []Unit
 }
 
 // NewClassifier returns the classifier that ships. Errors: Internal, the file is damaged.
@@ -66,22 +65,17 @@ func NewClassifier() (*Classifier, error) {
 	return f.Classifier()
 }
 
-// Classifier returns the classifier of f. Errors: Internal, a question without weights or
-// another number of weights than FeatureCount.
+// Classifier returns the classifier of f. Errors: Internal, other questions than [Questions],
+// or another number of weights than they and FeatureCount ask for.
 func (f ClassifierFile) Classifier() (*Classifier, error) {
-	c := &Classifier{}
-	for i, q := range Questions() {
-		if i >= len(f.Weights) || f.Weights[i].Question != q || len(f.Weights[i].Values) != 2*FeatureCount {
-			return nil, fault.E("pixel.Classifier", fault.Internal, fmt.Errorf("the classifier's file has no %d weights for %q", FeatureCount, q))
-		}
-		w := f.Weights[i]
-		h := head{question: q, bias: w.Bias}
-		for k := range h.weights {
-			h.weights[k] = w.Scale * float64(int16(uint16(w.Values[2*k])|uint16(w.Values[2*k+1])<<8))
-		}
-		c.heads = append(c.heads, h)
+	whole := slices.Equal(f.Questions, Questions()) && len(f.Bias) == len(f.Questions) && len(f.Units) > 0
+	for _, u := range f.Units {
+		whole = whole && len(u.Values) == FeatureCount && len(u.Out) == len(f.Questions)
 	}
-	return c, nil
+	if !whole {
+		return nil, fault.E("pixel.Classifier", fault.Internal, fmt.Errorf("the classifier's file must answer %v from %d features", Questions(), FeatureCount))
+	}
+	return &Classifier{bias: f.Bias, units: f.Units}, nil
 }
 
 // Look is the probability, 0 to 1, of a yes to each question.
@@ -92,14 +86,21 @@ func (c *Classifier) Look(r Rendered) Look { return c.Judge(Features(r)) }
 
 // Judge answers for features that [Features] returned.
 func (c *Classifier) Judge(features []float32) Look {
-	look := Look{}
-	for i := range c.heads {
-		h := &c.heads[i]
-		sum := h.bias
+	odds := slices.Clone(c.bias)
+	for _, u := range c.units {
+		sum := 0.0
 		for k, v := range features {
-			sum += h.weights[k] * float64(v)
+			sum += float64(int8(u.Values[k])) * float64(v)
 		}
-		look[h.question] = 1 / (1 + math.Exp(-sum))
+		if sum = u.Bias + u.Scale*sum; sum > 0 {
+			for q, w := range u.Out {
+				odds[q] += w * sum
+			}
+		}
+	}
+	look := Look{}
+	for q, question := range Questions() {
+		look[question] = 1 / (1 + math.Exp(-odds[q]))
 	}
 	return look
 }

@@ -19,7 +19,7 @@
 //
 // The package also decodes plain JPEG and PNG films, says which projection a film is
 // ([Stated], [View.Weigh]), and which films are too bad to be taken ([Limits]): both by a
-// small linear [Classifier] of rendered films, which `radtrain views` makes.
+// small [Classifier] of rendered films, which `radtrain views` makes.
 package pixel
 
 import (

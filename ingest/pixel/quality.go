@@ -108,12 +108,12 @@ type Limits struct {
 	Inverted, NotChest, Cropped float64
 }
 
-// DefaultLimits returns limits that keep 99 % of real films, and every phantom; `radtrain eval
-// quality` measures them. That of cropped films is so high that most are not recognised.
+// DefaultLimits returns limits that keep 99 % of real films, and nearly every phantom; `radtrain
+// eval quality` measures them.
 func DefaultLimits() Limits {
 	return Limits{
-		Contrast: 24, Darkest: 150, White: 0.38, Brightest: 80, Black: 0.43, Sharpness: 0.095,
-		Inverted: 0.95, NotChest: 0.98, Cropped: 0.997,
+		Contrast: 24, Darkest: 140, White: 0.42, Brightest: 65, Black: 0.38, Sharpness: 0.095,
+		Inverted: 0.905, NotChest: 0.9967, Cropped: 0.9815,
 	}
 }
 

@@ -177,9 +177,11 @@ func TestClassifierFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, damage := range map[string]func(*pixel.ClassifierFile){
-		"no weights":    func(f *pixel.ClassifierFile) { f.Weights = nil },
-		"short":         func(f *pixel.ClassifierFile) { f.Weights[1].Values = f.Weights[1].Values[2:] },
-		"another order": func(f *pixel.ClassifierFile) { f.Weights[0], f.Weights[1] = f.Weights[1], f.Weights[0] },
+		"no units":      func(f *pixel.ClassifierFile) { f.Units = nil },
+		"short":         func(f *pixel.ClassifierFile) { f.Units[1].Values = f.Units[1].Values[2:] },
+		"few answers":   func(f *pixel.ClassifierFile) { f.Units[1].Out = nil },
+		"no bias":       func(f *pixel.ClassifierFile) { f.Bias = nil },
+		"another order": func(f *pixel.ClassifierFile) { f.Questions[0], f.Questions[1] = f.Questions[1], f.Questions[0] },
 	} {
 		var f pixel.ClassifierFile
 		if err := json.Unmarshal(text, &f); err != nil {

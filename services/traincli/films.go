@@ -18,7 +18,7 @@ func (c *cli) views() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "views --out FILE",
 		Short: "Make the classifier that ingest looks at films with",
-		Long: `Make the small linear classifier by which ingest tells frontal from lateral films, and knows
+		Long: `Make the small network by which ingest tells frontal from lateral films, and knows
 films that are inverted, cut, or no chest films, from the collections of a folder and
 phantoms. It needs no libtorch. The same films give the same file.`,
 		Example: "  radtrain views --out ingest/pixel/classifier.json",
@@ -27,7 +27,7 @@ phantoms. It needs no libtorch. The same films give the same file.`,
 			if err != nil {
 				return err
 			}
-			f := read.Train(fmt.Sprintf("radtrain views --every %d --phantoms %d", o.Every, o.Phantoms), c.progress("machines"))
+			f := read.Train(fmt.Sprintf("radtrain views --every %d --phantoms %d", o.Every, o.Phantoms), c.progress("networks"))
 			if err := films.Write(out, f); err != nil {
 				return err
 			}
@@ -69,7 +69,7 @@ everything else, let it look at the films that were left out, and pool what it f
 			if err != nil {
 				return err
 			}
-			v := read.EvaluateViews(c.progress("machines"))
+			v := read.EvaluateViews(c.progress("networks"))
 			if c.json {
 				return c.printJSON(v)
 			}
@@ -117,7 +117,7 @@ saw them.`,
 					return err
 				}
 			}
-			q := read.EvaluateQuality(classifier, pixel.DefaultLimits(), c.progress("machines"))
+			q := read.EvaluateQuality(classifier, pixel.DefaultLimits(), c.progress("networks"))
 			if c.json {
 				return c.printJSON(q)
 			}

@@ -4,8 +4,8 @@
 //
 // Flow: real films of the collections and phantoms ([Read]) -> what may be wrong with them is
 // made ([Faults], fakes) -> each is rendered as ingest renders it and described by
-// pixel.Features -> [Train] fits one linear support vector machine a question (svm.go), and
-// makes probabilities of its margins by what machines say of films they did not see. Nothing
+// pixel.Features -> [Train] fits a network of one hidden layer (network.go), and
+// makes probabilities of its margins by what networks say of films they did not see. Nothing
 // is drawn that a seed does not fix: the same films give the same file.
 //
 // [EvaluateViews] leaves one collection out at a time; [EvaluateQuality] leaves out a fifth of

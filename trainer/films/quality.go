@@ -59,6 +59,9 @@ func (c *Collection) EvaluateQuality(shipped *pixel.Classifier, limits pixel.Lim
 		s := &c.samples[i]
 		err := limits.Check(s.measures, look(s))
 		reason := fault.ReasonOf(err)
+		if s.extra {
+			continue
+		}
 		if s.whole() {
 			row := sets[s.set]
 			if row == nil {
@@ -109,20 +112,14 @@ func (c *Collection) EvaluateQuality(shipped *pixel.Classifier, limits pixel.Lim
 	return q
 }
 
-// crossLook looks at each sample with machines that did not see its fold.
+// crossLook looks at each sample with a network that did not see its fold.
 func (c *Collection) crossLook(progress func(done, total int)) func(*sample) pixel.Look {
-	questions := pixel.Questions()
-	machines := map[pixel.Question][folds]machine{}
-	slopes := map[pixel.Question]float64{}
-	done := 0
-	for _, q := range questions {
-		machines[q], slopes[q] = c.crossFit(q, func() { done++; progress(done, len(questions)*folds) })
-	}
+	nets, slopes := c.crossFit(progress)
 	return func(s *sample) pixel.Look {
 		look := pixel.Look{}
-		for _, q := range questions {
-			m := machines[q][s.fold]
-			look[q] = 1 / (1 + math.Exp(-slopes[q]*m.margin(s.features)))
+		odds := nets[s.fold].odds(s.features)
+		for k, q := range pixel.Questions() {
+			look[q] = 1 / (1 + math.Exp(-slopes[k]*float64(odds[k])))
 		}
 		return look
 	}

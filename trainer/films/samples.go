@@ -34,6 +34,7 @@ type sample struct {
 	fold      int
 	lateral   bool
 	fault     *Fault // what was done to the film; nil: nothing
+	extra     bool   // to learn from only: it is not counted
 	other     string // the kind of a picture that is no chest film; "": it is one
 	features  []float32
 	measures  pixel.Measures
@@ -48,7 +49,7 @@ type Collection struct {
 }
 
 // Read reads the films and makes their faults: for each film each reason once, its grades in
-// turn, and for every second one a picture that is no chest film. Errors: Usage, the folder
+// turn (parts of it in all grades, which is the hardest to learn), and for every second one a picture that is no chest film. Errors: Usage, the folder
 // holds no films; Canceled.
 func Read(ctx context.Context, o Options, progress func(done, total int)) (*Collection, error) {
 	films, err := collections(o.Data)
@@ -139,11 +140,12 @@ func expand(s source, f pixel.Film, i int, other bool) []sample {
 		kind := &faults[k]
 		n := at[kind.Reason]
 		at[kind.Reason]++
-		if !f.Display && kind.Reason != pixel.ReasonInverted || n != i%grades[kind.Reason] {
+		turn := n == i%grades[kind.Reason]
+		if !f.Display && kind.Reason != pixel.ReasonInverted || !turn && kind.Reason != pixel.ReasonCropped {
 			continue
 		}
 		r := rand.New(rand.NewPCG(uint64(i), uint64(k)))
-		add(kind.apply(f, r), func(s *sample) { s.fault = kind })
+		add(kind.apply(f, r), func(s *sample) { s.fault, s.extra = kind, !turn })
 	}
 	if i%2 == 0 && f.Display {
 		kind := fakeKinds[i/2%len(fakeKinds)]

@@ -2,6 +2,7 @@ package films
 
 import (
 	"math"
+	"slices"
 
 	"github.com/radstream/radstream/ingest/pixel"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -64,21 +65,18 @@ type Miss struct {
 // what was found.
 func (c *Collection) EvaluateViews(progress func(done, total int)) Views {
 	var v Views
-	machines := map[string]machine{}
 	var margins []float64
 	var answers []bool
 	var chosen []*sample
-	for i, set := range LeftOut() {
-		machines[set] = c.fitOn(pixel.Lateral, func(s *sample) bool { return s.set != set })
-		progress(i+1, len(LeftOut()))
-	}
+	nets := c.fitEach(len(LeftOut()), func(k int, s *sample) bool { return s.set != LeftOut()[k] }, progress)
 	for i := range c.samples {
 		s := &c.samples[i]
-		m, ok := machines[s.set]
-		if _, asked := ask(pixel.Lateral, s); !ok || !asked {
+		k := slices.Index(LeftOut(), s.set)
+		if _, asked := ask(pixel.Lateral, s); k < 0 || !asked {
 			continue
 		}
-		margins, answers, chosen = append(margins, m.margin(s.features)), append(answers, s.lateral), append(chosen, s)
+		odds := nets[k].odds(s.features)[0]
+		margins, answers, chosen = append(margins, float64(odds)), append(answers, s.lateral), append(chosen, s)
 	}
 	slope := slopeOf(margins, answers)
 	rows := map[string]*ViewsOfSet{}
