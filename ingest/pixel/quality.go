@@ -118,7 +118,7 @@ func DefaultLimits() Limits {
 }
 
 // Check returns nil, or why a film of these measures and looks is refused: the first of blank,
-// over_exposed, under_exposed, blurred, inverted, not_a_chest_radiograph and cropped. The
+// over_exposed, under_exposed, blurred, not_a_chest_radiograph, inverted and cropped. The
 // error's text has the measured value and the limit. Errors: Invalid, but Unsupported for
 // not_a_chest_radiograph.
 func (l Limits) Check(m Measures, look Look) error {
@@ -135,8 +135,8 @@ func (l Limits) Check(m Measures, look Look) error {
 		{fault.Invalid, ReasonUnderExposed, 100 * m.Black, 100 * l.Black, true, "%.0f %% of the film is black, and at most %.0f %% may be"},
 		{fault.Invalid, ReasonUnderExposed, m.Brightest, l.Brightest, false, "the brightest twentieth of the film begins at grey level %.0f, and must begin at %.0f of 255 or above"},
 		{fault.Invalid, ReasonBlurred, m.Sharpness, l.Sharpness, false, "the sharpness of the film is %.3f and must be at least %.3f"},
-		{fault.Invalid, ReasonInverted, look[Inverted], l.Inverted, true, "the film is inverted with probability %.4f; at most %.4f is taken"},
 		{fault.Unsupported, ReasonNotChest, look[NotChest], l.NotChest, true, "the film shows something else than a chest with probability %.4f; at most %.4f is taken"},
+		{fault.Invalid, ReasonInverted, look[Inverted], l.Inverted, true, "the film is inverted with probability %.4f; at most %.4f is taken"},
 		{fault.Invalid, ReasonCropped, look[Cropped], l.Cropped, true, "the film is a part of a chest film with probability %.4f; at most %.4f is taken"},
 	} {
 		if check.limit != 0 && (check.most && check.value > check.limit || !check.most && check.value < check.limit) {
