@@ -84,7 +84,13 @@ func (d *decoder) words16(out []uint16, value []byte) {
 		}
 		return
 	}
-	for k := range out {
+	fours := out[:len(out)&^3]
+	for k := 0; k+4 <= len(fours); k += 4 {
+		v := binary.LittleEndian.Uint64(value[2*k:])
+		o := fours[k : k+4 : k+4]
+		o[0], o[1], o[2], o[3] = uint16(v), uint16(v>>16), uint16(v>>32), uint16(v>>48)
+	}
+	for k := len(fours); k < len(out); k++ {
 		out[k] = binary.LittleEndian.Uint16(value[2*k:])
 	}
 }
@@ -138,7 +144,7 @@ func interleave(planes []uint16) []uint16 {
 // and below the stored ones may hold something else, such as an overlay (PS3.5 section
 // 8.1.1). They are shifted to the top, then down again, which fills in the sign.
 func (d *decoder) settle(s stored) {
-	up, down := 15-d.HighBit, 16-d.BitsStored
+	up, down := uint(15-d.HighBit)&15, uint(16-d.BitsStored)&15 // &15: the compiler knows then that no shift is too far
 	switch {
 	case d.BitsAllocated == 32:
 		for i, raw := range s.long {

@@ -2,11 +2,12 @@ package dicom
 
 import (
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
+
+	"github.com/klauspost/compress/flate"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -26,6 +27,7 @@ const (
 const (
 	maxInflated = 256 << 20 // bytes
 	maxInflate  = 256       // times as long as the deflated data set, beyond its first MiB
+	inflateOnce = 64 << 20  // bytes that are inflated without being counted first
 	inflateHead = 1 << 20   // bytes of which the attributes are read when it is too large
 )
 
@@ -152,12 +154,20 @@ func open(data []byte) (s *scanner, uid string, damage, err error) {
 	return s, uid, damage, nil
 }
 
-// inflate returns a deflated data set (PS3.5 section A.5). It is inflated once to count
-// its bytes, so that one that becomes too large costs no memory; of that, and of a damaged
-// one, it returns the beginning, and an error.
+// inflate returns a deflated data set (PS3.5 section A.5). One that is large, or a bomb, is
+// inflated once more to count its bytes first, so that one that becomes too large costs no
+// memory; of that, and of a damaged one, it returns the beginning, and an error.
 func inflate(deflated []byte) ([]byte, error) {
+	from := func(most int64) io.Reader {
+		return io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), most)
+	}
 	most := min(maxInflated, inflateHead+maxInflate*int64(len(deflated)))
-	n, err := io.Copy(io.Discard, io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), most+1))
+	var data bytes.Buffer
+	n, err := io.Copy(&data, from(min(most+1, inflateOnce)))
+	if err == nil && n == inflateOnce {
+		data = bytes.Buffer{}
+		n, err = io.Copy(io.Discard, from(most+1))
+	}
 	switch {
 	case n > most:
 		n, err = inflateHead, unsupported(ReasonTooLarge, "a deflated data set must inflate to at most %d MiB, and %d times its length", maxInflated>>20, maxInflate)
@@ -166,11 +176,14 @@ func inflate(deflated []byte) ([]byte, error) {
 	case err != nil:
 		err = malformed("the data set must be deflated as RFC 1951 has it (PS3.5 A.5)")
 	}
-	data := make([]byte, n)
-	if _, again := io.ReadFull(flate.NewReader(bytes.NewReader(deflated)), data); again != nil && err == nil {
+	if int64(data.Len()) >= n {
+		return data.Bytes()[:n], err
+	}
+	all := make([]byte, n)
+	if _, again := io.ReadFull(from(n), all); again != nil && err == nil {
 		err = malformed("the data set must be deflated as RFC 1951 has it (PS3.5 A.5)")
 	}
-	return data, err
+	return all, err
 }
 
 // meta reads the file meta information, which is explicit VR little endian and ends where
