@@ -27,8 +27,8 @@ func TestRealInput(t *testing.T) {
 		studies  int // expected to be published; 0 is whatever the folder holds
 		rejected int // at most; -1 is any number
 	}{
-		{set: "covidcxr", args: []string{"--limit", "40"}, studies: 40, rejected: 0}, // text is looked for in each film: a second a film
-		{set: "rocov2cxr", args: []string{"--limit", "40"}, studies: 40, rejected: 1}, // figures of articles: some show a part of a chest
+		{set: "covidcxr", args: []string{"--limit", "24"}, studies: 24, rejected: 0},  // text is looked for in each film: a second a film
+		{set: "rocov2cxr", args: []string{"--limit", "24"}, studies: 24, rejected: 1}, // figures of articles: some show a part of a chest
 		{set: "dicom", rejected: -1},
 	} {
 		t.Run(c.set, func(t *testing.T) {
@@ -82,8 +82,8 @@ func TestRealInput(t *testing.T) {
 	})
 	t.Run("again", func(t *testing.T) {
 		dir := realData(t, "covidcxr")
-		sum := s.publish(t, "--limit", "40", dir)
-		if sum.Published != 40 || sum.Indexed != 40 || len(sum.Rejections) != 0 {
+		sum := s.publish(t, "--limit", "24", dir)
+		if sum.Published != 24 || sum.Indexed != 24 || len(sum.Rejections) != 0 {
 			t.Errorf("publishing again: %+v", sum)
 		}
 		status, err := client.Status(t.Context())

@@ -15,8 +15,8 @@ import (
 // TestQualityGateSwitch: ingest.quality_gate decides whether a film is refused for how it looks.
 func TestQualityGateSwitch(t *testing.T) {
 	f := written(t)
-	for i := range f.Pixels { // a slope that ends far below white
-		f.Pixels[i] = uint16(1000 + i%f.Columns)
+	for i := range f.Pixels { // a slope far below white
+		f.Pixels[i] = uint16(100 + i%f.Columns)
 	}
 	var film bytes.Buffer
 	if err := dicom.Encode(&film, f); err != nil {

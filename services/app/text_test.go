@@ -20,34 +20,42 @@ import (
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/dicom"
+	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/config"
 )
 
-// written is a film of 12 bits, MONOCHROME1, with the patient's name and two markers in it.
+// written is a film with the patient's name and birthday and a marker in it.
 func written(t *testing.T) dicom.Film {
 	t.Helper()
-	const columns, rows = 640, 512
-	f := dicom.Film{
-		StudyUID: canaryUID, SeriesUID: canaryUID + ".1", InstanceUID: canaryUID + ".2",
-		PatientID: "P" + canary, PatientName: burnedName + "^AGNES", PatientBirthDate: birthday,
-		StudyTime: time.Date(1987, 6, 5, 4, 3, 2, 0, time.UTC), Modality: "CR", BodyPart: "CHEST", ViewPosition: "PA", InstanceNumber: 1,
-		Rows: rows, Columns: columns, BitsStored: 12, Photometric: "MONOCHROME1", Syntax: dicom.FilmExplicitLE, Pixels: make([]uint16, columns*rows),
+	c := phantom.Defaults()
+	c.Studies, c.Side = 1, 640
+	study, err := phantom.Generate(c, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	mask := image.NewAlpha(image.Rect(0, 0, columns, rows))
+	f := study.Views[0]
+	f.StudyUID, f.SeriesUID, f.InstanceUID = canaryUID, canaryUID+".1", canaryUID+".2"
+	f.PatientID, f.PatientName, f.PatientBirthDate, f.AccessionNumber = "P"+canary, burnedName+"^AGNES", birthday, ""
+	f.StudyTime, f.Syntax, f.ViewPosition = time.Date(1987, 6, 5, 4, 3, 2, 0, time.UTC), dicom.FilmExplicitLE, "PA"
+	f.Pixels = slices.Clone(f.Pixels)
+	mask := image.NewAlpha(image.Rect(0, 0, f.Columns, f.Rows))
 	d := font.Drawer{Dst: mask, Src: image.Opaque, Face: inconsolata.Bold8x16}
 	for _, w := range []struct {
 		x, y int
 		text string
-	}{{40, 60, burnedName + ", AGNES"}, {420, 470, "DOB 1931-11-07"}, {500, 80, "PORTABLE"}} {
+	}{{40, 60, burnedName + ", AGNES"}, {f.Columns - 220, f.Rows - 42, "DOB 1931-11-07"}, {f.Columns - 140, 80, "PORTABLE"}} {
 		d.Dot = fixed.P(w.x, w.y)
 		d.DrawString(w.text)
 	}
-	for i := range f.Pixels {
-		f.Pixels[i] = uint16(1800 + 800*(i%columns)/columns + 600*(i/columns)/rows)
-		if mask.Pix[i] > 127 {
-			f.Pixels[i] = 200 // white, since the lowest value is
+	white := uint16(1)<<f.BitsStored - 1
+	if f.Photometric == "MONOCHROME1" {
+		white = 0
+	}
+	for i, ink := range mask.Pix {
+		if ink > 127 {
+			f.Pixels[i] = white
 		}
 	}
 	return f

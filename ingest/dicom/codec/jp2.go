@@ -6,8 +6,8 @@ import (
 )
 
 // maxJPEG2000 bounds the samples of a frame: the decoder works on two planes of int32, and all
-// of it must cost less than 256 MiB. The largest detectors have 18 million.
-const maxJPEG2000 = 18 << 20
+// of it must cost less than 256 MB. The largest detectors have 18 million.
+const maxJPEG2000 = 18_000_000
 
 // ReasonTooLarge refuses frames that would take too much memory to decode.
 const ReasonTooLarge fault.Reason = "declared_size_too_large"
