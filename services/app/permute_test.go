@@ -258,8 +258,13 @@ func (r *rig) wake() {
 // believes is not asked: it may have died before it learned that its ack arrived.
 func (r *rig) settled(ctx context.Context) bool {
 	for _, c := range [][2]string{{event.StreamStudies, stagePrepare}, {event.StreamPrepared, stageRelate}} { // in this order: the first fills the second
+		stream, err := r.bus.StreamState(ctx, c[0])
+		if err != nil {
+			return false
+		}
+		// A consumer's count of what is pending lags behind the stream; how far it came does not.
 		state, err := r.bus.ConsumerState(ctx, c[0], c[1])
-		if err != nil || state.Pending > 0 || state.AckPending > 0 {
+		if err != nil || state.AckedTo < stream.LastSeq || state.AckPending > 0 {
 			return false
 		}
 	}
