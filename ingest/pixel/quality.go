@@ -108,11 +108,11 @@ type Limits struct {
 	Inverted, NotChest, Cropped float64
 }
 
-// DefaultLimits returns limits that keep 99 % of real films, and nearly every phantom; `radtrain
+// DefaultLimits returns limits that keep 99 % of real films, and phantoms; `radtrain
 // eval quality` measures them.
 func DefaultLimits() Limits {
 	return Limits{
-		Contrast: 24, Darkest: 140, White: 0.42, Brightest: 65, Black: 0.38, Sharpness: 0.095,
+		Contrast: 24, Darkest: 140, White: 0.42, Brightest: 65, Black: 0.38, Sharpness: 0.09,
 		Inverted: 0.905, NotChest: 0.9967, Cropped: 0.9815,
 	}
 }

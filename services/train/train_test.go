@@ -351,9 +351,7 @@ func studies(t *testing.T, header string, row func(i int, uid string) string) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := small(6)
-	c.Side = 384 // smaller ones are blurred as films
-	m := generate(t, dir, c)
+	m := generate(t, dir, small(6))
 	d, err := trainer.Load(t.Context(), []trainer.Part{{Manifest: m, Source: trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}}}, tok, nil)
 	if err != nil {
 		t.Fatal(err)
