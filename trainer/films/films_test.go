@@ -21,11 +21,11 @@ func TestNetwork(t *testing.T) {
 		e := example{features: make([]float32, pixel.FeatureCount), yes: [questions]bool{yes}, asked: [questions]bool{true}}
 		for i := range 20 {
 			e.features[i] = float32(r.NormFloat64())
+			if yes { // 2 in all; no single feature tells, since some are left out in fitting
+				e.features[i] += float32(2 / math.Sqrt(20))
+			}
 		}
 		e.features[3] += 5
-		if yes {
-			e.features[0] += 2
-		}
 		return e
 	}
 	var examples []example
@@ -47,7 +47,7 @@ func TestNetwork(t *testing.T) {
 	}
 	// The best line between the clouds is right in 84 % of the cases, on both sides.
 	for i, c := range right {
-		if share(c) < 0.74 || share(c) > 0.92 {
+		if share(c) < 0.79 || share(c) > 0.89 {
 			t.Errorf("answer %d: %+v right", i, c)
 		}
 	}
