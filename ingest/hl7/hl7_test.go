@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,7 @@ func TestStatus(t *testing.T) {
 		{"MDM^T08", "", "", "AU", report.StatusCorrected},
 		{"MDM^T10", "", "", "AU", report.StatusCorrected},
 		{"MDM^T11", "", "", "AU", report.StatusRetracted},
+		{"MDM^T02", "", "X", "AU", report.StatusRetracted},
 	} {
 		segments := []string{msh(c.kind), pid, "OBR|1||FI1|" + strings.Repeat("|", 21) + c.result}
 		if c.txa != "" {
@@ -189,6 +191,27 @@ func TestSeveral(t *testing.T) {
 	want := []string{"P77 A1 One.\n\nIMPRESSION:\nFour.", "P77 A3 Three.", "P2 A1 Other."}
 	if diff := cmp.Diff(want, texts); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestCancelledProcedure: of two procedures under one accession number one is cancelled, and
+// what is said of the other stands, whichever comes first.
+func TestCancelledProcedure(t *testing.T) {
+	said := []string{"OBR|1||FI1|" + strings.Repeat("|", 21) + "F", "OBX|1|TX|||Clear.||||||F"}
+	cancelled := []string{"OBR|2||FI1|" + strings.Repeat("|", 21) + "X", "OBX|1|TX|||Not done.||||||X"}
+	for _, c := range []struct {
+		orders [][]string
+		want   report.Status
+		text   string
+	}{
+		{[][]string{said, cancelled}, report.StatusFinal, "Clear."},
+		{[][]string{cancelled, said}, report.StatusFinal, "Clear."},
+		{[][]string{cancelled, cancelled}, report.StatusRetracted, ""},
+	} {
+		got := one(t, lines(append([]string{msh("ORU^R01"), pid}, slices.Concat(c.orders...)...)...))
+		if got.Status != c.want || got.Text != c.text {
+			t.Errorf("%v: %q %q", c.orders, got.Status, got.Text)
+		}
 	}
 }
 

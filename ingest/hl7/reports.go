@@ -57,8 +57,16 @@ func (m message) results() ([]report.Message, error) {
 			continue
 		}
 		if i, again := at[r.Accession]; again && r.Accession != "" && reports[i].PatientID == r.PatientID {
-			texts[i] = append(texts[i], r.Text)
-			reports[i].Status = r.Status
+			switch {
+			case r.Status != report.StatusRetracted:
+				if reports[i].Status == report.StatusRetracted {
+					texts[i] = nil
+				}
+				texts[i] = append(texts[i], r.Text)
+				reports[i].Status = r.Status
+			case reports[i].Status != report.StatusRetracted:
+				continue // one cancelled procedure does not take back what is said of the others
+			}
 			if r.Issued.After(reports[i].Issued) {
 				reports[i].Issued = r.Issued
 			}
@@ -104,7 +112,9 @@ func (m message) document(event string) ([]report.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Status = status
+	if r.Status != report.StatusRetracted || r.Text != "" { // its lines are not all taken back
+		r.Status = status
+	}
 	return []report.Message{r}, nil
 }
 
