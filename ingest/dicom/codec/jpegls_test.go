@@ -107,6 +107,7 @@ func TestJPEGLSRoundTrip(t *testing.T) {
 				t.Fatalf("the encoder is off by %d", d)
 			}
 		}
+		enough := len(stream) - 6 // behind it are the end of image and four bytes of data: fewer may be filling
 		if rapid.Bool().Draw(t, "padded") {
 			stream = append(stream, 0, 0, 0)
 		} else if rapid.Bool().Draw(t, "open") {
@@ -116,7 +117,7 @@ func TestJPEGLSRoundTrip(t *testing.T) {
 		if err != nil || !slices.Equal(got, m.pix) {
 			t.Fatalf("decoded otherwise: %v", err)
 		}
-		cut := rapid.IntRange(0, len(stream)-6).Draw(t, "cut")
+		cut := rapid.IntRange(0, enough).Draw(t, "cut")
 		if got, err := decodeJPEGLS(stream[:cut], m.frame()); err == nil || fault.ReasonOf(err) != ReasonTruncated || got != nil {
 			t.Fatalf("cut at %d of %d: %v", cut, len(stream), err)
 		}
