@@ -190,6 +190,10 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 				return err
 			}
 			results[i] = p.object(ctx, o)
+			if view := results[i].view; view != nil {
+				sum := sha256.Sum256(o.Data)
+				view.ObjectSha256 = sum[:]
+			}
 			return ctx.Err() // an object that was broken off is not refused
 		})
 	}
@@ -364,10 +368,10 @@ func (p *Preparer) view(ctx context.Context, film pixel.Film, tags pixel.Tags, o
 	if err != nil {
 		return nil, err
 	}
-	pixels, object := sha256.Sum256(rendered.Pixels), sha256.Sum256(o.Data)
+	pixels := sha256.Sum256(rendered.Pixels)
 	view := &radstreamv1.PreparedView{
 		Projection: stated.Projection, ProjectionSource: stated.Source, ProjectionConfidence: float32(stated.Confidence), Png: png, Exposed: rendered.Exposed,
-		PixelsSha256: pixels[:], ObjectSha256: object[:], WindowPolicy: string(rendered.Policy),
+		PixelsSha256: pixels[:], WindowPolicy: string(rendered.Policy),
 		SourceRows: uint32(film.Rows), SourceColumns: uint32(film.Columns), Markers: cleaned.Markers,
 	}
 	for _, b := range cleaned.Removed {
@@ -376,7 +380,8 @@ func (p *Preparer) view(ctx context.Context, film pixel.Film, tags pixel.Tags, o
 	return view, nil
 }
 
-// View prepares one object by itself, as Prepare does: for queries, which have no study.
+// View prepares one object by itself, as Prepare does: for queries, which have no study. It
+// leaves out ObjectSha256.
 func (p *Preparer) View(ctx context.Context, o Object) (*radstreamv1.PreparedView, error) {
 	r := p.object(ctx, o)
 	return r.view, fault.Wrap("ingest.View", r.err)

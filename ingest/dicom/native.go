@@ -50,7 +50,10 @@ func (d *decoder) native(value []byte, i int) (stored, error) {
 			return s, short("Pixel Data must be of even length (PS3.5 8.1.1)")
 		}
 	}
+	usual := bits == 16 && !d.order.big && !s.signed
 	switch start := d.nativeBits() * i; {
+	case usual:
+		d.settledWords(s.values, value[2*n*i:])
 	case bits == 16:
 		d.words16(s.values, value[2*n*i:])
 	case bits == 8 && d.halved():
@@ -65,7 +68,9 @@ func (d *decoder) native(value []byte, i int) (stored, error) {
 	if d.Samples == 3 && d.Planar && !d.halved() {
 		s.values = interleave(s.values)
 	}
-	d.settle(s)
+	if !usual {
+		d.settle(s)
+	}
 	return s, nil
 }
 
@@ -78,20 +83,28 @@ func (d *decoder) at(i int) int {
 }
 
 func (d *decoder) words16(out []uint16, value []byte) {
-	if d.order.big {
-		for k := range out {
+	for k := range out {
+		if d.order.big {
 			out[k] = binary.BigEndian.Uint16(value[2*k:])
+		} else {
+			out[k] = binary.LittleEndian.Uint16(value[2*k:])
 		}
-		return
 	}
-	fours := out[:len(out)&^3]
-	for k := 0; k+4 <= len(fours); k += 4 {
-		v := binary.LittleEndian.Uint64(value[2*k:])
-		o := fours[k : k+4 : k+4]
-		o[0], o[1], o[2], o[3] = uint16(v), uint16(v>>16), uint16(v>>32), uint16(v>>48)
+}
+
+// settledWords does what words16 and settle do, four samples at a time, for films as most
+// detectors write them: unsigned, in little endian.
+func (d *decoder) settledWords(out []uint16, value []byte) {
+	down := uint(d.HighBit+1-d.BitsStored) & 15
+	mask := uint16(1)<<d.BitsStored - 1
+	four := uint64(mask) * 0x0001_0001_0001_0001
+	value = value[:2*len(out)]
+	for ; len(out) >= 4 && len(value) >= 8; out, value = out[4:], value[8:] {
+		v := binary.LittleEndian.Uint64(value) >> down & four
+		out[0], out[1], out[2], out[3] = uint16(v), uint16(v>>16), uint16(v>>32), uint16(v>>48)
 	}
-	for k := len(fours); k < len(out); k++ {
-		out[k] = binary.LittleEndian.Uint16(value[2*k:])
+	for k := range out {
+		out[k] = binary.LittleEndian.Uint16(value[2*k:]) >> down & mask
 	}
 }
 
@@ -160,10 +173,26 @@ func (d *decoder) settle(s stored) {
 			s.values[i] = uint16(int16(raw<<up) >> down)
 		}
 	case up != 0 || down != 0:
+		mask, lower := uint16(1)<<d.BitsStored-1, (down-up)&15
+		if lower == 0 && union(s.values)&^mask == 0 {
+			return // which looking at costs less than writing
+		}
 		for i, raw := range s.values {
-			s.values[i] = raw << up >> down
+			s.values[i] = raw >> lower & mask
 		}
 	}
+}
+
+// union returns all bits that are set in some value.
+func union(values []uint16) uint16 {
+	var a, b, c, d uint16
+	for ; len(values) >= 4; values = values[4:] {
+		a, b, c, d = a|values[0], b|values[1], c|values[2], d|values[3]
+	}
+	for _, v := range values {
+		a |= v
+	}
+	return a | b | c | d
 }
 
 // sized returns a slice of n values, in the memory of s when that is long enough.

@@ -7,8 +7,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/klauspost/compress/flate"
-
+	"github.com/radstream/radstream/ingest/dicom/inflate"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -139,7 +138,7 @@ func open(data []byte) (s *scanner, uid string, damage, err error) {
 	case explicitBE:
 		s.order = binary.BigEndian
 	case deflatedLE:
-		s.data, damage = inflate(data[s.pos:])
+		s.data, damage = inflated(data[s.pos:])
 		s.pos = 0
 	}
 	// Explicit VR shows itself by two letters behind the tag. Some senders name no syntax
@@ -154,15 +153,14 @@ func open(data []byte) (s *scanner, uid string, damage, err error) {
 	return s, uid, damage, nil
 }
 
-// inflate returns a deflated data set (PS3.5 section A.5). One that is large, or a bomb, is
+// inflated returns a deflated data set (PS3.5 section A.5). One that is large, or a bomb, is
 // inflated once more to count its bytes first, so that one that becomes too large costs no
 // memory; of that, and of a damaged one, it returns the beginning, and an error.
-func inflate(deflated []byte) ([]byte, error) {
-	from := func(most int64) io.Reader {
-		return io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), most)
-	}
+func inflated(deflated []byte) ([]byte, error) {
+	from := func(most int64) io.Reader { return io.LimitReader(inflate.NewReader(deflated), most) }
 	most := min(maxInflated, inflateHead+maxInflate*int64(len(deflated)))
 	var data bytes.Buffer
+	data.Grow(min(inflateOnce, 2*len(deflated)))
 	n, err := io.Copy(&data, from(min(most+1, inflateOnce)))
 	if err == nil && n == inflateOnce {
 		data = bytes.Buffer{}

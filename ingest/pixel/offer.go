@@ -115,7 +115,7 @@ func (f *Film) choose(p Policy, middle Window, h *histogram, n int, r *Rendered)
 func (f *Film) shown(o Offer) *[values]byte {
 	grey := &[values]byte{}
 	for raw := range grey {
-		grey[raw] = byte(math.Floor(255*o.level(f.rescaled(raw)) + 0.5))
+		grey[raw] = byte(255*o.level(f.rescaled(raw)) + 0.5)
 	}
 	return grey
 }

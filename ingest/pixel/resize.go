@@ -1,5 +1,7 @@
 package pixel
 
+import "math"
+
 // precision is the number of fraction bits of a filter weight. 255 * 1<<22 fits in int32.
 const precision = 22
 
@@ -40,22 +42,15 @@ func filter(in, out int) []taps {
 // resize writes f, in the grey values of the table, to out as columns x rows bytes; a row
 // of out is Side bytes apart from the next. It goes along rows first, then across.
 func resize(f Film, grey *[values]byte, out []byte, columns, rows int) {
-	const half = 1 << (precision - 1)
 	across, down := filter(f.Columns, columns), filter(f.Rows, rows)
-	line := make([]byte, f.Columns)
+	pairs := paired(across, f.Columns)
 	narrow := make([]byte, f.Rows*columns)
 	for y := range f.Rows {
-		for x, raw := range f.Samples[y*f.Columns:][:f.Columns] {
-			line[x] = grey[raw]
-		}
-		to := narrow[y*columns:][:columns]
-		for i, t := range across {
-			sum := int32(half)
-			from := line[t.first:][:len(t.weights)]
-			for k, w := range t.weights {
-				sum += int32(from[k]) * w
-			}
-			to[i] = clip(sum)
+		row, to := f.Samples[y*f.Columns:][:f.Columns], narrow[y*columns:][:columns]
+		if pairs != nil {
+			shorten(row, grey, across, pairs, to)
+		} else {
+			weigh(row, grey, across, to)
 		}
 	}
 	sums := make([]int32, columns)
@@ -73,6 +68,81 @@ func resize(f Film, grey *[values]byte, out []byte, columns, rows int) {
 			out[y*Side+i] = clip(sum)
 		}
 	}
+}
+
+// half rounds a sum.
+const half = 1 << (precision - 1)
+
+func weigh(row []uint16, grey *[values]byte, across []taps, out []byte) {
+	for i, t := range across {
+		sum := int32(half)
+		for k, w := range t.weights {
+			sum += int32(grey[row[t.first+k]]) * w
+		}
+		out[i] = clip(sum)
+	}
+}
+
+// paired returns for each of the in inputs its weight in the last output that begins at or
+// before it, in the high half, and in the output before that, in the low half. It returns nil
+// when an input counts in more than two outputs, as where a film is enlarged.
+func paired(across []taps, in int) []uint64 {
+	pairs := make([]uint64, in)
+	begin := func(i int) int {
+		if i < len(across) {
+			return across[i].first
+		}
+		return in
+	}
+	for i, t := range across {
+		for k, w := range t.weights {
+			switch x := t.first + k; {
+			case x < begin(i+1):
+				pairs[x] |= uint64(w) << 32
+			case x < begin(i+2):
+				pairs[x] |= uint64(w)
+			case w != 0:
+				return nil
+			}
+		}
+	}
+	return pairs
+}
+
+// shorten does what weigh does with one multiplication for the two outputs of an input:
+// neither half of a sum overflows.
+func shorten(row []uint16, grey *[values]byte, across []taps, pairs []uint64, out []byte) {
+	before := uint64(0)
+	for i, t := range across {
+		end := len(row)
+		if i+1 < len(across) {
+			end = across[i+1].first
+		}
+		sum := weighed(row[t.first:end], grey, pairs[t.first:end])
+		if i > 0 {
+			out[i-1] = clip(int32(before + sum&math.MaxUint32))
+		}
+		before = half + sum>>32
+	}
+	out[len(out)-1] = clip(int32(before))
+}
+
+// weighed returns the sum of the products. Inlined, its sums would not stay in registers; it
+// has two because one would wait for the other.
+//
+//go:noinline
+func weighed(row []uint16, grey *[values]byte, weights []uint64) uint64 {
+	row = row[:len(weights)]
+	var even, odd uint64
+	i := 0
+	for ; i < len(weights)-1; i += 2 {
+		even += uint64(grey[row[i]]) * weights[i]
+		odd += uint64(grey[row[i+1]]) * weights[i+1]
+	}
+	if i < len(weights) {
+		even += uint64(grey[row[i]]) * weights[i]
+	}
+	return even + odd
 }
 
 // clip takes the whole part; rounding of the weights can pass 255 by one step.

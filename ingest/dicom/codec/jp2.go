@@ -25,21 +25,26 @@ func decodeJPEG2000(codestream []byte, f Frame) ([]uint16, error) {
 	if err != nil {
 		return nil, err
 	}
-	if img.Precision > f.BitsAllocated || img.Precision > 16 {
+	if img.Precision > f.BitsAllocated {
 		return nil, fault.Reject(op, fault.Invalid, ReasonMismatch, "the precision in the codestream must be at most Bits Allocated (PS3.5 8.2.4)")
 	}
-	free := max(0, 16-f.BitsStored)
-	out := make([]uint16, f.Rows*f.Columns*f.Samples)
-	for c, plane := range img.Planes {
-		for i, v := range plane {
-			raw := uint16(v)
-			switch {
-			case f.Signed && !img.Signed:
-				raw = uint16(int16(raw<<free) >> free)
-			case img.Signed && !f.Signed:
-				raw = raw << free >> free
+	out := img.Planes[0]
+	if f.Samples > 1 {
+		out = make([]uint16, f.Rows*f.Columns*f.Samples)
+		for c, plane := range img.Planes {
+			for i, v := range plane {
+				out[i*f.Samples+c] = v
 			}
-			out[i*f.Samples+c] = raw
+		}
+	}
+	if f.Signed != img.Signed {
+		free := max(0, 16-f.BitsStored)
+		for i, raw := range out {
+			if f.Signed {
+				out[i] = uint16(int16(raw<<free) >> free)
+			} else {
+				out[i] = raw << free >> free
+			}
 		}
 	}
 	return out, nil

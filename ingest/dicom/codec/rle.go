@@ -35,7 +35,6 @@ func decodeRLE(codestream []byte, f Frame) ([]uint16, error) {
 		return nil, fault.Reject(op, fault.Invalid, ReasonMismatch, "there must be a segment for each byte of a pixel (PS3.5 G.2)")
 	}
 	out := make([]uint16, n*f.Samples*max(1, width/2))
-	plane := make([]byte, n)
 	for i := range segments {
 		start, end := word(1+i), len(codestream)
 		if i+1 < segments {
@@ -44,47 +43,66 @@ func decodeRLE(codestream []byte, f Frame) ([]uint16, error) {
 		if start < rleHeader || start > end || end > len(codestream) {
 			return nil, fault.Reject(op, fault.Invalid, ReasonCodestream, "the offsets of segments must ascend within the frame (PS3.5 G.5)")
 		}
-		if !unpackBits(plane, codestream[start:end]) {
-			return nil, cut
-		}
-		sample, low := i/width, width-1-i%width // low counts bytes from the lowest
 		step := f.Samples * max(1, width/2)
-		at, shift := sample*max(1, width/2)+low/2, 8*(low%2)
-		for _, b := range plane {
-			out[at] |= uint16(b) << shift
-			at += step
+		// The higher bytes of a value come first.
+		if !unpackBits(out[i/width*max(1, width/2)+(width-1-i%width)/2:], n, step, codestream[start:end]) {
+			return nil, cut
 		}
 	}
 	return out, nil
 }
 
-// unpackBits fills plane from a segment (PS3.5 section G.3.2), or returns false when the
-// segment ends too early. What follows the plane is padding.
-func unpackBits(plane, segment []byte) bool {
+// unpackBits moves n values up by a byte, each step-th of out, and puts the bytes of a segment
+// below them (PS3.5 section G.3.2). It returns false when the segment ends too early. What
+// follows the values is padding.
+func unpackBits(out []uint16, n, step int, segment []byte) bool {
 	at := 0
-	for at < len(plane) {
+	for at < n {
 		if len(segment) < 2 {
 			return false
 		}
-		n := int(int8(segment[0]))
+		count := int(int8(segment[0]))
 		segment = segment[1:]
 		switch {
-		case n >= 0:
-			n = min(n+1, len(plane)-at)
-			if n > len(segment) {
+		case count >= 0:
+			count = min(count+1, n-at)
+			if count > len(segment) {
 				return false
 			}
-			copy(plane[at:], segment[:n])
-			segment = segment[n:]
-			at += n
-		case n != -128: // which means nothing
-			run := plane[at:min(at+1-n, len(plane))]
-			for i := range run {
-				run[i] = segment[0]
+			if step == 1 { // as in most films
+				below(out[at:at+count], segment[:count])
+			} else {
+				for i, b := range segment[:count] {
+					v := &out[(at+i)*step]
+					*v = *v<<8 | uint16(b)
+				}
+			}
+			segment = segment[count:]
+		case count != -128: // which means nothing
+			count = min(1-count, n-at)
+			b := uint16(segment[0])
+			if step == 1 {
+				for i, v := range out[at : at+count] {
+					out[at+i] = v<<8 | b
+				}
+			} else {
+				for i := at; i < at+count; i++ {
+					out[i*step] = out[i*step]<<8 | b
+				}
 			}
 			segment = segment[1:]
-			at += len(run)
+		default:
+			continue
 		}
+		at += count
 	}
 	return true
+}
+
+// below moves each value up by a byte, and puts a byte below it.
+func below(out []uint16, bytes []byte) {
+	out = out[:len(bytes)]
+	for i, b := range bytes {
+		out[i] = out[i]<<8 | uint16(b)
+	}
 }

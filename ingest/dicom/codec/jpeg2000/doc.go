@@ -38,10 +38,10 @@ type Limits struct {
 
 // Image is a decoded picture.
 type Image struct {
-	Width, Height int       // after Reduce
-	Precision     int       // bits of a sample, 1 to 24
-	Signed        bool      // whether samples are two's complement in the codestream
-	Planes        [][]int32 // [component][Height*Width], row-major, clamped to Precision
+	Width, Height int        // after Reduce
+	Precision     int        // bits of a sample, 1 to 16
+	Signed        bool       // whether samples are two's complement in the codestream
+	Planes        [][]uint16 // [component][Height*Width], row-major, clamped to Precision; int16 if Signed
 }
 
 // Decode decodes one codestream: either wavelet, every progression, any number of tiles,
@@ -69,10 +69,10 @@ func Decode(codestream []byte, limit Limits) (*Image, error) {
 		Height:    ceilShift(h.y1, reduce) - ceilShift(h.y0, reduce),
 		Precision: h.precision,
 		Signed:    h.signed,
-		Planes:    make([][]int32, h.components),
+		Planes:    make([][]uint16, h.components),
 	}
 	for c := range img.Planes {
-		img.Planes[c] = make([]int32, img.Width*img.Height)
+		img.Planes[c] = make([]uint16, img.Width*img.Height)
 	}
 	d := newDecoder(h, img, reduce)
 	for i := range tiles {

@@ -8,9 +8,11 @@ import "math/bits"
 // significant samples and the bound of their magnitudes come from two bit streams, MEL and
 // VLC, the magnitudes and signs from a third, MagSgn.
 type htDecoder struct {
-	mags [maxBlock]uint32 // as those of tier1
+	mags [maxBlock]uint32 // as those of tier1, but stride to a row
 	vlc  [2][1024]htEntry // by context*128 plus the next seven bits; [0] for the first row
 	w, h int
+	// stride is w rounded up to whole quads: at most the nominal width, which is even.
+	stride int
 
 	mel    melReader
 	stream vlcReader
@@ -24,8 +26,8 @@ type htDecoder struct {
 
 // htQuad is what the quads below and right of it need of a quad.
 type htQuad struct {
-	rho         uint8 // bit i: sample i is significant
-	left, right uint8 // exponents of its two lower samples
+	rho         uint // bit i: sample i is significant
+	left, right int  // exponents of its two lower samples
 }
 
 // htEntry is an entry of httables.go: the codeword's length in bits 0 to 2, u_off in 3, rho
@@ -49,7 +51,8 @@ func newHTDecoder() *htDecoder {
 // decode decodes the code-block b with the given magnitude bit-planes into mags.
 func (d *htDecoder) decode(b *block, planes int, causal bool) error {
 	d.w, d.h = int(b.x1-b.x0), int(b.y1-b.y0)
-	clear(d.mags[:d.w*d.h])
+	d.stride = (d.w + 1) &^ 1
+	clear(d.mags[:d.stride*((d.h+1)&^1)])
 	// Segments are in turn a cleanup pass and the refinements of it. Each cleanup pass stands
 	// for itself, one bit-plane below the one before, so that only the last is decoded.
 	plane := planes - 1 - int(b.zeroPlanes) - (int(b.segments[0].passes)-1)/3
@@ -103,7 +106,7 @@ func (d *htDecoder) cleanup(data []byte, plane uint, most int) error {
 	if suffix < 2 || suffix > min(n, 4079) {
 		return malformed("the suffix of an HT cleanup segment must lie within it (T.814 7.1.1)")
 	}
-	d.magsgn = forwardBits{data: data[:n-suffix], after: 0xff}
+	d.magsgn.start(data[:n-suffix], ^uint64(0))
 	d.mel = melReader{data: data[n-suffix:]}
 	d.stream.start(data[n-suffix:])
 	quads := (d.w + 1) / 2
@@ -131,12 +134,12 @@ func (d *htDecoder) pair(y, q, count int, plane uint, most int) error {
 	d.stream.fill()
 	for j := range count {
 		k := q + j + 1 // index in row and above
-		west := uint(d.row[k-1].rho)
+		west := d.row[k-1].rho
 		var context uint
 		if y == 0 { // T.814 equation 1
 			context = west&1 | west>>1
 		} else { // equation 2
-			nw, n, ne := uint(d.above[k-1].rho), uint(d.above[k].rho), uint(d.above[k+1].rho)
+			nw, n, ne := d.above[k-1].rho, d.above[k].rho, d.above[k+1].rho
 			context = nw>>3 | n>>1&1 | (west>>2|west>>3)&1<<1 | n>>3<<2 | ne>>1&1<<2
 		}
 		if context == 0 && !d.mel.event() {
@@ -148,18 +151,19 @@ func (d *htDecoder) pair(y, q, count int, plane uint, most int) error {
 		}
 		d.stream.skip(uint(e & 7))
 		entries[j] = e
-		d.row[k].rho = uint8(e >> 4 & 15)
+		d.row[k].rho = uint(e >> 4 & 15)
 	}
-	bounds := d.bounds(y == 0, entries[0]>>3&1 != 0, entries[1]>>3&1 != 0)
+	var bounds [2]int
+	bounds[0], bounds[1] = d.bounds(y == 0, uint(entries[0]>>3&1), uint(entries[1]>>3&1))
 	for j := range count {
 		e, k := entries[j], q+j+1
-		rho := uint8(e >> 4 & 15)
+		rho := e >> 4 & 15
 		if rho == 0 {
 			continue
 		}
 		bound := 1 // kappa, T.814 equation 4
 		if y > 0 && rho&(rho-1) != 0 {
-			bound = max(1, int(max(d.above[k-1].right, d.above[k].left, d.above[k].right, d.above[k+1].left))-1)
+			bound = max(2, d.above[k-1].right, d.above[k].left, d.above[k].right, d.above[k+1].left) - 1
 		}
 		bound += bounds[j]
 		if bound > most {
@@ -170,64 +174,41 @@ func (d *htDecoder) pair(y, q, count int, plane uint, most int) error {
 	return nil
 }
 
-// samples reads the magnitudes and signs of the quad at index k of row (T.814 7.3.8).
+// samples reads the magnitudes and signs of the quad at index k of row (T.814 7.3.8). Which
+// are significant is as good as noise: one that is not is read as one of no bits.
 func (d *htDecoder) samples(e htEntry, k, y int, bound, plane uint) {
-	for i := range 4 {
-		if e>>(4+i)&1 == 0 {
-			continue
-		}
-		n := bound - uint(e>>(8+i)&1)
+	var quad, size [4]uint32
+	for i := range uint(4) {
+		significant := -uint32(e >> (4 + i) & 1) // all ones
+		n := (bound - uint(e>>(8+i)&1)) & uint(significant) & 31
 		v := d.magsgn.bits(n) | uint32(e>>(12+i)&1)<<n
-		switch i {
-		case 1:
-			d.row[k].left = uint8(bits.Len32(v | 1))
-		case 3:
-			d.row[k].right = uint8(bits.Len32(v | 1))
-		}
-		x, y := 2*(k-1)+i>>1, y+i&1
-		if x < d.w && y < d.h {
-			// the magnitude is v/2+1 steps, and half a step for the middle of the interval
-			d.mags[y*d.w+x] = ((v|1)+2)<<plane | v<<31
-		}
+		// the magnitude is v/2+1 steps, and half a step for the middle of the interval
+		quad[i] = (((v|1)+2)<<(plane&31) | v<<31) & significant
+		size[i] = (v | 1) & significant
 	}
+	d.row[k].left, d.row[k].right = bits.Len32(size[1]), bits.Len32(size[3])
+	at := y*d.stride + 2*(k-1)
+	above, below := d.mags[at:][:2], d.mags[at+d.stride:][:2]
+	above[0], below[0], above[1], below[1] = quad[0], quad[1], quad[2], quad[3]
 }
 
-// bounds decodes u_q of a pair of quads (T.814 7.3.6), zero where u_off is.
-func (d *htDecoder) bounds(first, one, two bool) (u [2]int) {
+// bounds decodes u_q of a pair of quads (T.814 7.3.6), zero where u_off, one and two, is.
+func (d *htDecoder) bounds(first bool, one, two uint) (int, int) {
 	s := &d.stream
-	if first && one && two {
-		if d.mel.event() { // both are above two
-			p, q := s.prefix(), s.prefix()
-			u[0] = 2 + p
-			u[1] = 2 + q
-			a, b := s.suffix(p), s.suffix(q)
-			u[0] += a + 4*s.extension(a, p)
-			u[1] += b + 4*s.extension(b, q)
-			return u
-		}
-		p := s.prefix()
-		if p > 2 { // then the other is at most two
-			u[1] = 1 + s.take(1)
-			a := s.suffix(p)
-			u[0] = p + a + 4*s.extension(a, p)
-			return u
-		}
-		q := s.prefix()
-		b := s.suffix(q)
-		u[0], u[1] = p, q+b+4*s.extension(b, q)
-		return u
+	both, least := first && one&two == 1, 0
+	if both && d.mel.event() { // both are above two
+		both, least = false, 2
 	}
-	p, q := 0, 0
-	if one {
-		p = s.prefix()
+	p := s.prefix(one)
+	if both && p.value > 2 { // then the other is at most two
+		v := 1 + s.take(1)
+		a := s.suffix(p)
+		return int(p.value) + a + 4*s.extension(a), v
 	}
-	if two {
-		q = s.prefix()
-	}
+	q := s.prefix(two)
 	a, b := s.suffix(p), s.suffix(q)
-	u[0] = p + a + 4*s.extension(a, p)
-	u[1] = q + b + 4*s.extension(b, q)
-	return u
+	u := least + int(p.value) + a + 4*s.extension(a)
+	return u, least + int(q.value) + b + 4*s.extension(b)
 }
 
 // States of a sample in refinement.
@@ -247,21 +228,21 @@ func (d *htDecoder) refine(data []byte, plane uint, magnitudes, causal bool) {
 	clear(d.state)
 	for y := range d.h {
 		for x := range d.w {
-			if d.mags[y*d.w+x] != 0 {
+			if d.mags[y*d.stride+x] != 0 {
 				d.state[(y+1)*stride+x+1] = htSignificant
 			}
 		}
 	}
-	forward := forwardBits{data: data}
+	d.magsgn.start(data, 0)
 	for y0 := 0; y0 < d.h; y0 += 4 {
 		for x0 := 0; x0 < d.w; x0 += 4 {
-			d.propagate(&forward, x0, y0, plane, causal)
+			d.propagate(&d.magsgn, x0, y0, plane, causal)
 		}
 	}
 	if !magnitudes {
 		return
 	}
-	var backward vlcReader
+	backward := &d.stream
 	backward.startAtEnd(data)
 	half := uint32(1) << plane
 	for y0 := 0; y0 < d.h; y0 += 4 {
@@ -269,7 +250,7 @@ func (d *htDecoder) refine(data []byte, plane uint, magnitudes, causal bool) {
 			for y := y0; y < min(y0+4, d.h); y++ {
 				if d.state[(y+1)*stride+x+1] == htSignificant {
 					backward.fill()
-					d.mags[y*d.w+x] += half*2*uint32(backward.take(1)) - half
+					d.mags[y*d.stride+x] += half*2*uint32(backward.take(1)) - half
 				}
 			}
 		}
@@ -295,7 +276,7 @@ func (d *htDecoder) propagate(r *forwardBits, x0, y0 int, plane uint, causal boo
 			}
 			if near != 0 && r.bits(1) != 0 {
 				d.state[at] = htNew
-				found[count] = y*d.w + x
+				found[count] = y*d.stride + x
 				count++
 			}
 		}

@@ -229,8 +229,8 @@ func readSIZ(b []byte, limit Limits) (*header, error) {
 			return nil, unsupported("all components must have one precision and sign (T.800 A.5.1)")
 		}
 	}
-	if h.precision > 24 {
-		return nil, unsupported("samples must have at most 24 bits (T.800 A.5.1)")
+	if h.precision > 16 {
+		return nil, unsupported("samples must have at most 16 bits (PS3.5 8.2.4)")
 	}
 	h.tilesX = (h.x1 - h.tx0 + h.tileW - 1) / h.tileW
 	h.tilesY = (h.y1 - h.ty0 + h.tileH - 1) / h.tileH

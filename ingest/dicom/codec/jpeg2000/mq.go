@@ -95,13 +95,7 @@ func (m *mq) start(data []byte) {
 	m.ahead = 0
 	c = m.fill(c) << 7
 	m.ahead -= 7
-	m.settle(mqHalf, c)
-}
-
-// settle splits a and c into their common part and the rest.
-func (m *mq) settle(a, c int64) {
-	d := min(a-mqHalf, c)
-	m.a, m.c, m.d = a-d, c-d, d
+	m.a, m.c, m.d = mqHalf, c, 0 // min(A-0x8000, C)
 }
 
 // fill adds bytes to c (BYTEIN, T.800 C.3.4): seven bits after an 0xFF, whose next byte may
@@ -126,29 +120,27 @@ func (m *mq) fill(c int64) int64 {
 }
 
 // exchange ends the decision of context k for which d, less Qe already, went below zero
-// (T.800 C.3.2, C.3.3): it renormalizes, stores a new d and returns the symbol.
-func (m *mq) exchange(k uint32, d int64) uint32 {
+// (T.800 C.3.2, C.3.3): it renormalizes, and returns the symbol and the new d.
+func (m *mq) exchange(k uint32, d int64) (uint32, int64) {
 	cx := m.contexts[k&31]
 	qe := int64(cx &^ 0xff)
 	a, c := m.a+d, m.c+d
-	less := uint32(0) // whether the symbol is the less probable one
-	if c < 0 {
-		c += qe
-		if a >= qe {
-			less = 1
-		}
-		a = qe
-	} else if a < qe {
-		less = 1
-	}
+	// The symbol is the less probable one if the code lies below zero, but the other way round
+	// if a has become smaller than qe. Noise decides: a branch would be guessed wrongly.
+	below := c >> 63
+	less := uint32(below^(a-qe)>>63) & 1
+	c += qe & below
+	a ^= (a ^ qe) & below
 	m.contexts[k&31] = m.next[cx&127][less]
 	n := bits.LeadingZeros64(uint64(a)) - (63 - 15 - mqShift)
 	if m.ahead < n {
 		c = m.fill(c)
 	}
 	m.ahead -= n
-	m.settle(a<<n, c<<n)
-	return uint32(cx)&1 ^ less
+	a, c = a<<n, c<<n
+	d = min(a-mqHalf, c)
+	m.a, m.c = a-d, c-d
+	return uint32(cx)&1 ^ less, d
 }
 
 // bit decodes one symbol of context k.
@@ -158,7 +150,9 @@ func (m *mq) bit(k uint32) uint32 {
 	if m.d >= 0 {
 		return uint32(cx) & 1
 	}
-	return m.exchange(k, m.d)
+	var bit uint32
+	bit, m.d = m.exchange(k, m.d)
+	return bit
 }
 
 // rawBits reads the uncoded segments of selective bypass (T.800 D.6): most significant bit

@@ -115,6 +115,9 @@ func TestRealFiles(t *testing.T) {
 				for i := range img.Width * img.Height {
 					for _, plane := range img.Planes {
 						v := int(plane[i])
+						if img.Signed {
+							v = int(int16(plane[i]))
+						}
 						if f.row["pixel_representation"] == "1" {
 							v = v << unused >> unused
 						}

@@ -1,5 +1,7 @@
 package jpeg2000
 
+import "math/bits"
+
 // maxBlock is the most samples of a code-block (T.800 A.6.1). Flags need no more words:
 // (w+2)*(h/4+2) <= 3078 where w*h <= 4096.
 const maxBlock = 4096
@@ -46,6 +48,7 @@ const (
 
 	flagsSelf    = flagSelf | flagSelf<<3 | flagSelf<<6 | flagSelf<<9
 	flagsAny     = 1<<18 - 1
+	everyRow     = 1 | 1<<3 | 1<<6 | 1<<9 // as flagSelf lies, at bit 0
 	flagsVisited = 15 * flagVisited
 )
 
@@ -187,14 +190,14 @@ func (t *tier1) symbol() bool {
 // before and after.
 func (t *tier1) sign(i int, r uint, f uint32, d int64) (uint32, int64) {
 	left, right := t.flags[(i-1)&(maxBlock-1)], t.flags[(i+1)&(maxBlock-1)]
-	n := f>>(3*r)&0xaa | f>>(flagSignUp+r)&1 | left>>(flagSign+r)&1<<2 | right>>(flagSign+r)&1<<4 | f>>(flagSign+1+r)&1<<6
+	signs := f >> ((flagSignUp + r) & 31)
+	n := f>>(3*r&31)&0xaa | signs&1 | left>>((flagSign+r)&31)&1<<2 | right>>((flagSign+r)&31)&1<<4 | signs>>2&1<<6
 	k := t.signs[n&255]
 	cx := t.mq.contexts[k&31]
 	d -= int64(cx &^ 0xff)
 	bit := uint32(cx) & 1
 	if d < 0 {
-		bit = t.mq.exchange(uint32(k), d)
-		d = t.mq.d
+		bit, d = t.mq.exchange(uint32(k), d)
 	}
 	return bit ^ uint32(k>>7), d
 }
@@ -202,8 +205,8 @@ func (t *tier1) sign(i int, r uint, f uint32, d int64) (uint32, int64) {
 // mark makes row r of the column at word i significant in all words but i itself, and
 // returns what to set there. A vertically causal stripe does not see the one below it.
 func (t *tier1) mark(i int, r uint, sign uint32) uint32 {
-	t.flags[(i-1)&(maxBlock-1)] |= flagSelf << 1 << (3 * r)
-	t.flags[(i+1)&(maxBlock-1)] |= flagSelf >> 1 << (3 * r)
+	t.flags[(i-1)&(maxBlock-1)] |= flagSelf << 1 << (3 * r & 31)
+	t.flags[(i+1)&(maxBlock-1)] |= flagSelf >> 1 << (3 * r & 31)
 	stride := t.w + 2
 	if r == 0 && !t.causal {
 		up := i - stride
@@ -216,8 +219,11 @@ func (t *tier1) mark(i int, r uint, sign uint32) uint32 {
 		t.flags[down&(maxBlock-1)] |= 1<<1 | sign<<flagSignUp
 		t.flags[(down+1)&(maxBlock-1)] |= 1 << 0
 	}
-	return flagSelf<<(3*r) | sign<<(flagSign+r)
+	return flagSelf<<(3*r&31) | sign<<((flagSign+r)&31)
 }
+
+// apart moves the lowest four bits, one for each row, three apart.
+func apart(v uint32) uint32 { return v&1 | v&2<<2 | v&4<<4 | v&8<<6 }
 
 // significancePass is T.800 D.3.1: it codes insignificant samples with a significant
 // neighbour.
@@ -226,7 +232,7 @@ func (t *tier1) significancePass(plane uint) {
 	value := uint32(3) << plane
 	zero := t.zero
 	for y := 0; y < t.h; y += 4 {
-		rows := uint(min(4, t.h-y))
+		inside := uint32(everyRow >> (3 * (4 - min(4, t.h-y))))
 		word := (y/4+1)*(w+2) + 1
 		for x := range w {
 			i := word + x
@@ -234,24 +240,26 @@ func (t *tier1) significancePass(plane uint) {
 			if f&flagsAny == 0 {
 				continue
 			}
-			for r := uint(0); r < rows; r++ {
-				n := f >> (3 * r & 31)
-				if n&flagAround == 0 || n&flagSelf != 0 {
-					continue
-				}
-				k := uint32(zero[n&flagAround])
+			// Of each row whether one of its three is significant, then one of the nine.
+			any := f&flagsAny | f&flagsAny>>1 | f&flagsAny>>2
+			todo := (any | any>>3 | any>>6) &^ (f / flagSelf) & inside
+			for todo != 0 {
+				at := uint(bits.TrailingZeros32(todo)) & 31
+				todo &= todo - 1
+				r := at * 11 >> 5 // at / 3
+				k := uint32(zero[f>>at&flagAround])
 				cx := t.mq.contexts[k&31]
 				d -= int64(cx &^ 0xff)
 				bit := uint32(cx) & 1
 				if d < 0 {
-					bit = t.mq.exchange(k, d)
-					d = t.mq.d
+					bit, d = t.mq.exchange(k, d)
 				}
 				if bit != 0 {
 					var sign uint32
 					sign, d = t.sign(i, r, f, d)
 					t.mags[((y+int(r))*w+x)&(maxBlock-1)] = value | sign<<31
 					f |= t.mark(i, r, sign)
+					todo |= 8 << at &^ (f / flagSelf) & inside // the one below has a neighbour now
 				}
 				f |= flagVisited << (r & 31)
 			}
@@ -268,7 +276,7 @@ func (t *tier1) refinementPass(plane uint) {
 	half := uint32(1) << plane
 	refined := &t.refined
 	for y := 0; y < t.h; y += 4 {
-		rows := uint(min(4, t.h-y))
+		inside := uint32(everyRow >> (3 * (4 - min(4, t.h-y))))
 		word := (y/4+1)*(w+2) + 1
 		for x := range w {
 			i := word + x
@@ -276,18 +284,15 @@ func (t *tier1) refinementPass(plane uint) {
 			if f&flagsSelf == 0 {
 				continue
 			}
-			for r := uint(0); r < rows; r++ {
-				n := f >> (3 * r & 31)
-				if n&flagSelf == 0 || f&(flagVisited<<(r&31)) != 0 {
-					continue
-				}
-				k := uint32(refined[n&flagAround|f>>(flagRefinedBit+r&31)&1<<4])
+			for todo := f / flagSelf & inside &^ apart(f/flagVisited); todo != 0; todo &= todo - 1 {
+				at := uint(bits.TrailingZeros32(todo)) & 31
+				r := at * 11 >> 5 // at / 3
+				k := uint32(refined[f>>at&flagAround|f>>(flagRefinedBit+r&31)&1<<4])
 				cx := t.mq.contexts[k&31]
 				d -= int64(cx &^ 0xff)
 				bit := uint32(cx) & 1
 				if d < 0 {
-					bit = t.mq.exchange(k, d)
-					d = t.mq.d
+					bit, d = t.mq.exchange(k, d)
 				}
 				t.mags[((y+int(r))*w+x)&(maxBlock-1)] += half*2*bit - half
 				f |= flagRefined << (r & 31)
@@ -305,41 +310,39 @@ func (t *tier1) cleanupPass(plane uint) {
 	value := uint32(3) << plane
 	zero := t.zero
 	for y := 0; y < t.h; y += 4 {
-		rows := uint(min(4, t.h-y))
+		rows := min(4, t.h-y)
+		inside := uint32(everyRow >> (3 * (4 - rows)))
 		word := (y/4+1)*(w+2) + 1
 		for x := range w {
 			i := word + x
 			f := t.flags[i&(maxBlock-1)]
-			r, found := uint(0), false
+			todo, found := inside&^(f/flagSelf|apart(f/flagVisited)), false
 			if f == 0 && rows == 4 {
 				cx := t.mq.contexts[ctxRun]
 				d -= int64(cx &^ 0xff)
 				bit := uint32(cx) & 1
 				if d < 0 {
-					bit = t.mq.exchange(ctxRun, d)
-					d = t.mq.d
+					bit, d = t.mq.exchange(ctxRun, d)
 				}
 				if bit == 0 {
 					continue
 				}
 				t.mq.d = d
-				r = uint(t.mq.bit(ctxUniform) << 1)
-				r |= uint(t.mq.bit(ctxUniform))
+				r := t.mq.bit(ctxUniform) << 1
+				r |= t.mq.bit(ctxUniform)
 				d = t.mq.d
-				found = true
+				todo, found = todo>>(3*r&31)<<(3*r&31), true
 			}
-			for ; r < rows; r++ {
-				if f&(flagSelf<<(3*r&31)|flagVisited<<(r&31)) != 0 {
-					continue
-				}
+			for ; todo != 0; todo &= todo - 1 {
+				at := uint(bits.TrailingZeros32(todo)) & 31
+				r := at * 11 >> 5 // at / 3
 				if !found {
-					k := uint32(zero[f>>(3*r&31)&flagAround])
+					k := uint32(zero[f>>at&flagAround])
 					cx := t.mq.contexts[k&31]
 					d -= int64(cx &^ 0xff)
 					bit := uint32(cx) & 1
 					if d < 0 {
-						bit = t.mq.exchange(k, d)
-						d = t.mq.d
+						bit, d = t.mq.exchange(k, d)
 					}
 					if bit == 0 {
 						continue

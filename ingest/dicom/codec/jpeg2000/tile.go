@@ -1,5 +1,7 @@
 package jpeg2000
 
+import "math"
+
 // decoder decodes the tiles of one picture into img.
 type decoder struct {
 	header       *header
@@ -18,7 +20,8 @@ func newDecoder(h *header, img *Image, reduce int) *decoder {
 	}
 }
 
-// component is one component of a tile after the wavelet: ints or floats.
+// component is one component of a tile after the wavelet, before the colour transform: ints
+// or floats.
 type component struct {
 	ints   []int32
 	floats []float32
@@ -45,25 +48,47 @@ func (d *decoder) tile(i int, data *tileData) error {
 		}
 	}
 	t.precincts = nil // the wavelet needs none of it
-	comps := make([]component, len(t.comps))
-	for c := range comps {
-		comps[c] = d.transform(&t.comps[c])
-	}
-	if data.params.colour {
-		if err := undoColour(comps); err != nil {
-			return err
-		}
-	}
 	x0, y0 := ceilShift(t.x0, d.reduce), ceilShift(t.y0, d.reduce)
 	w, h := ceilShift(t.x1, d.reduce)-x0, ceilShift(t.y1, d.reduce)-y0
 	left, top := x0-ceilShift(d.header.x0, d.reduce), y0-ceilShift(d.header.y0, d.reduce)
+	out := func(c, y int) []uint16 { return d.img.Planes[c][(top+y)*d.img.Width+left:][:w] }
+	if !data.params.colour {
+		for c := range t.comps {
+			tc := &t.comps[c]
+			if tc.params.coding.reversible {
+				undoWavelet(d.reversible, tc, d.reduce, bandInts, func(y int, row []int32) { d.storeInts(out(c, y), row) })
+			} else {
+				undoWavelet(d.irreversible, tc, d.reduce, bandFloats, func(y int, row []float32) { d.storeFloats(out(c, y), row) })
+			}
+		}
+		return nil
+	}
+	comps := make([]component, len(t.comps))
+	for c := range comps {
+		tc := &t.comps[c]
+		if tc.params.coding.reversible {
+			comps[c].ints = undoWavelet(d.reversible, tc, d.reduce, bandInts, nil)
+		} else {
+			comps[c].floats = undoWavelet(d.irreversible, tc, d.reduce, bandFloats, nil)
+		}
+	}
+	if err := undoColour(comps); err != nil {
+		return err
+	}
 	for c := range comps {
 		for y := range h {
-			d.store(d.img.Planes[c][(top+y)*d.img.Width+left:][:w], &comps[c], y*w)
+			if comps[c].ints != nil {
+				d.storeInts(out(c, y), comps[c].ints[y*w:][:w])
+			} else {
+				d.storeFloats(out(c, y), comps[c].floats[y*w:][:w])
+			}
 		}
 	}
 	return nil
 }
+
+func bandInts(b *band) *[]int32     { return &b.ints }
+func bandFloats(b *band) *[]float32 { return &b.floats }
 
 // blocks decodes the code-blocks of one precinct in one band into the band's coefficients.
 func (d *decoder) blocks(pb *precinctBand, c *compParams) error {
@@ -76,14 +101,14 @@ func (d *decoder) blocks(pb *precinctBand, c *compParams) error {
 			continue
 		}
 		planes := pb.band.planes + c.roiShift
-		mags := d.tier1.mags[:]
+		mags, stride := d.tier1.mags[:], b.width()
 		var err error
 		if c.coding.style&styleHT != 0 {
 			if d.ht == nil {
 				d.ht = newHTDecoder()
 			}
-			mags = d.ht.mags[:]
 			err = d.ht.decode(b, planes, c.coding.style&styleCausal != 0)
+			mags, stride = d.ht.mags[:], d.ht.stride
 		} else {
 			err = d.tier1.decode(b, pb.band.orient, planes, c.coding.style)
 		}
@@ -91,9 +116,9 @@ func (d *decoder) blocks(pb *precinctBand, c *compParams) error {
 			return err
 		}
 		if c.roiShift > 0 {
-			unshift(mags[:b.width()*b.height()], c.roiShift)
+			unshift(mags[:stride*b.height()], c.roiShift)
 		}
-		pb.band.dequantize(b, mags)
+		pb.band.dequantize(b, mags, stride)
 	}
 	return nil
 }
@@ -112,12 +137,12 @@ func unshift(mags []uint32, shift int) {
 }
 
 // dequantize stores the coefficients of block b, given as magnitudes in halves with their
-// sign (T.800 E.1). The half is the r of equation E-6: a coefficient whose last bit-planes
+// sign, stride to a row (T.800 E.1). The half is the r of equation E-6: a coefficient whose last bit-planes
 // are missing is put in the middle of its interval.
-func (b *band) dequantize(blk *block, mags []uint32) {
+func (b *band) dequantize(blk *block, mags []uint32, stride int) {
 	w, bw := blk.width(), b.width()
 	for y := range blk.height() {
-		row := mags[y*w:][:w]
+		row := mags[y*stride:][:w]
 		at := (int(blk.y0)+y)*bw + int(blk.x0)
 		if b.ints != nil {
 			out := b.ints[at:][:w]
@@ -131,35 +156,41 @@ func (b *band) dequantize(blk *block, mags []uint32) {
 		half := b.step / 2
 		for x, m := range row {
 			v := float32(int32(m&^signBit)) * half
-			if m&signBit != 0 {
-				v = -v
-			}
-			out[x] = v
+			out[x] = math.Float32frombits(math.Float32bits(v) | m&signBit)
 		}
 	}
 }
 
-// transform undoes the wavelet up to the resolution that reduce leaves.
-func (d *decoder) transform(tc *tileComponent) component {
-	if tc.params.coding.reversible {
-		return component{ints: undoWavelet(d.reversible, tc, d.reduce, func(b *band) *[]int32 { return &b.ints })}
-	}
-	return component{floats: undoWavelet(d.irreversible, tc, d.reduce, func(b *band) *[]float32 { return &b.floats })}
-}
-
-func undoWavelet[T sample](f *wavelet[T], tc *tileComponent, reduce int, of func(*band) *[]T) []T {
+// undoWavelet undoes the wavelet up to the resolution that reduce leaves. It hands the rows to
+// store as soon as they are ready and returns nil; or without store, it returns them all.
+func undoWavelet[T sample](f *wavelet[T], tc *tileComponent, reduce int, of func(*band) *[]T, store func(y int, row []T)) []T {
 	low := *of(&tc.resolutions[0].bands[0])
-	for r := 1; r < len(tc.resolutions)-reduce; r++ {
+	last := len(tc.resolutions) - reduce - 1
+	for r := 1; r <= last; r++ {
 		res := &tc.resolutions[r]
 		out := plane[T]{x0: res.x0, y0: res.y0, w: res.x1 - res.x0, h: res.y1 - res.y0}
-		out.data = make([]T, out.w*out.h)
+		out.rows = out.h
+		if r == last && store != nil {
+			out.done, out.rows = store, min(out.h, f.steps+2)
+		}
+		out.data = make([]T, out.w*out.rows)
 		f.synthesize(&out, low, *of(&res.bands[0]), *of(&res.bands[1]), *of(&res.bands[2]))
 		for i := range res.bands { // no longer needed
 			*of(&res.bands[i]) = nil
 		}
 		low = out.data
 	}
-	return low
+	if store == nil {
+		return low
+	}
+	if last == 0 {
+		res := &tc.resolutions[0]
+		w := res.x1 - res.x0
+		for y := range res.y1 - res.y0 {
+			store(y, low[y*w:][:w])
+		}
+	}
+	return nil
 }
 
 // undoColour undoes the transform of the first three components: RCT (T.800 G.2) or ICT (G.3).
@@ -185,30 +216,35 @@ func undoColour(comps []component) error {
 	return nil
 }
 
-// store rounds samples of c from index at on, undoes the level shift (T.800 G.1) and clamps
-// them to the precision.
-func (d *decoder) store(out []int32, c *component, at int) {
-	shift := int32(1) << (d.img.Precision - 1)
-	low, high := -shift, shift-1
+// span returns the level shift (T.800 G.1) and the least and the largest sample.
+func (d *decoder) span() (shift, low, high int32) {
+	half := int32(1) << (d.img.Precision - 1)
 	if d.img.Signed {
-		shift = 0
-	} else {
-		low, high = 0, 2*shift-1
+		return 0, -half, half - 1
 	}
-	if c.ints != nil {
-		for i, v := range c.ints[at:][:len(out)] {
-			out[i] = max(low, min(high, v+shift))
-		}
-		return
+	return half, 0, 2*half - 1
+}
+
+// storeInts undoes the level shift and clamps samples to the precision.
+func (d *decoder) storeInts(out []uint16, row []int32) {
+	shift, low, high := d.span()
+	out = out[:len(row)]
+	for i, v := range row {
+		out[i] = uint16(max(low, min(high, v+shift)))
 	}
-	lowest, highest := float32(low-shift), float32(high-shift)
-	for i, v := range c.floats[at:][:len(out)] {
-		v = max(lowest, min(highest, v)) // before the conversion, which does not saturate
+}
+
+// storeFloats rounds too.
+func (d *decoder) storeFloats(out []uint16, row []float32) {
+	shift, low, high := d.span()
+	out = out[:len(row)]
+	for i, v := range row {
 		if v < 0 {
 			v -= 0.5
 		} else {
 			v += 0.5
 		}
-		out[i] = int32(v) + shift
+		// 64 bits: a malformed sample that does not fit in them still ends within the span.
+		out[i] = uint16(max(int64(low), min(int64(high), int64(v)+int64(shift))))
 	}
 }

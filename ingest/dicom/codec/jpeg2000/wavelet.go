@@ -3,10 +3,13 @@ package jpeg2000
 // sample is a coefficient or sample: int32 for the reversible wavelet, float32 for the other.
 type sample interface{ int32 | float32 }
 
-// plane is a rectangle of samples at x0, y0 of its resolution level, row-major.
+// plane is a rectangle of samples at x0, y0 of its resolution level, row-major. It may hold
+// only the last so many rows, when done takes each as soon as nothing changes it any more.
 type plane[T sample] struct {
 	x0, y0, w, h int
+	rows         int // held; row y is at y % rows
 	data         []T
+	done         func(y int, row []T) // or nil
 }
 
 // wavelet is one of the two filters of T.800 Annex F as lifting steps. Step 0 changes the
@@ -28,14 +31,14 @@ type wavelet[T sample] struct {
 // synthesize undoes one level of the transform (2D_SR, T.800 F.3.2): out.data is made from the
 // four bands of its resolution, which are row-major and as wide and high as out's coordinates
 // make them. Rows are filtered as the vertical steps, each a row behind the one before, ask
-// for them, so that a level passes once through memory.
+// for them, so that a level passes once through memory. It takes steps+2 rows at once.
 func (f *wavelet[T]) synthesize(out *plane[T], ll, hl, lh, hh []T) {
 	w, h := out.w, out.h
 	lowW := (out.x0+w+1)/2 - (out.x0+1)/2
 	highW := w - lowW
 	oddX, oddY := out.x0&1, out.y0&1
 	across, down := f.scale(w), f.scale(h)
-	row := func(y int) []T { return out.data[y*w : (y+1)*w] }
+	row := func(y int) []T { return out.data[y%out.rows*w:][:w] }
 	for i := range h + f.steps {
 		if i < h {
 			k := (i + oddY) >> 1 // index of the row in its band
@@ -49,6 +52,9 @@ func (f *wavelet[T]) synthesize(out *plane[T], ll, hl, lh, hh []T) {
 		if h == 1 {
 			if oddY == 1 && f.single != nil {
 				f.single(row(0))
+			}
+			if out.done != nil {
+				out.done(0, row(0))
 			}
 			break
 		}
@@ -65,6 +71,9 @@ func (f *wavelet[T]) synthesize(out *plane[T], ll, hl, lh, hh []T) {
 				below = above
 			}
 			f.lift(s, row(y), row(above), row(below))
+		}
+		if y := i - f.steps; y >= 0 && out.done != nil {
+			out.done(y, row(y)) // the rows around it still need it
 		}
 	}
 }
