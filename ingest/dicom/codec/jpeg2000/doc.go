@@ -31,14 +31,11 @@ const (
 type Limits struct {
 	Rows, Columns int // must equal the size in the SIZ marker
 	Components    int // must equal the components in the SIZ marker
-	// Reduce is how many of the highest resolution levels to leave out; each halves both
-	// sides, rounding up. It is capped at the levels that all tiles and components have.
-	Reduce int
 }
 
 // Image is a decoded picture.
 type Image struct {
-	Width, Height int        // after Reduce
+	Width, Height int
 	Precision     int        // bits of a sample, 1 to 16
 	Signed        bool       // whether samples are two's complement in the codestream
 	Planes        [][]uint16 // [component][Height*Width], row-major, clamped to Precision; int16 if Signed
@@ -63,10 +60,9 @@ func Decode(codestream []byte, limit Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	reduce := min(max(limit.Reduce, 0), h.fewestLevels(tiles))
 	img := &Image{
-		Width:     ceilShift(h.x1, reduce) - ceilShift(h.x0, reduce),
-		Height:    ceilShift(h.y1, reduce) - ceilShift(h.y0, reduce),
+		Width:     h.x1 - h.x0,
+		Height:    h.y1 - h.y0,
 		Precision: h.precision,
 		Signed:    h.signed,
 		Planes:    make([][]uint16, h.components),
@@ -74,7 +70,7 @@ func Decode(codestream []byte, limit Limits) (*Image, error) {
 	for c := range img.Planes {
 		img.Planes[c] = make([]uint16, img.Width*img.Height)
 	}
-	d := newDecoder(h, img, reduce)
+	d := newDecoder(h, img)
 	for i := range tiles {
 		if err := d.tile(i, &tiles[i]); err != nil {
 			return nil, err

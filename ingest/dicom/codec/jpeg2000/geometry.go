@@ -91,9 +91,8 @@ func (b *budget) take(precincts, blocks int) error {
 	return nil
 }
 
-// layout lays out tile number i of h. Coefficients are allocated for the resolutions that
-// remain after leaving out the reduce highest ones. packetBytes is what all packets have.
-func layout(h *header, i, reduce int, p *params, packetBytes int) (*tile, error) {
+// layout lays out tile number i of h. packetBytes is what all packets have.
+func layout(h *header, i int, p *params, packetBytes int) (*tile, error) {
 	left, top := h.tx0+i%h.tilesX*h.tileW, h.ty0+i/h.tilesX*h.tileH
 	t := &tile{
 		params: p,
@@ -104,7 +103,7 @@ func layout(h *header, i, reduce int, p *params, packetBytes int) (*tile, error)
 	samples := (t.x1 - t.x0) * (t.y1 - t.y0) * len(p.comps)
 	limit := &budget{precincts: 4096 + samples/64, blocks: 4096 + samples/8}
 	for c := range t.comps {
-		if err := t.layoutComponent(h, c, reduce, limit); err != nil {
+		if err := t.layoutComponent(h, c, limit); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +113,7 @@ func layout(h *header, i, reduce int, p *params, packetBytes int) (*tile, error)
 	return t, nil
 }
 
-func (t *tile) layoutComponent(h *header, c, reduce int, limit *budget) error {
+func (t *tile) layoutComponent(h *header, c int, limit *budget) error {
 	comp := &t.params.comps[c]
 	coding := &comp.coding
 	tc := &t.comps[c]
@@ -136,9 +135,6 @@ func (t *tile) layoutComponent(h *header, c, reduce int, limit *budget) error {
 			b.place(t, coding.levels, r)
 			if err := b.quantize(comp, r, h.precision); err != nil {
 				return err
-			}
-			if r > coding.levels-reduce {
-				continue
 			}
 			if coding.reversible {
 				b.ints = make([]int32, b.width()*b.height())

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite testdata/goldens.txt")
 // testdata holds codestreams of the synthetic picture: those of opj_compress (OpenJPEG 2.5.0)
 // with one option or more of the standard each, and ht_* of OpenJPH 0.26.3. In ht_passes* and
 // ht_placeholder* the LL code-block got random refinement passes or placeholders by hand.
-// When the goldens were written, what the files decode to, at Reduce 0, 1 and 2, was equal to
+// When the goldens were written, what the files decode to, was equal to
 // what OpenJPEG, or for ht_placeholder* OpenJPH, makes of them; within 1 where lossy.
 const testdata = "testdata"
 
@@ -112,32 +112,26 @@ func TestSynthetic(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(text)) {
-			var name, reduce, sum string
-			if _, err := fmt.Sscan(line, &name, &reduce, &sum); err != nil {
+			var name, sum string
+			if _, err := fmt.Sscan(line, &name, &sum); err != nil {
 				t.Fatal(err)
 			}
-			goldens[name+" "+reduce] = sum
+			goldens[name] = sum
 		}
 	}
 	var lines []string
 	for name, data := range codestreams(t) {
-		for reduce := range 3 {
-			key := fmt.Sprintf("%s %d", name, reduce)
-			limit := declared(data)
-			limit.Reduce = reduce
-			img, err := jpeg2000.Decode(data, limit)
-			if err != nil {
-				t.Errorf("%s: %v", key, err)
-				continue
-			}
-			sum := digest(img)
-			lines = append(lines, key+" "+sum+"\n")
-			if !*update && goldens[key] != sum {
-				t.Errorf("%s: sha256 %s, want %s", key, sum, goldens[key])
-			}
-			if reduce > 0 || strings.Contains(name, "passes") || strings.Contains(name, "placeholder") {
-				continue
-			}
+		img, err := jpeg2000.Decode(data, declared(data))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		sum := digest(img)
+		lines = append(lines, name+" "+sum+"\n")
+		if !*update && goldens[name] != sum {
+			t.Errorf("%s: sha256 %s, want %s", name, sum, goldens[name])
+		}
+		if !strings.Contains(name, "passes") && !strings.Contains(name, "placeholder") {
 			checkSource(t, name, img)
 		}
 	}
@@ -172,17 +166,6 @@ func checkSource(t *testing.T, name string, img *jpeg2000.Image) {
 		if mean := float64(sum) / float64(len(plane)); mean > float64(int(1)<<precision)/50 {
 			t.Errorf("%s: component %d is off by %.2f in the mean", name, c, mean)
 		}
-	}
-}
-
-// TestReduceIsCapped asks for fewer levels than there are.
-func TestReduceIsCapped(t *testing.T) {
-	data := codestreams(t)["gray8"] // five levels
-	limit := declared(data)
-	limit.Reduce = 99
-	img, err := jpeg2000.Decode(data, limit)
-	if err != nil || img.Width != (limit.Columns+31)/32 || img.Height != (limit.Rows+31)/32 || len(img.Planes[0]) != img.Width*img.Height {
-		t.Fatal(img, err)
 	}
 }
 
@@ -290,16 +273,15 @@ func sized(data, fallback []byte) []byte {
 func FuzzDecode(f *testing.F) {
 	for _, data := range codestreams(f) {
 		if len(data) < 4000 {
-			f.Add(data, 0)
-			f.Add(data[:len(data)/2], 1)
+			f.Add(data)
+			f.Add(data[:len(data)/2])
 		}
 	}
-	f.Fuzz(func(t *testing.T, data []byte, reduce int) {
+	f.Fuzz(func(t *testing.T, data []byte) {
 		limit := declared(data)
 		if limit.Rows <= 0 || limit.Columns <= 0 || limit.Rows > 1<<10 || limit.Columns > 1<<10 || limit.Components > 4 {
 			return
 		}
-		limit.Reduce = reduce
 		img, err := jpeg2000.Decode(data, limit)
 		if err != nil {
 			if fault.ReasonOf(err) == "" || img != nil {

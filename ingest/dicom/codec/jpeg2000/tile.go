@@ -6,16 +6,15 @@ import "math"
 type decoder struct {
 	header       *header
 	img          *Image
-	reduce       int
 	tier1        *tier1
 	ht           *htDecoder // nil until a tile has HT code-blocks
 	reversible   *wavelet[int32]
 	irreversible *wavelet[float32]
 }
 
-func newDecoder(h *header, img *Image, reduce int) *decoder {
+func newDecoder(h *header, img *Image) *decoder {
 	return &decoder{
-		header: h, img: img, reduce: reduce,
+		header: h, img: img,
 		tier1: newTier1(), reversible: reversible53(), irreversible: irreversible97(),
 	}
 }
@@ -33,7 +32,7 @@ func (d *decoder) tile(i int, data *tileData) error {
 	for _, part := range data.parts {
 		bytes += len(part)
 	}
-	t, err := layout(d.header, i, d.reduce, data.params, bytes)
+	t, err := layout(d.header, i, data.params, bytes)
 	if err != nil {
 		return err
 	}
@@ -48,17 +47,16 @@ func (d *decoder) tile(i int, data *tileData) error {
 		}
 	}
 	t.precincts = nil // the wavelet needs none of it
-	x0, y0 := ceilShift(t.x0, d.reduce), ceilShift(t.y0, d.reduce)
-	w, h := ceilShift(t.x1, d.reduce)-x0, ceilShift(t.y1, d.reduce)-y0
-	left, top := x0-ceilShift(d.header.x0, d.reduce), y0-ceilShift(d.header.y0, d.reduce)
+	w, h := t.x1-t.x0, t.y1-t.y0
+	left, top := t.x0-d.header.x0, t.y0-d.header.y0
 	out := func(c, y int) []uint16 { return d.img.Planes[c][(top+y)*d.img.Width+left:][:w] }
 	if !data.params.colour {
 		for c := range t.comps {
 			tc := &t.comps[c]
 			if tc.params.coding.reversible {
-				undoWavelet(d.reversible, tc, d.reduce, bandInts, func(y int, row []int32) { d.storeInts(out(c, y), row) })
+				undoWavelet(d.reversible, tc, bandInts, func(y int, row []int32) { d.storeInts(out(c, y), row) })
 			} else {
-				undoWavelet(d.irreversible, tc, d.reduce, bandFloats, func(y int, row []float32) { d.storeFloats(out(c, y), row) })
+				undoWavelet(d.irreversible, tc, bandFloats, func(y int, row []float32) { d.storeFloats(out(c, y), row) })
 			}
 		}
 		return nil
@@ -67,9 +65,9 @@ func (d *decoder) tile(i int, data *tileData) error {
 	for c := range comps {
 		tc := &t.comps[c]
 		if tc.params.coding.reversible {
-			comps[c].ints = undoWavelet(d.reversible, tc, d.reduce, bandInts, nil)
+			comps[c].ints = undoWavelet(d.reversible, tc, bandInts, nil)
 		} else {
-			comps[c].floats = undoWavelet(d.irreversible, tc, d.reduce, bandFloats, nil)
+			comps[c].floats = undoWavelet(d.irreversible, tc, bandFloats, nil)
 		}
 	}
 	if err := undoColour(comps); err != nil {
@@ -92,9 +90,6 @@ func bandFloats(b *band) *[]float32 { return &b.floats }
 
 // blocks decodes the code-blocks of one precinct in one band into the band's coefficients.
 func (d *decoder) blocks(pb *precinctBand, c *compParams) error {
-	if pb.band.ints == nil && pb.band.floats == nil {
-		return nil
-	}
 	for i := range pb.blocks {
 		b := &pb.blocks[i]
 		if b.passes == 0 {
@@ -161,11 +156,11 @@ func (b *band) dequantize(blk *block, mags []uint32, stride int) {
 	}
 }
 
-// undoWavelet undoes the wavelet up to the resolution that reduce leaves. It hands the rows to
-// store as soon as they are ready and returns nil; or without store, it returns them all.
-func undoWavelet[T sample](f *wavelet[T], tc *tileComponent, reduce int, of func(*band) *[]T, store func(y int, row []T)) []T {
+// undoWavelet undoes the wavelet. It hands the rows to store as soon as they are ready and
+// returns nil; or without store, it returns them all.
+func undoWavelet[T sample](f *wavelet[T], tc *tileComponent, of func(*band) *[]T, store func(y int, row []T)) []T {
 	low := *of(&tc.resolutions[0].bands[0])
-	last := len(tc.resolutions) - reduce - 1
+	last := len(tc.resolutions) - 1
 	for r := 1; r <= last; r++ {
 		res := &tc.resolutions[r]
 		out := plane[T]{x0: res.x0, y0: res.y0, w: res.x1 - res.x0, h: res.y1 - res.y0}

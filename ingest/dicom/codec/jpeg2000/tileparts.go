@@ -108,13 +108,3 @@ func (p *params) clone() *params {
 	q.changes = append([]change(nil), p.changes...)
 	return &q
 }
-
-func (h *header) fewestLevels(tiles []tileData) int {
-	n := maxLevels
-	for i := range tiles {
-		for _, c := range tiles[i].params.comps {
-			n = min(n, c.coding.levels)
-		}
-	}
-	return n
-}
