@@ -40,14 +40,13 @@ func newMQContext(state int, mps uint8) mqContext {
 // mqNext holds, for each context, what follows its more and its less probable symbol.
 type mqNext [128][2]mqContext
 
-func newMQNext() *mqNext {
-	var t mqNext
+func newMQNext() (t mqNext) {
 	for i, s := range mqStates {
 		for mps := range uint8(2) {
 			t[2*i+int(mps)] = [2]mqContext{newMQContext(int(s.nmps), mps), newMQContext(int(s.nlps), mps^s.flip)}
 		}
 	}
-	return &t
+	return t
 }
 
 // Contexts of tier-1, T.800 table D.7; the first nine are those of zero coding.
@@ -67,7 +66,7 @@ const (
 //
 // The passes of tier-1 hold d in a local variable.
 type mq struct {
-	next     *mqNext
+	next     mqNext
 	contexts [32]mqContext // 19 in use
 	a, c, d  int64
 	data     []byte // ends with two 0xFF bytes, which stand for all that follow (C.3.4)
@@ -119,10 +118,9 @@ func (m *mq) fill(c int64) int64 {
 	return c
 }
 
-// exchange ends the decision of context k for which d, less Qe already, went below zero
+// exchange ends the decision of context k, which is cx, for which d, less Qe already, went below zero
 // (T.800 C.3.2, C.3.3): it renormalizes, and returns the symbol and the new d.
-func (m *mq) exchange(k uint32, d int64) (uint32, int64) {
-	cx := m.contexts[k&31]
+func (m *mq) exchange(k uint32, cx mqContext, d int64) (uint32, int64) {
 	qe := int64(cx &^ 0xff)
 	a, c := m.a+d, m.c+d
 	// The symbol is the less probable one if the code lies below zero, but the other way round
@@ -151,7 +149,7 @@ func (m *mq) bit(k uint32) uint32 {
 		return uint32(cx) & 1
 	}
 	var bit uint32
-	bit, m.d = m.exchange(k, m.d)
+	bit, m.d = m.exchange(k, cx, m.d)
 	return bit
 }
 

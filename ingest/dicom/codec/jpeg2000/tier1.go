@@ -197,7 +197,7 @@ func (t *tier1) sign(i int, r uint, f uint32, d int64) (uint32, int64) {
 	d -= int64(cx &^ 0xff)
 	bit := uint32(cx) & 1
 	if d < 0 {
-		bit, d = t.mq.exchange(uint32(k), d)
+		bit, d = t.mq.exchange(uint32(k), cx, d)
 	}
 	return bit ^ uint32(k>>7), d
 }
@@ -252,7 +252,7 @@ func (t *tier1) significancePass(plane uint) {
 				d -= int64(cx &^ 0xff)
 				bit := uint32(cx) & 1
 				if d < 0 {
-					bit, d = t.mq.exchange(k, d)
+					bit, d = t.mq.exchange(k, cx, d)
 				}
 				if bit != 0 {
 					var sign uint32
@@ -292,7 +292,7 @@ func (t *tier1) refinementPass(plane uint) {
 				d -= int64(cx &^ 0xff)
 				bit := uint32(cx) & 1
 				if d < 0 {
-					bit, d = t.mq.exchange(k, d)
+					bit, d = t.mq.exchange(k, cx, d)
 				}
 				t.mags[((y+int(r))*w+x)&(maxBlock-1)] += half*2*bit - half
 				f |= flagRefined << (r & 31)
@@ -322,7 +322,7 @@ func (t *tier1) cleanupPass(plane uint) {
 				d -= int64(cx &^ 0xff)
 				bit := uint32(cx) & 1
 				if d < 0 {
-					bit, d = t.mq.exchange(ctxRun, d)
+					bit, d = t.mq.exchange(ctxRun, cx, d)
 				}
 				if bit == 0 {
 					continue
@@ -342,7 +342,7 @@ func (t *tier1) cleanupPass(plane uint) {
 					d -= int64(cx &^ 0xff)
 					bit := uint32(cx) & 1
 					if d < 0 {
-						bit, d = t.mq.exchange(k, d)
+						bit, d = t.mq.exchange(k, cx, d)
 					}
 					if bit == 0 {
 						continue
