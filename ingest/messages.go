@@ -1,9 +1,7 @@
 package ingest
 
 import (
-	"bytes"
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -43,7 +41,7 @@ func Messages(data []byte) (events []proto.Message, refused []error) {
 			refused = append(refused, err)
 		}
 	}
-	if !isHL7(data) {
+	if !hl7.Is(data) {
 		add(fhir.Parse(data))
 		return events, refused
 	}
@@ -59,11 +57,6 @@ func Messages(data []byte) (events []proto.Message, refused []error) {
 		add(messages, err)
 	}
 	return events, refused
-}
-
-func isHL7(data []byte) bool {
-	start := bytes.TrimLeft(data, "\x0b\ufeff \t\r\n")
-	return slices.ContainsFunc([]string{"MSH", "FHS", "BHS"}, func(s string) bool { return bytes.HasPrefix(start, []byte(s)) })
 }
 
 var statuses = map[report.Status]radstreamv1.ReportStatus{

@@ -110,6 +110,16 @@ func Parse(data []byte) ([]report.Message, error) {
 	return all, errors.Join(refused...)
 }
 
+// Is tells whether data begins as HL7 v2 does: a message, or a batch or file of them.
+func Is(data []byte) bool {
+	start := bytes.TrimLeft(data, "\x0b\ufeff \t\r\n")
+	switch segmentName(string(start[:min(len(start), 4)])) {
+	case "MSH", "FHS", "BHS":
+		return true
+	}
+	return false
+}
+
 // Split cuts data into messages, each from its MSH on. A byte order mark, the framing
 // bytes of MLLP (0x0B before, 0x1C 0x0D behind; HL7 v2 transport specification, MLLP) and
 // the segments FHS, BHS, BTS and FTS of a batch (HL7 v2 chapter 2.10.3) are left out.

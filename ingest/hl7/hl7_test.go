@@ -355,3 +355,14 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+func TestIs(t *testing.T) {
+	for data, want := range map[string]bool{
+		"MSH|^~\\&|": true, "\x0bMSH!*%/+": true, "\xef\xbb\xbf\r\nFHS|": true, "BHS|": true, "MSH": true,
+		"": false, "PID|": false, "MSHA": false, "MSH was seen.": false, "{}": false, "<ClinicalDocument>": false,
+	} {
+		if hl7.Is([]byte(data)) != want {
+			t.Errorf("%q: %t", data, !want)
+		}
+	}
+}

@@ -9,7 +9,7 @@
 // A target picks what runs, with what it needs. All-in-one is no special case: a server
 // that was started here is dialled like any other.
 //
-// The files: app.go the graph, worker.go a stage with its consumer and its clock,
+// The files: app.go the graph, servers.go what other processes may run instead, worker.go a stage with its consumer and its clock,
 // prepare.go, embed.go and index.go the handlers, model.go, text.go, identity.go, status.go.
 package app
 
@@ -17,12 +17,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,9 +29,7 @@ import (
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/indexer"
-	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/indexer/qdrant"
-	"github.com/radstream/radstream/indexer/qdrantd"
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/pixel"
@@ -45,7 +41,6 @@ import (
 	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/keyring"
 	"github.com/radstream/radstream/services/lifecycle"
-	"github.com/radstream/radstream/services/natsd"
 	"github.com/radstream/radstream/services/query"
 )
 
@@ -228,86 +223,6 @@ func (a *App) startPreparer(context.Context) (running, error) {
 	}, nil
 }
 
-func (a *App) startNATS(ctx context.Context) (running, error) {
-	a.addresses.NATS = a.conf.NATS.URL
-	if a.conf.NATS.URL != "" {
-		return nil, nil
-	}
-	c := natsd.DefaultConfig(filepath.Join(a.conf.DataDir, "nats"))
-	var err error
-	if c.Host, c.Port, err = hostPort(a.conf.NATS.Listen); err != nil {
-		return nil, err
-	}
-	c.Token = string(a.conf.NATS.Token)
-	srv, err := natsd.Start(ctx, c, a.opt.Log)
-	if err != nil {
-		return nil, err
-	}
-	a.addresses.NATS = srv.ClientURL()
-	return func(ctx context.Context) error {
-		<-ctx.Done()
-		srv.Shutdown()
-		return nil
-	}, nil
-}
-
-func (a *App) startBus(ctx context.Context) (_ running, err error) {
-	c := bus.DefaultConfig()
-	c.URL, c.CredsFile, c.Token = a.addresses.NATS, a.conf.NATS.Creds, string(a.conf.NATS.Token)
-	if a.bus, err = bus.Connect(ctx, c, a.opt.Log); err != nil {
-		return nil, err
-	}
-	if err = a.bus.EnsureStreams(ctx); err == nil {
-		a.identity, err = openIdentity(ctx, a.bus)
-	}
-	if err != nil {
-		a.bus.Close()
-		return nil, err
-	}
-	if a.bus.Sync(ctx) != bus.SyncAlways {
-		a.opt.Log.Warn().Str("nats", a.addresses.NATS).Msg("the NATS server does not sync every write (sync: always), or does not say: a power cut may lose what it acknowledged")
-	}
-	return func(ctx context.Context) error {
-		<-ctx.Done()
-		a.bus.Close()
-		return nil
-	}, nil
-}
-
-// startQdrant serves the embedded index, unless the configuration names another.
-func (a *App) startQdrant(ctx context.Context) (running, error) {
-	a.addresses.Qdrant = a.conf.Qdrant.Address
-	if a.conf.Qdrant.Address != "" {
-		return nil, nil
-	}
-	listener, err := listen(ctx, a.conf.Qdrant.Listen)
-	if err != nil {
-		return nil, err
-	}
-	db, err := flat.Open(filepath.Join(a.conf.DataDir, "index"), flat.Options{
-		OnCompactError: func(err error) { a.opt.Log.Error().Err(err).Msg("the index could not be compacted") },
-	})
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	a.addresses.Qdrant = listener.Addr().String()
-	srv := qdrantd.New(db, qdrantd.Config{})
-	return func(ctx context.Context) error {
-		served := make(chan error, 1)
-		go func() { served <- srv.Serve(listener) }()
-		var err error
-		select {
-		case err = <-served:
-		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
-			srv.Stop(end)
-			cancel()
-			err = <-served
-		}
-		return errors.Join(err, db.Close())
-	}, nil
-}
-
 // startModel finds the model and reads its manifest: all that the index needs to know.
 func (a *App) startModel(context.Context) (_ running, err error) {
 	if a.modelDir = a.conf.Model.Dir; a.modelDir == "" {
@@ -410,28 +325,4 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 	service := query.New(a.model.encoder, a.preparer, a.store, a.collection, a.ring, a.identity)
 	srv := query.NewServer(service, a.Status, a.opt.Log)
 	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
-}
-
-func hostPort(l config.Listen) (host string, port int, err error) {
-	host, text, err := net.SplitHostPort(string(l))
-	if host == "localhost" { // a server binds to an address
-		host = "127.0.0.1"
-	}
-	if err == nil {
-		port, err = strconv.Atoi(text)
-	}
-	return host, port, fault.E("app.hostPort", fault.Usage, err)
-}
-
-// listen opens a TCP listener, or says in one line why it cannot.
-func listen(ctx context.Context, l config.Listen) (net.Listener, error) {
-	const op = "app.listen"
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", string(l))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fault.Errorf(op, fault.Usage, "address %s is in use; stop the server there or set another port", l)
-	}
-	if err != nil {
-		return nil, fault.Errorf(op, fault.Usage, "cannot listen on %s: %w", l, err)
-	}
-	return listener, nil
 }

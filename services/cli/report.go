@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,8 +62,8 @@ func reportTexts(data []byte) ([]string, error) {
 	read := func([]byte) ([]report.Message, error) {
 		return []report.Message{{Kind: report.KindReport, Text: string(data)}}, nil
 	}
-	switch start := bytes.TrimLeft(data, "\x0b\ufeff \t\r\n"); {
-	case slices.ContainsFunc([]string{"MSH", "FHS", "BHS"}, func(s string) bool { return bytes.HasPrefix(start, []byte(s+"|")) }):
+	switch start := bytes.TrimLeft(data, "\ufeff \t\r\n"); {
+	case hl7.Is(data):
 		read = hl7.Parse
 	case bytes.HasPrefix(start, []byte("{")), bytes.HasPrefix(start, []byte("<")):
 		read = fhir.Parse

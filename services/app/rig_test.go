@@ -1,0 +1,161 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/ingest/assemble"
+	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/schemas/event"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/blob"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/natsd"
+)
+
+// rig is a bus and what its processes share: streams, buckets, one key for all tenants.
+type rig struct {
+	url      string
+	bus      *bus.Bus
+	key      deid.Key
+	preparer *ingest.Preparer
+	films    []*radstreamv1.StudyObject
+
+	mu   sync.Mutex
+	news chan struct{} // closed and made anew when an input is settled
+
+	retries []string // the last ones, for a test that fails
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	c := natsd.DefaultConfig(t.TempDir())
+	c.Port = 0
+	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Shutdown)
+	r := &rig{url: srv.ClientURL(), news: make(chan struct{})}
+	if r.bus, err = r.dial(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.bus.Close)
+	if r.key, err = deid.NewKey(make([]byte, deid.KeySize)); err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.preparer, err = ingest.New(ingest.Default(), tok); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.bus.EnsureStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bucket, stream, err := r.bus.ObjectStore(t.Context(), bus.BucketObjects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		ref, err := blob.NewJetStream(bucket, stream, 1<<20).Put(t.Context(), film(t, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.films = append(r.films, &radstreamv1.StudyObject{Ref: ref, Projection: radstreamv1.Projection(1 + i%2)})
+	}
+	return r
+}
+
+func (r *rig) dial(ctx context.Context) (*bus.Bus, error) {
+	c := bus.DefaultConfig()
+	c.URL = r.url
+	return bus.Connect(ctx, c, zerolog.Nop())
+}
+
+// Key and Lookup: one key for all tenants.
+func (r *rig) Key(event.Tenant) (deid.Key, error) { return r.key, nil }
+
+// wake tells who waits that something was settled.
+func (r *rig) wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.news)
+	r.news = make(chan struct{})
+}
+
+// settled tells whether the server has nothing left to deliver or to wait for. What a process
+// believes is not asked: it may have died before it learned that its ack arrived.
+func (r *rig) settled(ctx context.Context) bool {
+	for _, c := range [][2]string{{event.StreamStudies, stagePrepare}, {event.StreamPrepared, stageRelate}} { // in this order: the first fills the second
+		stream, err := r.bus.StreamState(ctx, c[0])
+		if err != nil {
+			return false
+		}
+		// A consumer's count of what is pending lags behind the stream; how far it came does not.
+		state, err := r.bus.ConsumerState(ctx, c[0], c[1])
+		if err != nil || state.AckedTo < stream.LastSeq || state.AckPending > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// archive returns the studies of a tenant by the last message of their subjects, and fails the
+// test if a study is on two of them.
+func (r *rig) archive(t *testing.T, who event.Tenant) map[string]*radstreamv1.StudyPrepared {
+	t.Helper()
+	found, err := r.bus.LastPerSubject(t.Context(), event.StreamPrepared, event.PreparedSubject(who, "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	studies := map[string]*radstreamv1.StudyPrepared{}
+	for _, m := range found {
+		body, err := m.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, ok := body.(*radstreamv1.StudyPrepared)
+		if !ok {
+			continue
+		}
+		if other := studies[s.StudyKey]; other != nil {
+			t.Errorf("tenant %s has study %s on two subjects, revisions %d and %d", who, s.StudyKey, other.Rev, s.Rev)
+		}
+		if want := event.PreparedSubject(who, event.PatientKey(s.PatientKey), event.StudyKey(s.StudyKey)); m.Subject != want {
+			t.Errorf("a study of subject %s lies on %s", want, m.Subject)
+		}
+		studies[s.StudyKey] = s
+	}
+	return studies
+}
+
+// refusals fails the test if anything was refused for another reason than its patient, who was
+// to become known by a merge.
+func (r *rig) refusals(t *testing.T) {
+	t.Helper()
+	state, err := r.bus.StreamState(t.Context(), event.StreamRejected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= state.LastSeq; seq++ {
+		m, err := r.bus.Get(t.Context(), event.StreamRejected, seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := m.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := body.(*radstreamv1.Rejected); d.GetReason() != string(assemble.ReasonPatient) {
+			t.Errorf("%s %s %d was refused: %s, %s: %s", d.GetStage(), d.GetInput().GetStream(), d.GetInput().GetSequence(), d.GetKind(), d.GetReason(), d.GetDetail())
+		}
+	}
+	t.Logf("%d dead letters", state.Messages)
+}
