@@ -69,6 +69,14 @@ func (c *Curves) collapsed() bool {
 	return max(image, text) > Collapsed
 }
 
+// temperature is that of the last step, 0 before any.
+func (c *Curves) temperature() float64 {
+	if len(c.steps) == 0 {
+		return 0
+	}
+	return c.steps[len(c.steps)-1].stats.Temperature
+}
+
 // Loss returns the mean loss of the first n steps and of the last n.
 func (c *Curves) Loss(n int) (first, last float64) {
 	n = min(n, len(c.steps))
@@ -91,24 +99,10 @@ func (c *Curves) Write(dir string) error {
 	if len(c.steps) == 0 {
 		return nil
 	}
-	terms := slices.Sorted(maps.Keys(c.steps[0].stats.Terms))
-	header := append([]string{"step", "learning_rate", "loss"}, terms...)
-	header = append(header, "grad_norm", "image_cosine", "text_cosine", "image_rank", "text_rank", "temperature", "local_temperature", "seconds", "process_mb", "heap_mb")
-	table := [][]string{header}
-	series := map[string][]point{}
-	for _, s := range c.steps {
-		t := s.stats
-		values := []float64{s.rate, t.Loss}
-		for _, name := range terms {
-			values = append(values, t.Terms[name])
-		}
-		values = append(values, t.GradNorm, t.Image.Cosine, t.Text.Cosine, t.Image.Rank, t.Text.Rank, t.Temperature, t.LocalTemperature, s.took.Seconds(), s.process, s.heap)
-		row := []string{strconv.Itoa(s.step)}
-		for i, v := range values {
-			row = append(row, strconv.FormatFloat(v, 'g', 6, 64))
-			series[header[i+1]] = append(series[header[i+1]], point{float64(s.step), v})
-		}
-		table = append(table, row)
+	table := c.table(rounded)
+	series, err := seriesOf(table)
+	if err != nil {
+		return fault.E("trainer.Curves", fault.Internal, err)
 	}
 	if err := writeCSV(filepath.Join(dir, "steps.csv"), table); err != nil {
 		return err
@@ -121,7 +115,7 @@ func (c *Curves) Write(dir string) error {
 	}
 	limit := line{"collapsed", []point{{float64(c.steps[0].step), Collapsed}, {float64(c.steps[len(c.steps)-1].step), Collapsed}}}
 	for _, chart := range []chart{
-		{"loss.svg", "Loss and its terms", pick(append([]string{"loss"}, terms...)...)},
+		{"loss.svg", "Loss and its terms", pick(append([]string{"loss"}, termsOf(table[0])...)...)},
 		{"collapse.svg", "Mean off-diagonal cosine of a batch", append(pick("image_cosine", "text_cosine"), limit)},
 		{"rank.svg", "Effective rank of a batch", pick("image_rank", "text_rank")},
 	} {
@@ -136,22 +130,147 @@ func (c *Curves) writeValidation(dir string) error {
 	if len(c.validation) == 0 {
 		return nil
 	}
-	names := slices.Sorted(maps.Keys(c.validation[0].figures))
-	table := [][]string{append([]string{"step"}, names...)}
-	lines := make([]line, len(names))
-	for _, v := range c.validation {
-		row := []string{strconv.Itoa(v.step)}
-		for i, n := range names {
-			row = append(row, strconv.FormatFloat(v.figures[n], 'g', 6, 64))
-			lines[i].name = n
-			lines[i].points = append(lines[i].points, point{float64(v.step), v.figures[n]})
-		}
-		table = append(table, row)
+	table := c.validations(rounded)
+	series, err := seriesOf(table)
+	if err != nil {
+		return fault.E("trainer.Curves", fault.Internal, err)
+	}
+	var lines []line
+	for _, name := range table[0][1:] {
+		lines = append(lines, line{name, series[name]})
 	}
 	if err := writeCSV(filepath.Join(dir, "validation.csv"), table); err != nil {
 		return err
 	}
 	return chart{"validation.svg", "Validation", lines}.write(dir)
+}
+
+// Digits of the numbers of a table: for people, or so that they are read as they were.
+const (
+	rounded = 6
+	exact   = -1
+)
+
+// Columns of the table of steps, before and behind the terms of the loss.
+var (
+	columnsBefore = []string{"step", "learning_rate", "loss"}
+	columnsBehind = []string{"grad_norm", "image_cosine", "text_cosine", "image_rank", "text_rank", "temperature", "local_temperature", "seconds", "process_mb", "heap_mb"}
+)
+
+// termsOf returns the names of the loss's terms from the head of the table of steps.
+func termsOf(header []string) []string {
+	return header[len(columnsBefore) : len(header)-len(columnsBehind)]
+}
+
+// table returns the steps, a header first; nothing when there are none.
+func (c *Curves) table(digits int) [][]string {
+	if len(c.steps) == 0 {
+		return nil
+	}
+	terms := slices.Sorted(maps.Keys(c.steps[0].stats.Terms))
+	table := [][]string{slices.Concat(columnsBefore, terms, columnsBehind)}
+	for _, s := range c.steps {
+		t := s.stats
+		values := []float64{s.rate, t.Loss}
+		for _, name := range terms {
+			values = append(values, t.Terms[name])
+		}
+		values = append(values, t.GradNorm, t.Image.Cosine, t.Text.Cosine, t.Image.Rank, t.Text.Rank, t.Temperature, t.LocalTemperature, s.took.Seconds(), s.process, s.heap)
+		table = append(table, row(s.step, values, digits))
+	}
+	return table
+}
+
+// validations returns them likewise.
+func (c *Curves) validations(digits int) [][]string {
+	if len(c.validation) == 0 {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(c.validation[0].figures))
+	table := [][]string{append([]string{"step"}, names...)}
+	for _, v := range c.validation {
+		var values []float64
+		for _, n := range names {
+			values = append(values, v.figures[n])
+		}
+		table = append(table, row(v.step, values, digits))
+	}
+	return table
+}
+
+func row(step int, values []float64, digits int) []string {
+	out := []string{strconv.Itoa(step)}
+	for _, v := range values {
+		out = append(out, strconv.FormatFloat(v, 'g', digits, 64))
+	}
+	return out
+}
+
+// numbersOf reads the rows behind a header.
+func numbersOf(table [][]string) ([][]float64, error) {
+	var out [][]float64
+	for _, row := range table[min(1, len(table)):] {
+		if len(row) != len(table[0]) {
+			return nil, fmt.Errorf("a row of %d columns under %d", len(row), len(table[0]))
+		}
+		numbers := make([]float64, len(row))
+		for i, text := range row {
+			var err error
+			if numbers[i], err = strconv.ParseFloat(text, 64); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, numbers)
+	}
+	return out, nil
+}
+
+// seriesOf returns each column of a table over its first one.
+func seriesOf(table [][]string) (map[string][]point, error) {
+	rows, err := numbersOf(table)
+	series := map[string][]point{}
+	for _, row := range rows {
+		for i, v := range row[1:] {
+			series[table[0][i+1]] = append(series[table[0][i+1]], point{row[0], v})
+		}
+	}
+	return series, err
+}
+
+// parseCurves is the inverse of table and validations, when these are exact.
+func parseCurves(steps, validations [][]string) (Curves, error) {
+	var c Curves
+	rows, err := numbersOf(steps)
+	if err != nil {
+		return c, err
+	}
+	if len(steps) > 0 && len(steps[0]) < len(columnsBefore)+len(columnsBehind) {
+		return c, fmt.Errorf("a table of %d columns", len(steps[0]))
+	}
+	for _, row := range rows {
+		terms := map[string]float64{}
+		for i, name := range termsOf(steps[0]) {
+			terms[name] = row[len(columnsBefore)+i]
+		}
+		b := row[len(row)-len(columnsBehind):]
+		c.steps = append(c.steps, curveStep{
+			step: int(row[0]), rate: row[1],
+			stats: StepStats{
+				Loss: row[2], Terms: terms, GradNorm: b[0], Image: Spread{Cosine: b[1], Rank: b[3]}, Text: Spread{Cosine: b[2], Rank: b[4]},
+				Temperature: b[5], LocalTemperature: b[6],
+			},
+			took: time.Duration(b[7] * float64(time.Second)), process: b[8], heap: b[9],
+		})
+	}
+	rows, err = numbersOf(validations)
+	for _, row := range rows {
+		figures := map[string]float64{}
+		for i, v := range row[1:] {
+			figures[validations[0][i+1]] = v
+		}
+		c.addValidation(int(row[0]), figures)
+	}
+	return c, err
 }
 
 func writeCSV(path string, table [][]string) error {

@@ -18,6 +18,10 @@ type Hooks struct {
 	// Validate measures the weights as they are, every Config.ValidateEvery steps and at the
 	// end: figures by name. They become a curve; nothing is chosen by them. Its error ends the run.
 	Validate func(ctx context.Context, w onnxexport.Weights, temperature float64) (map[string]float64, error)
+	// Checkpoint keeps a run that is not at its end, every CheckpointEvery steps (0 is never) and
+	// when it is interrupted. Its Labels are the caller's. Its error ends the run.
+	Checkpoint      func(*Checkpoint) error
+	CheckpointEvery int
 }
 
 // Progress is where a run is.
@@ -45,19 +49,29 @@ const settled = 50
 
 // Fit trains: it hands the batches of d to s, one step at a time, and keeps what s measured.
 // When ctx ends the run stops behind a step and the result is what was reached. m is the
-// model's architecture.
+// model's architecture. With from, the run goes on there.
 //
-// Errors: Usage for a wrong configuration; Internal when the loss is no number (the curves up
+// Errors: Usage for a wrong configuration, and for one that is not that of from; Internal when the loss is no number (the curves up
 // to there are in the result); and those of s and of the hooks.
-func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, h Hooks) (Result, error) {
+func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, from *Checkpoint, h Hooks) (Result, error) {
 	const op = "trainer.Fit"
 	var out Result
 	if err := c.Validate(); err != nil {
 		return out, err
 	}
+	if from != nil {
+		if from.Config != c {
+			return out, fault.Errorf(op, fault.Usage, "the checkpoint is of a run with other settings: %+v", from.Config)
+		}
+		if err := s.Restore(from.State); err != nil {
+			return out, fault.Wrap(op, err)
+		}
+		out.Steps, out.Curves = from.Step, from.Curves
+		out.Temperature = out.Curves.temperature()
+	}
 	drawing, enough := context.WithCancel(ctx)
 	defer enough()
-	next := prefetch(drawing, c, NewBatcher(c, m, d))
+	next := prefetch(drawing, c, out.Steps, NewBatcher(c, m, d))
 	start := time.Now()
 	for out.Steps < c.Steps && ctx.Err() == nil {
 		batch, open := <-next
@@ -87,6 +101,11 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, h
 			out.Curves.addValidation(out.Steps, p.Validation)
 			runtime.GC() // what the validation held is large, and torch needs the memory
 		}
+		if h.CheckpointEvery > 0 && out.Steps%h.CheckpointEvery == 0 {
+			if err := checkpoint(c, s, h, out); err != nil {
+				return out, fault.Wrap(op, err)
+			}
+		}
 		if h.Progress != nil {
 			h.Progress(p)
 		}
@@ -95,10 +114,27 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, h
 	if out.Steps == 0 {
 		return out, fault.Errorf(op, fault.Canceled, "stopped before the first step")
 	}
+	if out.Interrupted {
+		if err := checkpoint(c, s, h, out); err != nil {
+			return out, fault.Wrap(op, err)
+		}
+	}
 	out.Collapsed = out.Curves.collapsed()
 	var err error
 	out.Weights, err = s.Weights()
 	return out, fault.Wrap(op, err)
+}
+
+// checkpoint keeps a run as it is, unless it is at its end.
+func checkpoint(c Config, s Stepper, h Hooks, r Result) error {
+	if h.Checkpoint == nil || r.Steps == c.Steps {
+		return nil
+	}
+	state, err := s.State()
+	if err != nil {
+		return err
+	}
+	return h.Checkpoint(&Checkpoint{Step: r.Steps, Config: c, State: state, Curves: r.Curves})
 }
 
 func validate(ctx context.Context, s Stepper, h Hooks, temperature float64) (map[string]float64, error) {
@@ -109,12 +145,13 @@ func validate(ctx context.Context, s Stepper, h Hooks, temperature float64) (map
 	return h.Validate(ctx, w, temperature)
 }
 
-// prefetch draws the next batch while a step runs. The channel closes behind the last.
-func prefetch(ctx context.Context, c Config, b *Batcher) <-chan Batch {
+// prefetch draws the batches from step first on, the next while a step runs. The channel closes
+// behind the last.
+func prefetch(ctx context.Context, c Config, first int, b *Batcher) <-chan Batch {
 	next := make(chan Batch, 1)
 	go func() {
 		defer close(next)
-		for step := range c.Steps {
+		for step := first; step < c.Steps; step++ {
 			select {
 			case next <- b.Batch(step):
 			case <-ctx.Done():

@@ -57,13 +57,32 @@ func (c *counter) Weights() (onnxexport.Weights, error) {
 	return onnxexport.Weights{"steps": {Shape: []int{1}, Data: []float32{float32(len(c.rates))}}}, nil
 }
 
+func (c *counter) State() (trainer.State, error) {
+	rates := make([]float32, len(c.rates))
+	for i, r := range c.rates {
+		rates[i] = float32(r)
+	}
+	return trainer.State{
+		Tensors:  map[string]onnxexport.Tensor{"rates": {Shape: []int{len(rates)}, Data: rates}},
+		Counters: map[string]int{"held": c.held},
+	}, nil
+}
+
+func (c *counter) Restore(s trainer.State) error {
+	c.rates, c.masked, c.held = nil, nil, s.Counters["held"]
+	for _, r := range s.Tensors["rates"].Data {
+		c.rates, c.masked = append(c.rates, float64(r)), append(c.masked, false)
+	}
+	return nil
+}
+
 func (c *counter) Close() error { return nil }
 
 func TestFit(t *testing.T) {
 	d := dataset(t, 8, nil)
 	c, s := small(), &counter{}
 	var validated, progress []int
-	r, err := trainer.Fit(t.Context(), c, model.Tiny(), d, s, trainer.Hooks{
+	r, err := trainer.Fit(t.Context(), c, model.Tiny(), d, s, nil, trainer.Hooks{
 		Progress: func(p trainer.Progress) { progress = append(progress, p.Step) },
 		Validate: func(_ context.Context, w onnxexport.Weights, temperature float64) (map[string]float64, error) {
 			validated = append(validated, int(w["steps"].Data[0]))
@@ -117,7 +136,7 @@ func TestFit(t *testing.T) {
 
 func TestFitSaysThatItCollapsed(t *testing.T) {
 	d := dataset(t, 4, nil)
-	r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, &counter{cosine: 0.96}, trainer.Hooks{})
+	r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, &counter{cosine: 0.96}, nil, trainer.Hooks{})
 	if err != nil || !r.Collapsed {
 		t.Errorf("collapsed %t, %v", r.Collapsed, err)
 	}
@@ -132,14 +151,14 @@ func TestFitStops(t *testing.T) {
 			}
 			return 1
 		}}
-		r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, s, trainer.Hooks{})
+		r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, s, nil, trainer.Hooks{})
 		if fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "step 4") || r.Steps != 3 {
 			t.Errorf("%d steps, %v", r.Steps, err)
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		r, err := trainer.Fit(ctx, small(), model.Tiny(), d, &counter{}, trainer.Hooks{Progress: func(p trainer.Progress) {
+		r, err := trainer.Fit(ctx, small(), model.Tiny(), d, &counter{}, nil, trainer.Hooks{Progress: func(p trainer.Progress) {
 			if p.Step == 4 {
 				cancel()
 			}
@@ -157,21 +176,21 @@ func TestFitStops(t *testing.T) {
 			}
 			return nil
 		}}
-		if r, err := trainer.Fit(ctx, small(), model.Tiny(), d, s, trainer.Hooks{}); err != nil || r.Steps != 2 {
+		if r, err := trainer.Fit(ctx, small(), model.Tiny(), d, s, nil, trainer.Hooks{}); err != nil || r.Steps != 2 {
 			t.Errorf("%d steps, %v", r.Steps, err)
 		}
 	})
 	t.Run("before the first", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := trainer.Fit(ctx, small(), model.Tiny(), d, &counter{}, trainer.Hooks{}); fault.KindOf(err) != fault.Canceled {
+		if _, err := trainer.Fit(ctx, small(), model.Tiny(), d, &counter{}, nil, trainer.Hooks{}); fault.KindOf(err) != fault.Canceled {
 			t.Errorf("%v", err)
 		}
 	})
 	t.Run("failing step", func(t *testing.T) {
 		broken := errors.New("broken")
 		s := &counter{before: func(int) error { return broken }}
-		if _, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, s, trainer.Hooks{}); !errors.Is(err, broken) {
+		if _, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, s, nil, trainer.Hooks{}); !errors.Is(err, broken) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -85,6 +85,11 @@ type Stepper interface {
 	Step(ctx context.Context, b Batch, lr float64) (StepStats, error)
 	// Weights returns a copy of the weights as they are now.
 	Weights() (onnxexport.Weights, error)
+	// State returns a copy of all that the next step depends on besides its batch and its rate.
+	State() (State, error)
+	// Restore puts back what State returned, of a Stepper of the same model and options. Errors:
+	// Invalid when it is of another.
+	Restore(State) error
 	// Close frees the native memory.
 	Close() error
 }

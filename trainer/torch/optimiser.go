@@ -21,13 +21,14 @@ type optimiser struct{ groups []*group }
 // group shares a learning rate (rate times the step's) and a weight decay.
 type group struct {
 	rate, decay                   float64
-	text                          bool     // of the text tower, which a caller can hold
-	rest                          int      // steps until the full rate, after it was held
-	weights, first, second, steps []tensor // the i-th of each belong together
+	text                          bool // of the text tower, which a caller can hold
+	rest                          int  // steps until the full rate, after it was held
+	names                         []string
+	weights, first, second, steps []tensor // the i-th of each belong together, and to the i-th name
 }
 
 // add makes x require gradients, with moments that start at zero.
-func (o *optimiser) add(a *arena, x tensor, rate, decay float64, text bool) {
+func (o *optimiser) add(a *arena, name string, x tensor, rate, decay float64, text bool) {
 	var to *group
 	for _, g := range o.groups {
 		if g.rate == rate && g.decay == decay && g.text == text {
@@ -41,7 +42,7 @@ func (o *optimiser) add(a *arena, x tensor, rate, decay float64, text bool) {
 	zeros := func() tensor { return a.do("zeros", func(out *tensor) { libtch.AtgZerosLike(out, x) }) }
 	to.first, to.second = append(to.first, zeros()), append(to.second, zeros())
 	to.steps = append(to.steps, of(a, []float32{0}, 1))
-	to.weights = append(to.weights, x)
+	to.names, to.weights = append(to.names, name), append(to.weights, x)
 	a.do("requires grad", func(out *tensor) { libtch.AtgSetRequiresGrad(out, x, 1) })
 }
 

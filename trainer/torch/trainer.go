@@ -149,12 +149,14 @@ func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay float64) error {
 		if len(shape) < 2 {
 			d = 0
 		}
-		t.optimiser.add(a, x, rate(row), d, ofText(row))
+		t.optimiser.add(a, row.Name, x, rate(row), d, ofText(row))
 	}
-	for _, s := range []*tensor{&t.scales.global, &t.scales.local} {
-		*s = a.floats([]float32{float32(startScale)}, 1)
-		t.optimiser.add(a, *s, scaleRate, 0, false)
+	scale := func(name string) tensor {
+		x := a.floats([]float32{float32(startScale)}, 1)
+		t.optimiser.add(a, name, x, scaleRate, 0, false)
+		return x
 	}
+	t.scales.global, t.scales.local = scale(globalScale), scale(localScale)
 	return a.err
 }
 

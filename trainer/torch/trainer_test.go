@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -88,6 +89,69 @@ func TestStepsRepeat(t *testing.T) {
 	}
 	if d := cmp.Diff(w, again); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestRestore: steps that go on from a state in a fresh trainer are those that would have come,
+// bit for bit, also while the text tower is held and released, and through a checkpoint's file.
+func TestRestore(t *testing.T) {
+	c := micro()
+	batches := func(n int) (all []trainer.Batch) {
+		rng := rand.New(rand.NewPCG(8, 8))
+		for i := range n {
+			b := toy(c, 8, true, true, rng)
+			b.HoldText = i < 4
+			all = append(all, b)
+		}
+		return all
+	}(12)
+	fresh := func() *Trainer { return open(t, c, onnxexport.Untrained(c, 1), Options{Threads: 2}) }
+	run := func(tr *Trainer, some []trainer.Batch) (all []trainer.StepStats) {
+		for _, b := range some {
+			all = append(all, step(t, tr, b, 1e-3))
+		}
+		return all
+	}
+	whole := fresh()
+	want := run(whole, batches)
+	first := fresh()
+	for _, at := range []int{0, 3, 7} {
+		got := run(first, batches[:at])
+		s, err := first.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "state.safetensors")
+		if err := trainer.WriteCheckpoint(path, &trainer.Checkpoint{State: s}); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := trainer.ReadCheckpoint(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := fresh()
+		run(second, batches[:1]) // it has been somewhere else
+		if err := second.Restore(kept.State); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, run(second, batches[at:])...)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("restored behind step %d: %s", at, d)
+		}
+		a, errA := whole.State()
+		b, errB := second.State()
+		if d := cmp.Diff(a, b); d != "" || errA != nil || errB != nil {
+			t.Errorf("restored behind step %d: states (-want +got) %v %v\n%s", at, errA, errB, d)
+		}
+		first = fresh()
+	}
+	s, err := first.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(s.Tensors, globalScale)
+	if err := first.Restore(s); fault.ReasonOf(err) != ReasonState || fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a state without a scale: %v", err)
 	}
 }
 
