@@ -40,14 +40,14 @@ type head struct {
 	Counters   map[string]int    `json:"counters"`
 	Steps      [][]string        `json:"steps"`      // of Curves
 	Validation [][]string        `json:"validation"` // of Curves
-	SHA256     string            `json:"sha256"`     // of the numbers
 }
 
 // The metadata of a safetensors file are strings.
 const (
 	metadataKey   = "__metadata__"
-	checkpointKey = "radstream.checkpoint"
-	maxHeader     = 100 << 20 // the format's own bound
+	checkpointKey = "radstream.checkpoint" // a head, as JSON
+	sumKey        = "radstream.sha256"     // of all else; see checksum
+	maxHeader     = 100 << 20              // the format's own bound
 )
 
 // tensorEntry is a tensor in the header of a safetensors file.
@@ -72,10 +72,13 @@ func WriteCheckpoint(path string, c *Checkpoint) (err error) {
 		}
 		header[name] = tensorEntry{"F32", t.Shape, [2]int{start, len(data)}}
 	}
-	sum := sha256.Sum256(data)
-	meta, err := json.Marshal(head{c.Step, c.Config, c.Labels, c.State.Counters, c.Curves.table(exact), c.Curves.validations(exact), hex.EncodeToString(sum[:])})
+	entries, err := json.Marshal(header)
+	var meta []byte
 	if err == nil {
-		header[metadataKey] = map[string]string{checkpointKey: string(meta)}
+		meta, err = json.Marshal(head{c.Step, c.Config, c.Labels, c.State.Counters, c.Curves.table(exact), c.Curves.validations(exact)})
+	}
+	if err == nil {
+		header[metadataKey] = map[string]string{checkpointKey: string(meta), sumKey: checksum(entries, meta, data)}
 		meta, err = json.Marshal(header)
 	}
 	if err != nil {
@@ -84,7 +87,7 @@ func WriteCheckpoint(path string, c *Checkpoint) (err error) {
 	for len(meta)%8 != 0 { // numbers begin at a multiple of 8; the format fills up with spaces
 		meta = append(meta, ' ')
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	file, err := os.Create(path + ".tmp") // which a killed process may have left
 	if err != nil {
 		return fault.E(op, fault.Usage, err)
 	}
@@ -112,6 +115,15 @@ func WriteCheckpoint(path string, c *Checkpoint) (err error) {
 		err = syncDir(filepath.Dir(path))
 	}
 	return fault.E(op, fault.Usage, err)
+}
+
+// checksum is that of the tensors' entries, the head and the numbers.
+func checksum(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // syncDir makes a rename in dir durable.
@@ -162,7 +174,7 @@ func ReadCheckpoint(path string) (*Checkpoint, error) {
 	if err := json.Unmarshal([]byte(meta[checkpointKey]), &h); err != nil {
 		return nil, corrupt("has a damaged header")
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != h.SHA256 {
+	if again, err := json.Marshal(entries); err != nil || checksum(again, []byte(meta[checkpointKey]), data) != meta[sumKey] {
 		return nil, corrupt("is cut or changed: its sha256 is another")
 	}
 	c := &Checkpoint{Step: h.Step, Config: h.Config, Labels: h.Labels, State: State{map[string]onnxexport.Tensor{}, h.Counters}}

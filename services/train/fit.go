@@ -6,7 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/tokenizer"
@@ -24,6 +27,7 @@ const (
 	ModelDir      = "model"      // the exported model: a model directory
 	checkpointDir = "checkpoint" // the model as it was at the last validation
 	settingsFile  = "run.json"
+	stateFile     = "state.safetensors" // of a run that is not at its end
 )
 
 // validationStudies bounds how many studies a validation during training looks at.
@@ -42,6 +46,9 @@ type FitOptions struct {
 	NATS      bus.Config // for manifests of a stream
 	Version   string     // of the code, for the model's manifest
 	Measure   bool       // measure the model on phantoms when it is done
+
+	Resume          bool // go on with the run in Out; see [ResumeOptions]
+	CheckpointEvery int  // steps between checkpoints; 0 is never but when interrupted
 }
 
 // FitReport says what a run made; a model's manifest holds it as evaluation.training.
@@ -62,9 +69,12 @@ type FitHooks struct {
 }
 
 // Fit trains a model and writes it to Out/model, with the curves and settings of the run
-// beside it. When ctx ends, what was reached is exported all the same, without being measured.
+// beside it. When ctx ends, what was reached is exported all the same, without being measured,
+// and kept so that the run can go on. Killed, it can go on from the last checkpoint. A run that
+// goes on ends with the same weights, bit for bit, as one that was never stopped.
 //
-// Errors: Usage for wrong options and for a program without libtorch; NotFound, Invalid and
+// Errors: Usage for wrong options, for a program without libtorch, for a folder with an
+// interrupted run when there is no Resume, and for none when there is; NotFound, Invalid and
 // Corrupt for the data; Internal when the loss is no number.
 func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	const op = "train.Fit"
@@ -78,9 +88,16 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if !canTrain { // said before data are loaded, which takes a while
 		return FitReport{}, fault.Errorf(op, fault.Usage, "this radtrain was built without libtorch: make radtrain")
 	}
+	if o.Threads == 0 { // how sums are split decides how they round
+		o.Threads = runtime.NumCPU()
+	}
 	r := run{options: o, config: config}
 	if r.tokenizer, err = tokenizer.BERTBaseCased(); err == nil {
 		r.data, err = Load(ctx, o.Data, o.NATS, h.Load)
+	}
+	var from *trainer.Checkpoint
+	if err == nil {
+		from, err = r.resume()
 	}
 	if err == nil {
 		err = r.start()
@@ -97,8 +114,8 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 		return FitReport{}, fault.Wrap(op, err)
 	}
 	var last trainer.Progress
-	result, err := trainer.Fit(ctx, o.Trainer, config, r.data, stepper, trainer.Hooks{
-		Validate: r.validate,
+	result, err := trainer.Fit(ctx, o.Trainer, config, r.data, stepper, from, trainer.Hooks{
+		Validate: r.validate, Checkpoint: r.checkpoint, CheckpointEvery: o.CheckpointEvery,
 		Progress: func(p trainer.Progress) {
 			last = p
 			if h.Progress != nil {
@@ -112,7 +129,13 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	return report, fault.Wrap(op, r.finish(ctx, result, report, h.Measure))
+	if err := r.finish(ctx, result, report, h.Measure); err != nil || result.Interrupted {
+		return report, fault.Wrap(op, err)
+	}
+	if err := os.Remove(filepath.Join(o.Out, stateFile)); !os.IsNotExist(err) {
+		return report, fault.E(op, fault.Usage, err)
+	}
+	return report, nil
 }
 
 // run is what the steps of Fit share.
@@ -132,22 +155,84 @@ func (r *run) start() error {
 			return fault.E(op, fault.Usage, err)
 		}
 	}
-	text, err := json.MarshalIndent(struct {
-		Model       model.Ref      `json:"model"`
-		Preset      string         `json:"preset"`
-		Objective   string         `json:"objective"`
-		BFloat16    bool           `json:"bfloat16"`
-		Threads     int            `json:"threads"`
-		Data        []string       `json:"data_manifests"`
-		Train       int            `json:"train_studies"`
-		Validation  int            `json:"validation_studies"`
-		CodeVersion string         `json:"code_version"`
-		Trainer     trainer.Config `json:"trainer"`
-	}{o.Ref, o.Preset, o.Objective, o.BFloat16, o.Threads, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer}, "", "  ")
+	text, err := json.MarshalIndent(settings{
+		o.Ref, o.Preset, o.Objective, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
+	}, "", "  ")
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
 	}
 	return fault.E(op, fault.Usage, os.WriteFile(filepath.Join(o.Out, settingsFile), append(text, '\n'), 0o644))
+}
+
+// settings is what a run's folder says of it.
+type settings struct {
+	Model       model.Ref      `json:"model"`
+	Preset      string         `json:"preset"`
+	Objective   string         `json:"objective"`
+	BFloat16    bool           `json:"bfloat16"`
+	Threads     int            `json:"threads"`
+	Data        []string       `json:"data"` // paths
+	Manifests   []string       `json:"data_manifests"`
+	Train       int            `json:"train_studies"`
+	Validation  int            `json:"validation_studies"`
+	CodeVersion string         `json:"code_version"`
+	Trainer     trainer.Config `json:"trainer"`
+}
+
+// ResumeOptions returns the options of the run in a folder, to go on with it. The paths of its
+// data are those that it was told: relative ones count from where it was started. Errors: Usage
+// when there is no run.
+func ResumeOptions(out string) (FitOptions, error) {
+	const op = "train.ResumeOptions"
+	text, err := os.ReadFile(filepath.Join(out, settingsFile))
+	if err != nil {
+		return FitOptions{}, fault.Errorf(op, fault.Usage, "there is no run to go on with in %s: %w", out, err)
+	}
+	var s settings
+	if err := json.Unmarshal(text, &s); err != nil {
+		return FitOptions{}, fault.Errorf(op, fault.Corrupt, "%s: %w", filepath.Join(out, settingsFile), err)
+	}
+	return FitOptions{
+		Preset: s.Preset, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Threads: s.Threads, BFloat16: s.BFloat16,
+		Trainer: s.Trainer, Resume: true,
+	}, nil
+}
+
+// labels say what a run depends on besides its trainer's settings.
+func (r *run) labels() map[string]string {
+	o := r.options
+	return map[string]string{
+		"preset": o.Preset, "objective": o.Objective, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
+		"data": strings.Join(r.data.Manifests, " "),
+	}
+}
+
+// resume returns the checkpoint to go on from, nil for a new run.
+func (r *run) resume() (*trainer.Checkpoint, error) {
+	const op = "train.resume"
+	path := filepath.Join(r.options.Out, stateFile)
+	c, err := trainer.ReadCheckpoint(path)
+	switch {
+	case fault.KindOf(err) == fault.NotFound && !r.options.Resume:
+		return nil, nil
+	case fault.KindOf(err) == fault.NotFound:
+		return nil, fault.Errorf(op, fault.Usage, "there is no interrupted run in %s: it has no %s", r.options.Out, stateFile)
+	case !r.options.Resume:
+		return nil, fault.Errorf(op, fault.Usage, "%s holds an interrupted run: go on with it (--resume), or name another folder (--out)", r.options.Out)
+	case err != nil:
+		return nil, err
+	}
+	for name, want := range r.labels() {
+		if have := c.Labels[name]; have != want {
+			return nil, fault.Errorf(op, fault.Usage, "the run in %s had %s %q, not %q: with another it would not be the same run", r.options.Out, name, have, want)
+		}
+	}
+	return c, nil
+}
+
+func (r *run) checkpoint(c *trainer.Checkpoint) error {
+	c.Labels = r.labels()
+	return trainer.WriteCheckpoint(filepath.Join(r.options.Out, stateFile), c)
 }
 
 // manifest is what a model's manifest says before it is calibrated and measured.

@@ -3,9 +3,11 @@
 package train_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -84,6 +86,68 @@ func TestFitExportsWhatWasReached(t *testing.T) {
 	m, err := model.Load(filepath.Join(o.Out, train.ModelDir))
 	if err != nil || m.Provenance.Steps != 3 || m.Evaluation["retrieval"] != nil {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestFitGoesOn: a run that was stopped and went on makes the model of one that was not, byte for
+// byte.
+func TestFitGoesOn(t *testing.T) {
+	o := shortRun(t)
+	o.Trainer.Steps, o.Trainer.HoldText, o.Trainer.ValidateEvery, o.Trainer.Warmup = 24, 8, 0, 4
+	o.Trainer.Shift, o.Trainer.Noise = 4, 2
+	whole := o
+	whole.Out = filepath.Join(t.TempDir(), "whole")
+	if _, err := train.Fit(t.Context(), whole, train.FitHooks{}); err != nil {
+		t.Fatal(err)
+	}
+	o.CheckpointEvery = 5
+	until := func(o train.FitOptions, step int) train.FitReport {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, err := train.Fit(ctx, o, train.FitHooks{Progress: func(p trainer.Progress) {
+			if p.Step == step {
+				cancel()
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := until(o, 6); !r.Interrupted || r.Steps != 6 { // the text tower is held
+		t.Fatalf("%+v", r)
+	}
+	if _, err := train.Fit(t.Context(), o, train.FitHooks{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "--resume") {
+		t.Errorf("a new run over an interrupted one: %v", err)
+	}
+	again, err := train.ResumeOptions(o.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Version = o.Version
+	other := again
+	other.Threads++
+	if _, err := train.Fit(t.Context(), other, train.FitHooks{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "threads") {
+		t.Errorf("with more threads: %v", err)
+	}
+	if r := until(again, 17); !r.Interrupted || r.Steps != 17 { // in the masked steps
+		t.Fatalf("%+v", r)
+	}
+	if r := until(again, 0); r.Interrupted || r.Steps != 24 {
+		t.Fatalf("%+v", r)
+	}
+	for _, name := range []string{"image.onnx", "text.onnx"} {
+		want, err := os.ReadFile(filepath.Join(whole.Out, train.ModelDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(o.Out, train.ModelDir, name)); err != nil || !bytes.Equal(want, got) {
+			t.Errorf("%s differs: %v", name, err)
+		}
+	}
+	if _, err := train.Fit(t.Context(), again, train.FitHooks{}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a run that is at its end goes on: %v", err)
 	}
 }
 

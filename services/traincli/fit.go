@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/cpu"
 
+	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/progress"
@@ -31,14 +33,25 @@ func (c *cli) fit() *cobra.Command {
   steps.csv, validation.csv, *.svg
                   loss, collapse figures and validation over the steps
   checkpoint/     the model at the last validation
+  state.safetensors
+                  of a run that is not at its end: weights, moments, curves
 
-Ctrl-C stops behind the step that runs and exports what there is. Gradients are not
+Ctrl-C stops behind the step that runs and exports what there is. With --resume the run in --out
+goes on, after Ctrl-C from that step, after a kill or a power cut from the last checkpoint, with
+the settings that it had; its model is then the same, bit for bit, as if it had not been stopped.
+Gradients are not
 accumulated: the negatives of a contrastive step are the studies of one batch.`,
 		Example: `  radtrain fit --preset tiny --data work/data/manifest.json --out work/run
-  radtrain fit --data work/data/manifest.json --data work/more/manifest.json --steps 200 --out work/try`,
+  radtrain fit --data work/data/manifest.json --data work/more/manifest.json --steps 200 --out work/try
+  radtrain fit --resume --out work/run`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if o.Ref, err = model.ParseRef(ref); err != nil {
 				return err
+			}
+			if o.Resume {
+				if err := resume(cmd.Flags(), &o); err != nil {
+					return err
+				}
 			}
 			show, finish := c.fitProgress()
 			report, err := train.Fit(cmd.Context(), o, train.FitHooks{
@@ -60,6 +73,8 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.IntVar(&o.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")
 	f.BoolVar(&o.BFloat16, "bf16", cpu.X86.HasAVX512BF16, "matrix products in bfloat16; the default is true on CPUs that multiply such numbers")
 	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
+	f.BoolVar(&o.Resume, "resume", false, "go on with the interrupted run in --out, with its settings")
+	f.IntVar(&o.CheckpointEvery, "checkpoint-every", 250, "steps between checkpoints; 0 is never but when interrupted")
 	f.StringVar(&o.NATS.URL, "nats", o.NATS.URL, "address of NATS, for manifests of a stream")
 	f.Uint64Var(&t.Seed, "seed", t.Seed, "of weights, order, augmentation and masks")
 	f.IntVar(&t.Batch, "batch", t.Batch, "studies a step")
@@ -77,6 +92,30 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.Float64Var(&t.ViewDrop, "view-drop", t.ViewDrop, "share of studies that lack one of their views")
 	f.IntVar(&t.ValidateEvery, "validate-every", t.ValidateEvery, "steps between validations; 0 is never")
 	return cmd
+}
+
+// resume replaces o by the options of the run in its folder, but for those that do not change
+// what the run makes.
+func resume(f *pflag.FlagSet, o *train.FitOptions) error {
+	var others []string
+	f.Visit(func(f *pflag.Flag) {
+		if !slices.Contains([]string{"resume", "out", "data", "nats", "measure", "checkpoint-every", "json"}, f.Name) {
+			others = append(others, "--"+f.Name)
+		}
+	})
+	if len(others) > 0 {
+		return fault.Errorf("traincli.resume", fault.Usage, "a run goes on with the settings that it had: leave out %s", strings.Join(others, ", "))
+	}
+	was, err := train.ResumeOptions(o.Out)
+	if err != nil {
+		return err
+	}
+	if f.Changed("data") { // it may lie elsewhere now
+		was.Data = o.Data
+	}
+	was.NATS, was.Version, was.Measure, was.CheckpointEvery = o.NATS, o.Version, o.Measure, o.CheckpointEvery
+	*o = was
+	return nil
 }
 
 // fitProgress returns a function that shows a run as a bar on a terminal, elsewhere as a line
@@ -134,7 +173,7 @@ func (c *cli) printFit(r train.FitReport, dir string) error {
 	}
 	fmt.Fprintf(c.Stdout, "%d steps in %.0f s, loss %.4f -> %.4f, model in %s\n", r.Steps, r.Seconds, r.FirstLoss, r.LastLoss, dir)
 	if r.Interrupted {
-		fmt.Fprintln(c.Stdout, "The run was interrupted: the model is what was reached, and was not measured.")
+		fmt.Fprintf(c.Stdout, "The run was interrupted: the model is what was reached, and was not measured. To go on: radtrain fit --resume --out %s\n", filepath.Dir(dir))
 	}
 	if r.Collapsed {
 		fmt.Fprintln(c.Stdout, "The run COLLAPSED: its vectors are all alike. Do not use this model.")
