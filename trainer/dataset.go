@@ -115,10 +115,18 @@ func loadPart(ctx context.Context, p Part, t report.Tokenizer, one func()) ([]*S
 	return studies, err
 }
 
+// check refuses a message that is not the one that was frozen.
+func (e Entry) check(r Record) error {
+	if sum := sha256.Sum256(r.Body); hex.EncodeToString(sum[:]) != e.SHA256 {
+		return fault.Errorf("trainer.Entry", fault.Corrupt, "message %d is not the one that was frozen: its SHA-256 differs", r.Sequence)
+	}
+	return nil
+}
+
 func decode(e Entry, r Record, t report.Tokenizer) (*Study, error) {
 	const op = "trainer.decode"
-	if sum := sha256.Sum256(r.Body); hex.EncodeToString(sum[:]) != e.SHA256 {
-		return nil, fault.Errorf(op, fault.Corrupt, "message %d is not the one that was frozen: its SHA-256 differs", r.Sequence)
+	if err := e.check(r); err != nil {
+		return nil, err
 	}
 	var m radstreamv1.StudyPrepared
 	if err := proto.Unmarshal(r.Body, &m); err != nil {

@@ -23,26 +23,52 @@ func Load(ctx context.Context, paths []string, nats bus.Config, progress func(do
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
+	parts, done, err := open(ctx, paths, nats)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	defer done()
+	return trainer.Load(ctx, parts, tok, progress)
+}
+
+// Export writes the studies of a manifest as WebDataset shards; see [trainer.Export].
+func Export(ctx context.Context, manifest string, nats bus.Config, dir string, perShard int, progress func(done, total int)) (trainer.Shards, error) {
+	const op = "train.Export"
+	parts, done, err := open(ctx, []string{manifest}, nats)
+	if err != nil {
+		return trainer.Shards{}, fault.Wrap(op, err)
+	}
+	defer done()
+	shards, err := trainer.Export(ctx, parts[0], dir, perShard, progress)
+	return shards, fault.Wrap(op, err)
+}
+
+// open reads manifests and finds their messages; done ends the connection, if there is one.
+func open(ctx context.Context, paths []string, nats bus.Config) (parts []trainer.Part, done func(), err error) {
 	var b *bus.Bus
-	var parts []trainer.Part
+	done = func() {
+		if b != nil {
+			b.Close()
+		}
+	}
 	for _, path := range paths {
 		m, err := trainer.ReadManifest(path)
 		if err != nil {
-			return nil, fault.Wrap(op, err)
+			done()
+			return nil, nil, err
 		}
 		part := trainer.Part{Manifest: m, Source: trainer.Archive{Path: filepath.Join(filepath.Dir(path), m.Source.Archive)}}
 		if m.Source.Stream != "" {
 			if b == nil {
 				if b, err = bus.Connect(ctx, nats, zerolog.Nop()); err != nil {
-					return nil, fault.Wrap(op, err)
+					return nil, nil, err
 				}
-				defer b.Close()
 			}
 			part.Source = stream{b, m.Source.Stream}
 		}
 		parts = append(parts, part)
 	}
-	return trainer.Load(ctx, parts, tok, progress)
+	return parts, done, nil
 }
 
 // stream is the source of a manifest's messages in a stream.

@@ -25,6 +25,13 @@ func TestPhantomsPrintWhatWasFrozen(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "next: radtrain fit --data "+filepath.Join(dir, "manifest.json")) || !strings.Contains(errs, "phantoms 4/4") {
 		t.Fatalf("%d\n%s\n%s", code, out, errs)
 	}
+	shards := filepath.Join(dir, "shards")
+	if code, out, errs := radtrain(t, "export-archive", filepath.Join(dir, "manifest.json"), "--out", shards, "--shard", "3"); code != 0 || !strings.Contains(out, "4 studies in ") {
+		t.Errorf("export-archive: %d\n%s\n%s", code, out, errs)
+	}
+	if code, _, errs := radtrain(t, "export-archive", filepath.Join(dir, "manifest.json"), "--out", shards); code != 2 || !strings.Contains(errs, "choose another folder") {
+		t.Errorf("export-archive again: %d\n%s", code, errs)
+	}
 	code, out, _ = radtrain(t, append(args, "--json")...)
 	var printed struct {
 		ID         string
