@@ -65,6 +65,9 @@ func (r *Reader) more() error {
 			return io.EOF
 		}
 		if err := r.header(); err != nil {
+			if r.ahead < r.zeros { // what is wrong with it came behind the end
+				err = io.ErrUnexpectedEOF
+			}
 			return err
 		}
 	}
@@ -218,7 +221,7 @@ func (r *Reader) symbols() error {
 	}
 	for to <= len(out)-slack {
 		start := to
-		if pos+8 <= len(in) {
+		if pos+8 <= len(in) { // fill, at once; written here, and once more below, since it is most of the work
 			bits |= binary.LittleEndian.Uint64(in[pos:]) << (ahead & 63)
 			pos += int(63-ahead) >> 3
 			ahead |= 56

@@ -68,7 +68,8 @@ func TestInflate(t *testing.T) {
 }
 
 // FuzzInflate holds the reader against compress/flate: the same bytes, and an error for the same
-// data, up to which a few bytes fewer may come.
+// data, before which a byte fewer may come. Data that is cut may be wrong too, and the two do
+// not always see the same first.
 func FuzzInflate(f *testing.F) {
 	for _, data := range inputs() {
 		for _, level := range []int{flate.NoCompression, flate.BestSpeed, flate.BestCompression} {
@@ -80,7 +81,7 @@ func FuzzInflate(f *testing.F) {
 		const most = 1 << 20
 		want, wantErr := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(data)), most))
 		got, err := io.ReadAll(io.LimitReader(NewReader(data), most))
-		if (err == nil) != (wantErr == nil) || errors.Is(err, io.ErrUnexpectedEOF) != errors.Is(wantErr, io.ErrUnexpectedEOF) {
+		if (err == nil) != (wantErr == nil) || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("error %v, of compress/flate %v", err, wantErr)
 		}
 		if err == nil && !bytes.Equal(got, want) || !bytes.HasPrefix(want, got) || len(want)-len(got) > 1 {
