@@ -68,8 +68,8 @@ func TestInflate(t *testing.T) {
 }
 
 // FuzzInflate holds the reader against compress/flate: the same bytes, and an error for the same
-// data, before which a byte fewer may come. Data that is cut may be wrong too, and the two do
-// not always see the same first.
+// data. Data that is cut may be wrong too, and the two do not always see the same first; and
+// compress/flate leaves the last symbols before a cut when they are shorter than the end's.
 func FuzzInflate(f *testing.F) {
 	for _, data := range inputs() {
 		for _, level := range []int{flate.NoCompression, flate.BestSpeed, flate.BestCompression} {
@@ -84,7 +84,8 @@ func FuzzInflate(f *testing.F) {
 		if (err == nil) != (wantErr == nil) || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("error %v, of compress/flate %v", err, wantErr)
 		}
-		if err == nil && !bytes.Equal(got, want) || !bytes.HasPrefix(want, got) || len(want)-len(got) > 1 {
+		n := min(len(got), len(want))
+		if err == nil && len(got) != len(want) || !bytes.Equal(got[:n], want[:n]) || len(want)-n > 1 || len(got)-n > 15 {
 			t.Errorf("%d bytes, of compress/flate %d", len(got), len(want))
 		}
 	})
