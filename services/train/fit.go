@@ -28,7 +28,11 @@ const (
 	checkpointDir = "checkpoint" // the model as it was at the last validation
 	settingsFile  = "run.json"
 	stateFile     = "state.safetensors" // of a run that is not at its end
+	weightsFile   = "weights.safetensors"
 )
+
+// temperatureKey is that of the temperature in the metadata of weights.
+const temperatureKey = "radstream.temperature"
 
 // validationStudies bounds how many studies a validation during training looks at.
 const validationStudies = 300
@@ -91,7 +95,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if o.Threads == 0 { // how sums are split decides how they round
 		o.Threads = runtime.NumCPU()
 	}
-	r := run{options: o, config: config}
+	r := run{options: o, config: config, maker: "radtrain fit"}
 	if r.tokenizer, err = tokenizer.BERTBaseCased(); err == nil {
 		r.data, err = Load(ctx, o.Data, o.NATS, h.Load)
 	}
@@ -129,7 +133,13 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	if err := r.finish(ctx, result, report, h.Measure); err != nil || result.Interrupted {
+	err = trainer.WriteTensors(filepath.Join(o.Out, weightsFile), result.Weights, map[string]string{
+		temperatureKey: strconv.FormatFloat(result.Temperature, 'g', -1, 64),
+	})
+	if err == nil {
+		err = r.finish(ctx, result, &report, h.Measure)
+	}
+	if err != nil || result.Interrupted {
 		return report, fault.Wrap(op, err)
 	}
 	if err := os.Remove(filepath.Join(o.Out, stateFile)); !os.IsNotExist(err) {
@@ -141,6 +151,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 // run is what the steps of Fit share.
 type run struct {
 	options   FitOptions
+	maker     string // for the model's manifest
 	config    model.Config
 	tokenizer *tokenizer.Tokenizer
 	data      *trainer.Dataset
@@ -241,7 +252,7 @@ func (r *run) manifest(steps int, temperature float64) (model.Manifest, error) {
 	return model.Manifest{
 		Ref: r.options.Ref, Preprocessing: r.data.Preparation, Temperature: temperature, Labels: labels,
 		DataManifests: r.data.Manifests,
-		Provenance:    model.Provenance{CreatedBy: "radtrain fit", Seed: r.options.Trainer.Seed, Steps: int64(steps), CodeVersion: r.options.Version},
+		Provenance:    model.Provenance{CreatedBy: r.maker, Seed: r.options.Trainer.Seed, Steps: int64(steps), CodeVersion: r.options.Version},
 	}, err
 }
 
@@ -300,15 +311,18 @@ func (r *run) validate(ctx context.Context, w onnxexport.Weights, temperature fl
 }
 
 // finish exports the model, calibrates its labels on the validation studies, and measures it.
-func (r *run) finish(ctx context.Context, result trainer.Result, report FitReport, progress func(done, total int)) error {
+// report is nil for weights that were not trained here.
+func (r *run) finish(ctx context.Context, result trainer.Result, report *FitReport, progress func(done, total int)) error {
 	// What there is gets exported also when ctx has ended.
 	whole := context.WithoutCancel(ctx)
 	m, err := r.manifest(result.Steps, result.Temperature)
 	if err != nil {
 		return err
 	}
-	if m.Evaluation, err = record(m.Evaluation, "training", report); err != nil {
-		return err
+	if report != nil {
+		if m.Evaluation, err = record(m.Evaluation, "training", report); err != nil {
+			return err
+		}
 	}
 	if err := r.export(ModelDir, result.Weights, m); err != nil {
 		return err

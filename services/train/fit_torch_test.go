@@ -149,6 +149,17 @@ func TestFitGoesOn(t *testing.T) {
 	if _, err := train.Fit(t.Context(), again, train.FitHooks{}); fault.KindOf(err) != fault.Usage {
 		t.Errorf("a run that is at its end goes on: %v", err)
 	}
+	// Its weights, imported, are the same model.
+	i := train.ImportOptions{Weights: filepath.Join(o.Out, "weights.safetensors"), Preset: "tiny", Ref: o.Ref, Data: o.Data, Out: t.TempDir()}
+	if err := train.Import(t.Context(), i, train.FitHooks{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"image.onnx", "text.onnx"} {
+		want, errWant := os.ReadFile(filepath.Join(o.Out, train.ModelDir, name))
+		if got, err := os.ReadFile(filepath.Join(i.Out, train.ModelDir, name)); err != nil || errWant != nil || !bytes.Equal(want, got) {
+			t.Errorf("%s differs when imported: %v %v", name, err, errWant)
+		}
+	}
 }
 
 func TestFitRefuses(t *testing.T) {

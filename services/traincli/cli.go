@@ -71,7 +71,7 @@ Exit codes:
 	}
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(c.phantoms(), c.manifest(), c.exportArchive(), c.fit(), c.views(), c.eval(), c.version())
+	root.AddCommand(c.phantoms(), c.manifest(), c.exportArchive(), c.importWeights(), c.fit(), c.views(), c.eval(), c.version())
 	c.prepare(root)
 	return root
 }

@@ -63,6 +63,7 @@ func TestExitCodes(t *testing.T) {
 		"no file to write":  {[]string{"views"}, 2, "out"},
 		"no run to resume":  {[]string{"fit", "--resume", "--out", t.TempDir()}, 2, "no run to go on with"},
 		"other settings":    {[]string{"fit", "--resume", "--steps", "9"}, 2, "leave out --steps"},
+		"no weights":        {[]string{"import", "nowhere.safetensors"}, 1, "nowhere.safetensors"},
 		"no server":         {[]string{"manifest", "x.json", "--nats", "nats://127.0.0.1:1"}, 4, "127.0.0.1:1"},
 	} {
 		code, _, errs := radtrain(t, c.args...)

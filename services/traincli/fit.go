@@ -29,6 +29,8 @@ func (c *cli) fit() *cobra.Command {
 		Long: `Train a model from frozen data and write a run's folder:
 
   model/          the model, ready for radstream and for radtrain eval
+  weights.safetensors
+                  its weights, for radtrain import and other programs
   run.json        what the run was told, and which data it saw
   steps.csv, validation.csv, *.svg
                   loss, collapse figures and validation over the steps
