@@ -162,12 +162,12 @@ func (s *store) message(r *resource) (report.Message, error) {
 	if r.Subject != nil {
 		m.PatientID = patientID(s.identifiersOf(r, []reference{*r.Subject}))
 	}
-	studies := append(append([]reference(nil), r.ImagingStudy...), r.Study...)
-	orders := append([]reference(nil), r.BasedOn...)
+	studies := few(append(append([]reference(nil), r.ImagingStudy...), r.Study...))
+	orders := append([]reference(nil), few(r.BasedOn)...)
 	m.Time = firstTime(r.EffectiveDateTime, r.EffectivePeriod.Start)
 	for _, ref := range studies {
 		if study := s.resolve(r, ref); study != nil {
-			orders = append(orders, study.BasedOn[:min(len(study.BasedOn), maxIdentifiers)]...)
+			orders = few(append(orders, few(study.BasedOn)...))
 			if m.Time.IsZero() {
 				m.Time = firstTime(study.Started)
 			}
@@ -187,6 +187,10 @@ func (s *store) message(r *resource) (report.Message, error) {
 	m.Accession = accession(append(append(ofStudies, r.Identifier...), s.identifiersOf(r, orders)...))
 	return m, nil
 }
+
+// few bounds references: each leads to a resource that other ones lead to as well, so that a
+// small message could ask for much.
+func few(refs []reference) []reference { return refs[:min(len(refs), maxIdentifiers)] }
 
 // text composes the report's text; see the package documentation.
 func (s *store) text(r *resource) (string, error) {
@@ -223,6 +227,9 @@ func (s *store) text(r *resource) (string, error) {
 // Observations make more of them than was sent.
 func (s *store) results(owner, from *resource, seen map[*resource]bool, parts *[]report.Part) error {
 	for _, ref := range append(append([]reference(nil), from.Result...), from.HasMember...) {
+		if s.shared++; s.shared > 2*MaxResources {
+			return tooManyShared()
+		}
 		o := s.resolve(owner, ref)
 		if o == nil || o.ResourceType != "Observation" || seen[o] {
 			continue
@@ -232,9 +239,8 @@ func (s *store) results(owner, from *resource, seen map[*resource]bool, parts *[
 		if text == "" {
 			text = o.ValueCodeableConcept.words()
 		}
-		s.shared, s.bytes = s.shared+1, s.bytes+len(text)
-		if s.shared > 2*MaxResources || s.bytes > 2*MaxBytes {
-			return fault.Reject("fhir.results", fault.Invalid, ReasonTooLarge, "the reports of a bundle use at most %d Observations", 2*MaxResources)
+		if s.bytes += len(text); s.bytes > 2*MaxBytes {
+			return tooManyShared()
 		}
 		if text != "" && status(o.Status) != report.StatusRetracted {
 			*parts = append(*parts, report.Part{Heading: o.Code.heading(), Text: text})
@@ -244,6 +250,10 @@ func (s *store) results(owner, from *resource, seen map[*resource]bool, parts *[
 		}
 	}
 	return nil
+}
+
+func tooManyShared() error {
+	return fault.Reject("fhir.results", fault.Invalid, ReasonTooLarge, "the reports of a bundle refer to Observations at most %d times, of %d bytes in all", 2*MaxResources, 2*MaxBytes)
 }
 
 // squeeze makes texts comparable: white space and case aside.

@@ -112,7 +112,8 @@ func (h *prepareHandler) decode(in stage.Input, m proto.Message) (arrived, error
 		a.arrival.People = deid.Known{Names: m.GetNames(), IDs: m.GetIdentifiers()}
 		a.arrival.Statement = ingest.Statement{ID: m.GetReportId(), Status: m.GetStatus(), Time: at(m.GetReportTime()), Made: at(m.GetMessageTime())}
 	case *radstreamv1.PatientMerged:
-		if m.GetPatientId() == "" || m.GetMergedPatientId() == "" || m.GetPatientId() == m.GetMergedPatientId() {
+		// Padding does not count: all that is blank has one key, and a merge is not undone.
+		if stays, goes := deid.Bare(m.GetPatientId()), deid.Bare(m.GetMergedPatientId()); stays == "" || goes == "" || stays == goes {
 			return arrived{}, fault.Reject(op, fault.Invalid, reasonMerge, "a merge names two identifiers: the patient_id that stays and the merged_patient_id that is given up")
 		}
 		a.merge = m

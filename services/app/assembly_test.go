@@ -224,7 +224,9 @@ func TestMerge(t *testing.T) {
 	}
 	s.findsItself(t, "2.25.1")
 	for id, m := range map[string]*radstreamv1.PatientMerged{
-		"back": {PatientId: "A", MergedPatientId: "C"}, "elsewhere": {PatientId: "D", MergedPatientId: "A"}, "itself": {PatientId: "A", MergedPatientId: "A"},
+		"blank":  {PatientId: " ", MergedPatientId: "P-1"},
+		"padded": {PatientId: "P-1 ", MergedPatientId: "P-1"},
+		"back":   {PatientId: "A", MergedPatientId: "C"}, "elsewhere": {PatientId: "D", MergedPatientId: "A"}, "itself": {PatientId: "A", MergedPatientId: "A"},
 	} {
 		s.send(t, id, m)
 		s.expect(t, id, event.Rejected, 0)
