@@ -3,7 +3,8 @@ package deid
 import "strings"
 
 // known finds the names of k: every part by itself in any case; a part that is an ordinary
-// word too (Long, Brown) only beside another one.
+// word too (Long, Brown) only beside another one, or where its capital says that it is a name:
+// inside a sentence, in a line that is not all capitals.
 func (r *reader) known(k Known) []span {
 	parts, initials := set{}, set{}
 	for _, name := range k.Names {
@@ -49,7 +50,8 @@ func (r *reader) known(k Known) []span {
 		if !is(i) {
 			continue
 		}
-		if (r.ordinary(t.lower) || r.eponymAt(i)) && !is(beside(i, -1)) && !is(beside(i, 1)) {
+		if !is(beside(i, -1)) && !is(beside(i, 1)) &&
+			(r.eponymAt(i) || r.ordinary(t.lower) && (!t.upper || t.capsLine || r.beginsSentence(i))) {
 			continue
 		}
 		s := span{KindName, t.start, t.end}
@@ -59,6 +61,11 @@ func (r *reader) known(k Known) []span {
 		out = append(out, s)
 	}
 	return out
+}
+
+// beginsSentence tells whether tokens[i] has its capital for where it stands, as far as can be told.
+func (r *reader) beginsSentence(i int) bool {
+	return i == 0 || strings.Contains(".:;!?-*)", r.tokens[i-1].lower) || strings.Contains(r.text[r.tokens[i-1].end:r.tokens[i].start], "\n")
 }
 
 // hospitals finds the names of hospitals and practices.

@@ -106,7 +106,7 @@ func (r *reader) listed(i int) bool {
 	}
 	if r.initial(i) {
 		k := i + 1
-		for k+1 < len(r.tokens) && r.tokens[k].lower == "." && r.initial(k+1) {
+		for n := 1; n < mostInitials && k+1 < len(r.tokens) && r.tokens[k].lower == "." && r.initial(k+1); n++ {
 			k += 2
 		}
 		if k+1 >= len(r.tokens) || r.tokens[k].lower != "." || !r.near(k, k+1) || !r.tokens[k+1].upper {
@@ -159,6 +159,9 @@ var (
 	suffixes = set{"jr": true, "sr": true, "ii": true, "iii": true}
 )
 
+// mostInitials is how many initials a name has at most. A run of them is looked at from each.
+const mostInitials = 3
+
 // person reads a name that begins at tokens[i] and returns its end, i when there is none.
 func (r *reader) person(i int, how strength) int {
 	words, initials, end := 0, 0, i
@@ -168,7 +171,7 @@ func (r *reader) person(i int, how strength) int {
 			break
 		}
 		switch {
-		case r.initial(j) && initials < 3:
+		case r.initial(j) && initials < mostInitials:
 			k := j + 1
 			dotted := k < len(r.tokens) && r.tokens[k].lower == "." && r.tokens[k].start == t.end
 			if dotted {
@@ -269,7 +272,7 @@ func (r *reader) pairFollows(i int) bool {
 	if k < len(r.tokens) && r.tokens[k].lower == "," {
 		return k+1 < len(r.tokens) && r.given(k+1)
 	}
-	for k+1 < len(r.tokens) && r.initial(k) {
+	for n := 0; n < mostInitials && k+1 < len(r.tokens) && r.initial(k); n++ {
 		k++
 		if r.tokens[k].lower == "." {
 			k++

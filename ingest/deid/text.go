@@ -35,7 +35,9 @@ func Kinds() []Kind {
 func (k Kind) Placeholder() string { return "[" + string(k) + "]" }
 
 // Known holds what a header or message says about the people of a study. It is removed
-// from text wherever it stands, in any case.
+// from text wherever it stands, in any case; but for names that are ordinary words (Brown), which
+// stay where nothing tells them from the word: in lines of capitals, in small letters, and at
+// the beginning of a sentence.
 type Known struct {
 	Names []string // "DOE^JANE", "Doe, Jane", "Dr. J. Smith": each part counts by itself
 	IDs   []string // patient id, accession number, UIDs, as written; at least 3 characters count
@@ -57,7 +59,7 @@ func (r Removal) GoString() string { return r.String() }
 // Text returns text with a placeholder in place of every identifier, and what was taken
 // out, in order. It looks for
 //
-//   - what is known of the study's people (see [Known]), wherever it stands;
+//   - what is known of the study's people (see [Known]);
 //   - forms: dates, times, telephone numbers, addresses, numbers with a label or of six
 //     digits and more, ages above 89;
 //   - names behind a title ("Dr. Smith"), before a credential ("J. Doe, MD"), behind words
@@ -141,10 +143,10 @@ func (l *lists) find(text string, known Known) []span {
 }
 
 // literals finds ids wherever they stand by themselves, in any case. An id with parts, as
-// HL7 v2 writes them (4711^^^HOSP^MR), counts by its first too.
+// HL7 v2 writes them (4711^^^HOSP^MR), counts by its first too. A text may teach as many ids as
+// it is long, so that they are looked up by the word that they begin with.
 func literals(text string, ids []string) []span {
-	var out []span
-	lower := lowerASCII(text)
+	byWord := map[string][]string{} // an id that begins with another byte is under ""
 	seen := map[string]bool{}
 	for _, id := range ids {
 		first, _, _ := strings.Cut(id, "^")
@@ -154,20 +156,44 @@ func literals(text string, ids []string) []span {
 				continue
 			}
 			seen[part] = true
-			for at := 0; ; {
-				i := strings.Index(lower[at:], part)
-				if i < 0 {
-					break
-				}
-				start := at + i
-				at = start + len(part)
-				if (start == 0 || !wordByte(lower[start-1])) && (at == len(lower) || !wordByte(lower[at])) {
-					out = append(out, span{KindID, start, at})
-				}
+			word := part[:wordLength(part)]
+			byWord[word] = append(byWord[word], part)
+		}
+	}
+	if len(byWord) == 0 {
+		return nil
+	}
+	var out []span
+	lower := lowerASCII(text)
+	at := func(i int, parts []string) {
+		for _, part := range parts {
+			if end := i + len(part); strings.HasPrefix(lower[i:], part) && (end == len(lower) || !wordByte(lower[end])) {
+				out = append(out, span{KindID, i, end})
 			}
 		}
 	}
+	for i := 0; i < len(lower); {
+		n := wordLength(lower[i:])
+		if n == 0 {
+			if i == 0 || !wordByte(lower[i-1]) {
+				at(i, byWord[""])
+			}
+			i++
+			continue
+		}
+		at(i, byWord[lower[i:i+n]])
+		i += n
+	}
 	return out
+}
+
+// wordLength is the number of bytes of words that s begins with.
+func wordLength(s string) int {
+	n := 0
+	for n < len(s) && wordByte(s[n]) {
+		n++
+	}
+	return n
 }
 
 // lowerASCII makes capitals of ASCII small and keeps every offset.
