@@ -97,6 +97,7 @@ func TestText(t *testing.T) {
 		{"numbers are no text", []string{"OBX|1|NM|||42", "OBX|2|TX|||Clear."}, "Clear."},
 		{"a line taken back", []string{"OBX|1|TX|||Wrong.||||||D", "OBX|2|TX|||Clear.||||||F"}, "Clear."},
 		{"a line wrapped by hand", []string{"OBX|1|TX|||Clear at\nboth bases.||||||F"}, "Clear at\nboth bases."},
+		{"wrapped by hand at a word of three capitals", []string{"OBX|1|TX|||Exam:\nCXR\nLarge effusion.||||||F"}, "Exam:\nCXR\nLarge effusion."},
 		{"run together", []string{"OBX|1|TX|||Clear.|||  OBX|2|TX|||Dry."}, "Clear.\nDry."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -353,6 +354,26 @@ func TestRefusals(t *testing.T) {
 		if fault.KindOf(err) != c.kind || fault.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.names) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %s %s %q", c.name, fault.KindOf(err), fault.ReasonOf(err), err)
 		}
+	}
+}
+
+// TestManyRepetitions: a name behind many others is known too, or the message is refused.
+func TestManyRepetitions(t *testing.T) {
+	physicians := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = "D1^Same^Name"
+		}
+		return strings.Join(append(all, "D2^Vexley^Quorra"), "~")
+	}
+	message := func(n int) []byte {
+		return []byte(lines(msh("ORU^R01"), pid, "OBR|1||FI1"+strings.Repeat("|", 25)+physicians(n), "OBX|1|TX|||Clear.||||||F"))
+	}
+	if m, err := hl7.Parse(message(100)); err != nil || !slices.Contains(m[0].Names, "Vexley Quorra") {
+		t.Errorf("%v %v", m, err)
+	}
+	if m, err := hl7.Parse(message(hl7.MaxPeople)); fault.ReasonOf(err) != hl7.ReasonTooLarge {
+		t.Errorf("too many: %v %v", m, err)
 	}
 }
 

@@ -58,7 +58,7 @@ func readMessage(data []byte) (message, error) {
 		open = to
 	}
 	for i, line := range lines {
-		if name := segmentName(line); name != "" && (len(line) == 3 || line[3] == sep.field) {
+		if name := segmentName(line); name != "" && (len(line) == 3 && bareSegments[name] || len(line) > 3 && line[3] == sep.field) {
 			add(i)
 		}
 	}
@@ -68,6 +68,13 @@ func readMessage(data []byte) (message, error) {
 	}
 	m.time = m.segments[0].time(7)
 	return m, nil
+}
+
+// bareSegments may stand on a line without any field. Other three capitals alone on a line are
+// a word of a text that was wrapped by hand, such as CXR.
+var bareSegments = map[string]bool{
+	"MSH": true, "SFT": true, "EVN": true, "PID": true, "PD1": true, "NK1": true, "MRG": true, "PV1": true, "PV2": true, "ORC": true, "OBR": true,
+	"OBX": true, "NTE": true, "TXA": true, "ZDS": true, "TQ1": true, "SPM": true, "DG1": true, "AL1": true, "IN1": true, "GT1": true, "ROL": true, "DSC": true,
 }
 
 func tooMany(op string) error {
@@ -199,9 +206,9 @@ func (s segment) part(n, c int) string {
 	return s.text(nth(nth(nth(s.field(n), s.sep.repetition, 0), s.sep.component, c-1), s.sep.sub, 0))
 }
 
-// repetitions returns the repetitions of field n as sent, at most 64.
+// repetitions returns the repetitions of field n as sent. Behind MaxPeople of them the rest is one.
 func (s segment) repetitions(n int) []string {
-	return strings.SplitN(s.field(n), string(rune(s.sep.repetition)), 64)
+	return strings.SplitN(s.field(n), string(rune(s.sep.repetition)), MaxPeople+1)
 }
 
 // text returns raw unescaped and trimmed; HL7's "" (delete the value) is empty.

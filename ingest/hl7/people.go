@@ -12,8 +12,8 @@ import (
 // withPeople gives the reports of m the people that m names. One name too few could leave it in
 // a text, so a message with more of them than MaxPeople is refused.
 func (m message) withPeople(reports []report.Message, err error) ([]report.Message, error) {
-	names, ids := m.people()
-	if len(names) > MaxPeople || len(ids) > MaxPeople {
+	names, ids, whole := m.people()
+	if !whole || len(names) > MaxPeople || len(ids) > MaxPeople {
 		return nil, fault.Reject("hl7.withPeople", fault.Invalid, ReasonTooLarge, "an HL7 message has at most %d names and %d identifiers of people", MaxPeople, MaxPeople)
 	}
 	for i := range reports {
@@ -24,8 +24,9 @@ func (m message) withPeople(reports []report.Message, err error) ([]report.Messa
 
 // people returns the names ("Doe Jane") and identifiers of all people that m names, patients
 // and physicians, each once: they may stand in the text as well, and must leave it. Those of
-// one order are not told from those of another: to remove one name too many does no harm.
-func (m message) people() (names, ids []string) {
+// one order are not told from those of another: to remove one name too many does no harm. whole
+// is false when a field has more repetitions than are read.
+func (m message) people() (names, ids []string, whole bool) {
 	add := func(list *[]string, s string) {
 		if s = strings.TrimSpace(s); s != "" && len(*list) <= MaxPeople && !slices.Contains(*list, s) {
 			*list = append(*list, s)
@@ -49,20 +50,26 @@ func (m message) people() (names, ids []string) {
 		}
 		add(&names, strings.Join(name, " "))
 	}
+	whole = true
+	repetitions := func(s segment, n int) []string {
+		all := s.repetitions(n)
+		whole = whole && len(all) <= MaxPeople
+		return all
+	}
 	for _, s := range m.segments {
 		fields := peopleFields[s.name]
 		for _, n := range fields.ids {
-			for _, r := range s.repetitions(n) {
+			for _, r := range repetitions(s, n) {
 				add(&ids, s.text(nth(nth(r, s.sep.component, 0), s.sep.sub, 0)))
 			}
 		}
 		for _, n := range fields.names {
-			for _, r := range s.repetitions(n) {
+			for _, r := range repetitions(s, n) {
 				person(s, split(r, s.sep.component), 0)
 			}
 		}
 		for _, n := range fields.staff {
-			for _, r := range s.repetitions(n) {
+			for _, r := range repetitions(s, n) {
 				parts := split(r, s.sep.component)
 				if first := split(parts[0], s.sep.sub); s.name == "OBR" && n >= 32 && len(first) > 1 {
 					parts = first
@@ -71,7 +78,7 @@ func (m message) people() (names, ids []string) {
 			}
 		}
 	}
-	return names, ids
+	return names, ids, whole
 }
 
 // split is strings.Split; a separator of 0 separates nothing.
