@@ -3,7 +3,6 @@ package fhir
 import (
 	"bytes"
 	"encoding/xml"
-	"slices"
 	"strings"
 
 	"github.com/radstream/radstream/ingest/hl7"
@@ -17,13 +16,7 @@ import (
 type cda struct {
 	Time    cdaTime `xml:"effectiveTime"`
 	Patient []cdaID `xml:"recordTarget>patientRole>id"`
-	// People who may be named in the text.
-	Names   []cdaName `xml:"recordTarget>patientRole>patient>name"`
-	Authors []cdaName `xml:"author>assignedAuthor>assignedPerson>name"`
-	Others  []cdaName `xml:"participant>associatedEntity>associatedPerson>name"`
 	Signed  *struct {
-		Time  cdaTime   `xml:"time"`
-		Names []cdaName `xml:"assignedEntity>assignedPerson>name"`
 	} `xml:"legalAuthenticator"`
 	Orders []struct {
 		// Accession is PS3.20's own; in C-CDA it is the first id.
@@ -31,8 +24,7 @@ type cda struct {
 		IDs       []cdaID `xml:"id"`
 	} `xml:"inFulfillmentOf>order"`
 	Events []struct {
-		IDs  []cdaID `xml:"id"`
-		Time cdaTime `xml:"effectiveTime"`
+		IDs []cdaID `xml:"id"`
 	} `xml:"documentationOf>serviceEvent"`
 	Related []struct {
 		Type string `xml:"typeCode,attr"`
@@ -47,19 +39,8 @@ type cdaID struct {
 	Extension string `xml:"extension,attr"`
 }
 
-// cdaName has its parts (family, given) as elements, or is text.
-type cdaName struct {
-	Text  string `xml:",chardata"`
-	Parts []struct {
-		Text string `xml:",chardata"`
-	} `xml:",any"`
-}
-
 type cdaTime struct {
 	Value string `xml:"value,attr"`
-	Low   struct {
-		Value string `xml:"value,attr"`
-	} `xml:"low"`
 }
 
 type cdaSection struct {
@@ -114,7 +95,7 @@ func parseXML(data []byte) (report.Message, error) {
 		}
 	}
 	d.identify(&m)
-	if err := d.people(&m); err != nil {
+	if err := d.people(&m, data); err != nil {
 		return report.Message{}, err
 	}
 	return m, nil
@@ -142,16 +123,8 @@ func (d *cda) identify(m *report.Message) {
 				m.StudyUID = report.StudyUID(id.Root)
 			}
 		}
-		for _, value := range []string{e.Time.Low.Value, e.Time.Value} {
-			if m.Time.IsZero() {
-				m.Time = hl7.ParseTime(value)
-			}
-		}
 	}
 	m.Issued = hl7.ParseTime(d.Time.Value)
-	if m.Time.IsZero() {
-		m.Time = m.Issued
-	}
 }
 
 // collect appends the text of sections and those inside them. A title that implies no
@@ -202,23 +175,48 @@ func malformedXML(op string) error {
 	return fault.Reject(op, fault.Invalid, ReasonMalformed, "an XML message is well-formed and UTF-8")
 }
 
-// people fills in who may be named in the text.
-func (d *cda) people(m *report.Message) error {
+// people fills in who may be named in the text: whoever has a name anywhere in the document, as
+// patient, guardian, author, performer, authenticator or in another role.
+func (d *cda) people(m *report.Message, data []byte) error {
 	var all people
-	names := slices.Concat(d.Names, d.Authors, d.Others)
-	if d.Signed != nil {
-		names = append(names, d.Signed.Names...)
-	}
-	for _, n := range names {
-		parts := []string{n.Text}
-		for _, p := range n.Parts {
-			parts = append(parts, p.Text)
+	var path []string
+	var name strings.Builder
+	inside := 0 // the depth of the name that is being read
+	for x, ended := xml.NewDecoder(bytes.NewReader(data)), false; !ended; {
+		token, err := x.Token()
+		if err != nil {
+			return malformedXML("fhir.people")
 		}
-		add(&all.names, strings.Join(strings.Fields(strings.Join(parts, " ")), " "))
+		switch t := token.(type) {
+		case xml.StartElement:
+			if parent := path[max(0, len(path)-1):]; inside == 0 && t.Name.Local == "name" && len(parent) == 1 && person(parent[0]) {
+				inside = len(path) + 1
+			}
+			path = append(path, t.Name.Local)
+		case xml.CharData:
+			if inside > 0 {
+				name.Write(t)
+				name.WriteByte(' ')
+			}
+		case xml.EndElement:
+			if len(path) == inside {
+				add(&all.names, strings.Join(strings.Fields(name.String()), " "))
+				inside = 0
+				name.Reset()
+			}
+			path = path[:len(path)-1]
+			ended = len(path) == 0
+		}
 	}
 	for _, id := range d.Patient {
 		add(&all.ids, id.Extension)
 	}
 	m.Names, m.IDs = all.names, all.ids
 	return all.check()
+}
+
+// person tells whether an element of CDA is a person's (classes Person, Patient and
+// SubjectPerson).
+func person(element string) bool {
+	return element == "patient" || element == "subject" || element == "informationRecipient" || strings.HasSuffix(element, "Person")
 }

@@ -8,7 +8,8 @@
 //
 // R4 (hl7.org/fhir/R4/diagnosticreport.html) and R5 (hl7.org/fhir/R5/...) differ in what
 // is used here by one name: imagingStudy became study. References are resolved inside
-// what was sent, contained or bundled; nothing is fetched.
+// what was sent, contained or in the same bundle or one around it; nothing is fetched, and
+// where two servers' resources could be meant, none is.
 //
 // # Text
 //
@@ -22,14 +23,14 @@
 //
 // The accession number is an identifier typed ACSN (accession ID, HL7 table 0203): of the
 // ImagingStudy, as its page in R4 says, else of the report, else of the ServiceRequests
-// that the report or the study is based on, where R5 moves it. A reference may carry the identifier itself. Where none is typed ACSN, one
-// typed FILL (filler order number), else PLAC (placer), in the same order, for the reasons
-// that package hl7 gives. Untyped identifiers of a report number the report, and are not
+// that the report or the study is based on, where R5 moves it. A reference may carry the
+// identifier itself. Where none is typed ACSN, one typed FILL (filler order number), else PLAC
+// (placer), in the same order, for the reasons that package hl7 gives. Untyped identifiers of a report number the report, and are not
 // used. One typed FILL numbers it, as it does in package hl7; issued, else meta.lastUpdated,
 // says which of two versions is the later.
 //
-// Names and identifiers of every Patient and Practitioner, and the display of references to
-// them, come with each report: they are to be removed from the text.
+// Names and identifiers of people, of whatever resource, and the display of references to them
+// come with each report: they are to be removed from the text.
 //
 // The Study Instance UID is the identifier of the ImagingStudy with system urn:dicom:uid,
 // whose value is "urn:oid:" and the UID (hl7.org/fhir/R4/imagingstudy.html, notes). The
@@ -43,6 +44,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -91,8 +93,8 @@ func Parse(data []byte) ([]report.Message, error) {
 	case !utf8.Valid(data):
 		return nil, fault.Reject(op, fault.Invalid, ReasonMalformed, "FHIR JSON is UTF-8")
 	}
-	s := store{byName: map[string]*resource{}}
-	if err := s.add(data, "", 0); err != nil {
+	var s store
+	if err := s.add(data, "", newBundle(nil), 0); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
 	if len(s.reports) == 0 {
@@ -160,21 +162,14 @@ func (s *store) message(r *resource) (report.Message, error) {
 	}
 	m.Text = lines(text)
 	if r.Subject != nil {
-		m.PatientID = patientID(s.identifiersOf(r, []reference{*r.Subject}))
+		m.PatientID = patientID(r.identifiersOf([]reference{*r.Subject}))
 	}
-	studies := few(append(append([]reference(nil), r.ImagingStudy...), r.Study...))
-	orders := append([]reference(nil), few(r.BasedOn)...)
-	m.Time = firstTime(r.EffectiveDateTime, r.EffectivePeriod.Start)
+	studies := few(slices.Concat(r.ImagingStudy, r.Study))
+	orders := r.identifiersOf(few(r.BasedOn))
 	for _, ref := range studies {
-		if study := s.resolve(r, ref); study != nil {
-			orders = few(append(orders, few(study.BasedOn)...))
-			if m.Time.IsZero() {
-				m.Time = firstTime(study.Started)
-			}
+		if study := r.resolve(ref); study != nil && len(orders) < maxIdentifiers {
+			orders = append(orders, study.identifiersOf(few(study.BasedOn))...)
 		}
-	}
-	if m.Time.IsZero() {
-		m.Time = firstTime(r.Issued)
 	}
 	m.Made = firstTime(r.Meta.LastUpdated)
 	if m.Issued = firstTime(r.Issued); m.Issued.IsZero() {
@@ -182,9 +177,9 @@ func (s *store) message(r *resource) (report.Message, error) {
 	}
 	m.Names, m.IDs = s.people.names, s.people.ids
 	m.ReportID = typed(r.Identifier, "FILL")
-	ofStudies := s.identifiersOf(r, studies)
+	ofStudies := r.identifiersOf(studies)
 	m.StudyUID = studyUID(ofStudies)
-	m.Accession = accession(append(append(ofStudies, r.Identifier...), s.identifiersOf(r, orders)...))
+	m.Accession = accession(slices.Concat(ofStudies, r.Identifier, orders))
 	return m, nil
 }
 
@@ -204,7 +199,7 @@ func (s *store) text(r *resource) (string, error) {
 		return form, nil
 	}
 	var parts []report.Part
-	if tooMuch := s.results(r, r, map[*resource]bool{}, &parts); tooMuch != nil {
+	if tooMuch := s.results(r, map[*resource]bool{}, &parts); tooMuch != nil {
 		return "", tooMuch
 	}
 	if conclusion != "" {
@@ -225,12 +220,12 @@ func (s *store) text(r *resource) (string, error) {
 // results appends the text of the Observations that from refers to, those of panels
 // (hasMember) too, each once. Errors: Invalid with [ReasonTooLarge] when reports that share
 // Observations make more of them than was sent.
-func (s *store) results(owner, from *resource, seen map[*resource]bool, parts *[]report.Part) error {
-	for _, ref := range append(append([]reference(nil), from.Result...), from.HasMember...) {
+func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report.Part) error {
+	for _, ref := range slices.Concat(from.Result, from.HasMember) {
 		if s.shared++; s.shared > 2*MaxResources {
 			return tooManyShared()
 		}
-		o := s.resolve(owner, ref)
+		o := from.resolve(ref)
 		if o == nil || o.ResourceType != "Observation" || seen[o] {
 			continue
 		}
@@ -245,7 +240,7 @@ func (s *store) results(owner, from *resource, seen map[*resource]bool, parts *[
 		if text != "" && status(o.Status) != report.StatusRetracted {
 			*parts = append(*parts, report.Part{Heading: o.Code.heading(), Text: text})
 		}
-		if err := s.results(owner, o, seen, parts); err != nil {
+		if err := s.results(o, seen, parts); err != nil {
 			return err
 		}
 	}

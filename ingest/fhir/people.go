@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,30 +27,80 @@ func (p *people) check() error {
 	return nil
 }
 
-// of adds what r says.
-func (p *people) of(r *resource) {
-	for _, n := range r.Name {
-		add(&p.names, n.Text)
-		add(&p.names, strings.Join(append(slices.Clone(n.Given), n.Family), " "))
-	}
-	if r.ResourceType == "Patient" || r.ResourceType == "Practitioner" {
-		for _, id := range r.Identifier {
-			add(&p.ids, id.Value)
+// of adds the people in v, which is a resource or the part of one under key: whoever has a
+// HumanName, and whoever is referred to by words.
+func (p *people) of(key string, v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			p.of(key, e)
+		}
+	case map[string]any:
+		if key == "name" { // a HumanName: of what has no other kind of name, name is a string
+			add(&p.names, text(v, "text"))
+			given, _ := v["given"].([]any)
+			var parts []string
+			for _, g := range given {
+				part, _ := g.(string)
+				parts = append(parts, part)
+			}
+			add(&p.names, strings.Join(append(parts, text(v, "family")), " "))
+		}
+		kind := text(v, "resourceType")
+		if kind == "" && refersToPerson(key, v) {
+			add(&p.names, text(v, "display"))
+			kind = "Person"
+		}
+		if personal[kind] {
+			p.identifiers(v["identifier"])
+		}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			p.of(k, v[k])
 		}
 	}
-	refs := slices.Concat(r.Performer, r.ResultsInterpreter)
-	for _, ref := range []*reference{r.Subject, r.Requester, r.Referrer} {
-		if ref != nil {
-			refs = append(refs, *ref)
+}
+
+// identifiers adds what v says: a list of a resource, one of a reference.
+func (p *people) identifiers(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, id := range v {
+			p.identifiers(id)
 		}
+	case map[string]any:
+		add(&p.ids, text(v, "value"))
 	}
-	for _, ref := range refs {
-		if ref.Identifier != nil {
-			add(&p.ids, ref.Identifier.Value)
-		}
-		// The words of "Department of Radiology" are no names.
-		if !strings.Contains(ref.Type+ref.Reference, "Organization") {
-			add(&p.names, ref.Display)
-		}
+}
+
+func text(v map[string]any, key string) string {
+	s, _ := v[key].(string)
+	return s
+}
+
+// personal resources are people.
+var personal = map[string]bool{"Patient": true, "Person": true, "Practitioner": true, "PractitionerRole": true, "RelatedPerson": true}
+
+// personKeys are the fields of R4 and R5 whose references lead to people, or to organizations
+// if they say so: the words of "Department of Radiology" are no names.
+var personKeys = map[string]bool{
+	"actor": true, "agent": true, "asserter": true, "attester": true, "authenticator": true, "author": true, "collector": true,
+	"enterer": true, "generalPractitioner": true, "individual": true, "informant": true, "interpreter": true, "member": true,
+	"onBehalfOf": true, "operator": true, "other": true, "party": true, "patient": true, "performer": true, "practitioner": true,
+	"receiver": true, "recipient": true, "recorder": true, "referrer": true, "requester": true, "responsible": true,
+	"resultsInterpreter": true, "sender": true, "subject": true, "who": true,
+}
+
+// refersToPerson tells whether v, under key, is a Reference to a person: by its type, by what it
+// refers to, else by key.
+func refersToPerson(key string, v map[string]any) bool {
+	kind := text(v, "type")
+	if parts := strings.Split(text(v, "reference"), "/"); kind == "" && len(parts) > 1 {
+		url, _, _ := strings.Cut(text(v, "reference"), "/_history/")
+		parts = strings.Split(url, "/")
+		kind = parts[len(parts)-2]
 	}
+	if kind != "" {
+		return personal[kind]
+	}
+	return personKeys[key]
 }

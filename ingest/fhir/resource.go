@@ -10,8 +10,8 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// resource holds the fields used of DiagnosticReport, Observation, Patient, Practitioner,
-// ImagingStudy and ServiceRequest: where two of them have a field of a name, it has one type.
+// resource holds the fields used of DiagnosticReport, Observation, Patient, ImagingStudy and
+// ServiceRequest: where two of them have a field of a name, it has one type.
 type resource struct {
 	ResourceType string       `json:"resourceType"`
 	ID           string       `json:"id"`
@@ -24,27 +24,14 @@ type resource struct {
 	} `json:"text"`
 	Contained []json.RawMessage `json:"contained"`
 
-	// Patient and Practitioner.
-	Name []humanName `json:"name"`
-
-	// People that the others refer to.
-	Performer          []reference `json:"performer"`
-	ResultsInterpreter []reference `json:"resultsInterpreter"`
-	Requester          *reference  `json:"requester"` // ServiceRequest
-	Referrer           *reference  `json:"referrer"`  // ImagingStudy
-
 	// DiagnosticReport.
-	Conclusion        string       `json:"conclusion"`
-	PresentedForm     []attachment `json:"presentedForm"`
-	Result            []reference  `json:"result"`
-	ImagingStudy      []reference  `json:"imagingStudy"` // R4
-	Study             []reference  `json:"study"`        // R5
-	EffectiveDateTime string       `json:"effectiveDateTime"`
-	EffectivePeriod   struct {
-		Start string `json:"start"`
-	} `json:"effectivePeriod"`
-	Issued string `json:"issued"`
-	Meta   struct {
+	Conclusion    string       `json:"conclusion"`
+	PresentedForm []attachment `json:"presentedForm"`
+	Result        []reference  `json:"result"`
+	ImagingStudy  []reference  `json:"imagingStudy"` // R4
+	Study         []reference  `json:"study"`        // R5
+	Issued        string       `json:"issued"`
+	Meta          struct {
 		LastUpdated string `json:"lastUpdated"`
 	} `json:"meta"`
 
@@ -54,10 +41,9 @@ type resource struct {
 	ValueCodeableConcept concept     `json:"valueCodeableConcept"`
 	HasMember            []reference `json:"hasMember"`
 
-	// ImagingStudy.
-	Started string `json:"started"`
-
-	contained map[string]*resource // by "#" and id
+	url       string               // its fullUrl, or that of the resource that contains it
+	in        *bundle              // where references are looked up
+	contained map[string]*resource // by "#" and id; one map for the outer one and all in it
 }
 
 type identifier struct {
@@ -69,15 +55,7 @@ type identifier struct {
 
 type reference struct {
 	Reference  string      `json:"reference"`
-	Type       string      `json:"type"`
-	Display    string      `json:"display"`
 	Identifier *identifier `json:"identifier"`
-}
-
-type humanName struct {
-	Text   string   `json:"text"`
-	Family string   `json:"family"`
-	Given  []string `json:"given"`
 }
 
 type concept struct {
@@ -130,14 +108,39 @@ func (c concept) heading() string {
 // reports may share.
 const maxIdentifiers = 64
 
-// store is what was sent, by name.
+// store is what was sent.
 type store struct {
-	byName  map[string]*resource // by full URL and by Type/id
 	reports []*resource
 	count   int // resources read
 	people  people
 	shared  int // Observations used; many reports may share one
 	bytes   int // of the texts made of them
+}
+
+// bundle finds resources. Those of the bundle around it can be referred to as well, those of
+// bundles inside it or beside it cannot: they may be another server's.
+type bundle struct {
+	outer  *bundle
+	byURL  map[string]*resource // by fullUrl
+	byName map[string]*resource // by Type/id; nil where two servers use one
+}
+
+func newBundle(outer *bundle) *bundle {
+	return &bundle{outer: outer, byURL: map[string]*resource{}, byName: map[string]*resource{}}
+}
+
+func (b *bundle) add(r *resource) {
+	if r.url != "" {
+		b.byURL[r.url] = r
+	}
+	if r.ID == "" {
+		return
+	}
+	name := r.ResourceType + "/" + r.ID
+	if other, taken := b.byName[name]; taken && (other == nil || other.url != r.url) {
+		r = nil
+	}
+	b.byName[name] = r
 }
 
 // entries is a Bundle.
@@ -148,8 +151,8 @@ type entries struct {
 	} `json:"entry"`
 }
 
-// add puts the resource data under url and its own name.
-func (s *store) add(data json.RawMessage, url string, depth int) error {
+// add puts the resource data, whose fullUrl is url, into b.
+func (s *store) add(data json.RawMessage, url string, b *bundle, depth int) error {
 	const op = "fhir.add"
 	var head struct {
 		ResourceType *string `json:"resourceType"`
@@ -161,31 +164,38 @@ func (s *store) add(data json.RawMessage, url string, depth int) error {
 		return fault.Reject(op, fault.Invalid, ReasonNotFHIR, "a FHIR resource has a resourceType")
 	}
 	if *head.ResourceType == "Bundle" {
-		var b entries
-		if err := decode(data, &b); err != nil {
+		var all entries
+		if err := decode(data, &all); err != nil {
 			return err
 		}
 		if depth == MaxDepth {
 			return fault.Reject(op, fault.Invalid, ReasonTooLarge, "bundles nest at most %d deep", MaxDepth)
 		}
-		for _, e := range b.Entry {
+		inner := newBundle(b)
+		for _, e := range all.Entry {
 			if len(e.Resource) == 0 || string(e.Resource) == "null" {
 				continue // a request or response without a resource
 			}
-			if err := s.add(e.Resource, e.FullURL, depth+1); err != nil {
+			if err := s.add(e.Resource, e.FullURL, inner, depth+1); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+	var all any
+	if err := decode(data, &all); err != nil {
+		return err
+	}
+	s.people.of("", all)
 	r, err := s.read(data, *head.ResourceType, true)
 	if r == nil || err != nil {
 		return err
 	}
-	s.byName[r.ResourceType+"/"+r.ID] = r
-	if url != "" {
-		s.byName[url] = r
+	r.url, r.in = url, b
+	for _, inner := range r.contained {
+		inner.url, inner.in, inner.contained = url, b, r.contained
 	}
+	b.add(r)
 	if r.ResourceType == "DiagnosticReport" {
 		s.reports = append(s.reports, r)
 	}
@@ -199,7 +209,7 @@ func (s *store) read(data json.RawMessage, kind string, outer bool) (*resource, 
 		return nil, fault.Reject("fhir.read", fault.Invalid, ReasonTooLarge, "a FHIR bundle has at most %d resources", MaxResources)
 	}
 	switch kind {
-	case "DiagnosticReport", "Observation", "Patient", "Practitioner", "ImagingStudy", "ServiceRequest":
+	case "DiagnosticReport", "Observation", "Patient", "ImagingStudy", "ServiceRequest":
 	default:
 		return nil, nil
 	}
@@ -207,7 +217,6 @@ func (s *store) read(data json.RawMessage, kind string, outer bool) (*resource, 
 	if err := decode(data, r); err != nil {
 		return nil, err
 	}
-	s.people.of(r)
 	contained := r.Contained
 	r.Contained = nil
 	if !outer {
@@ -231,31 +240,53 @@ func (s *store) read(data json.RawMessage, kind string, outer bool) (*resource, 
 	return r, nil
 }
 
-// resolve finds what ref of owner points at, or nil. A relative or absolute URL may name a
-// version behind "/_history/" (hl7.org/fhir/R4/references.html).
-func (s *store) resolve(owner *resource, ref reference) *resource {
-	name, _, _ := strings.Cut(ref.Reference, "/_history/")
-	if strings.HasPrefix(name, "#") {
-		return owner.contained[name]
+// resolve finds what ref of r points at, or nil (hl7.org/fhir/R4/bundle.html, 2.36.4): by its
+// URL, which a relative one takes from the fullUrl of r. A version behind "/_history/" is not
+// looked at. Many senders give resources that are referred to as Type/id no fullUrl, or a UUID:
+// these are found by Type and id, unless there are several.
+func (r *resource) resolve(ref reference) *resource {
+	url, _, _ := strings.Cut(ref.Reference, "/_history/")
+	if strings.HasPrefix(url, "#") {
+		return r.contained[url]
 	}
-	if r := s.byName[name]; r != nil {
-		return r
+	parts := strings.Split(url, "/")
+	if len(parts) == 2 && onServer(r.url) {
+		own := strings.Split(r.url, "/")
+		url = strings.Join(append(own[:max(0, len(own)-2)], parts...), "/")
 	}
-	if parts := strings.Split(name, "/"); len(parts) >= 2 {
-		return s.byName[strings.Join(parts[len(parts)-2:], "/")]
+	for b := r.in; b != nil; b = b.outer {
+		if found := b.byURL[url]; found != nil {
+			return found
+		}
+	}
+	if len(parts) < 2 {
+		return nil
+	}
+	name := strings.Join(parts[len(parts)-2:], "/")
+	for b := r.in; b != nil; b = b.outer {
+		if found, ok := b.byName[name]; ok {
+			if found != nil && onServer(url) && onServer(found.url) {
+				return nil // one of another server
+			}
+			return found
+		}
 	}
 	return nil
 }
 
-// identifiersOf returns the identifiers that refs of owner carry or lead to, in order.
-func (s *store) identifiersOf(owner *resource, refs []reference) []identifier {
+func onServer(url string) bool {
+	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
+}
+
+// identifiersOf returns the identifiers that refs of r carry or lead to, in order.
+func (r *resource) identifiersOf(refs []reference) []identifier {
 	var ids []identifier
 	for _, ref := range refs {
 		if ref.Identifier != nil {
 			ids = append(ids, *ref.Identifier)
 		}
-		if r := s.resolve(owner, ref); r != nil {
-			ids = append(ids, r.Identifier[:min(len(r.Identifier), maxIdentifiers)]...)
+		if to := r.resolve(ref); to != nil {
+			ids = append(ids, to.Identifier[:min(len(to.Identifier), maxIdentifiers)]...)
 		}
 	}
 	return ids

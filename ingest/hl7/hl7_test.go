@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -53,7 +52,6 @@ func TestResult(t *testing.T) {
 		Kind: report.KindReport, Status: report.StatusFinal,
 		Text:      "FINDINGS:\nHeart size is normal.\nNo effusion & no pneumothorax.\nIMPRESSION:\nNormal chest.\nNo change.",
 		Accession: "ACC1", StudyUID: "1.2.3.4", PatientID: "P77",
-		Time: time.Date(2024, 1, 1, 11, 30, 0, 0, time.UTC),
 	}
 	if diff := cmp.Diff(want, got, unordered); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -168,7 +166,7 @@ func TestIdentifiers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := one(t, lines(append(append([]string{msh("ORU^R01")}, c.segments...), "OBX|1|TX|||Clear.")...))
-			got.Kind, got.Status, got.Text, got.Time = "", "", "", time.Time{}
+			got.Kind, got.Status, got.Text = "", "", ""
 			if diff := cmp.Diff(c.want, got, unordered); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -214,23 +212,34 @@ func TestCancelledProcedure(t *testing.T) {
 			t.Errorf("%v: %q %q", c.orders, got.Status, got.Text)
 		}
 	}
+	// One of another number takes back what that number said before.
+	obr := func(filler, status string) string {
+		return "OBR|1||" + filler + strings.Repeat("|", 15) + "AC" + strings.Repeat("|", 7) + status
+	}
+	said[0] = obr("FI1", "F")
+	other := obr("FI2", "X")
+	for _, orders := range [][]string{append(slices.Clone(said), other, other), append([]string{other, other}, said...)} {
+		all, err := hl7.Parse([]byte(lines(append([]string{msh("ORU^R01"), pid}, orders...)...)))
+		if err != nil || len(all) != 2 || all[0].Status != report.StatusFinal || all[0].ReportID != "FI1" || all[0].Text != "Clear." ||
+			all[1].Status != report.StatusRetracted || all[1].ReportID != "FI2" || all[0].Accession != "AC" || all[1].Accession != "AC" {
+			t.Errorf("%v %v", all, err)
+		}
+	}
 }
 
 func TestPatients(t *testing.T) {
-	at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
-	event := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name     string
 		segments []string
 		want     []report.Message
 	}{
-		{"A08", []string{msh("ADT^A08"), "EVN|A08", pid}, []report.Message{{Kind: report.KindPatient, PatientID: "P77", Time: at}}},
-		{"A31", []string{msh("ADT^A31"), "EVN||20240101", pid}, []report.Message{{Kind: report.KindPatient, PatientID: "P77", Time: event}}},
+		{"A08", []string{msh("ADT^A08"), "EVN|A08", pid}, []report.Message{{Kind: report.KindPatient, PatientID: "P77"}}},
+		{"A31", []string{msh("ADT^A31"), "EVN||20240101", pid}, []report.Message{{Kind: report.KindPatient, PatientID: "P77"}}},
 		{"A40", []string{msh("ADT^A40^ADT_A39"), "EVN||20240101", pid, "MRG|OLD^^^HOSP^MR", "PID|||Q", "MRG|R"}, []report.Message{
-			{Kind: report.KindMerge, PatientID: "P77", PatientMerge: "OLD", Time: event},
-			{Kind: report.KindMerge, PatientID: "Q", PatientMerge: "R", Time: event},
+			{Kind: report.KindMerge, PatientID: "P77", PatientMerge: "OLD"},
+			{Kind: report.KindMerge, PatientID: "Q", PatientMerge: "R"},
 		}},
-		{"A34 by EVN", []string{msh("ADT"), "EVN|A34", pid, "MRG|OLD"}, []report.Message{{Kind: report.KindMerge, PatientID: "P77", PatientMerge: "OLD", Time: at}}},
+		{"A34 by EVN", []string{msh("ADT"), "EVN|A34", pid, "MRG|OLD"}, []report.Message{{Kind: report.KindMerge, PatientID: "P77", PatientMerge: "OLD"}}},
 	} {
 		got, err := hl7.Parse([]byte(lines(c.segments...)))
 		if err != nil {

@@ -22,8 +22,7 @@ func (m message) patients(trigger string) ([]report.Message, error) {
 	default:
 		return nil, unsupportedType(op)
 	}
-	evn := m.first("EVN")
-	base := report.Message{Kind: report.KindPatient, Time: firstTime(evn.time(6), evn.time(2), m.time), Made: m.time}
+	base := report.Message{Kind: report.KindPatient, Made: m.time}
 	if !merge {
 		base.PatientID = anyPatientID(m.first("PID"))
 		if base.PatientID == "" {

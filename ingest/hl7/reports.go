@@ -1,6 +1,7 @@
 package hl7
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/radstream/radstream/ingest/report"
@@ -18,8 +19,7 @@ type order struct {
 
 // results reads ORU^R01 (HL7 v2 7.3.1): patients, each with orders, each with results.
 // An order without text is no report: it is often another procedure that the first one's
-// text covers. OBX before any OBR describe the patient and are left out. Orders with the
-// same accession number are one report, since a later one would replace it.
+// text covers. OBX before any OBR describe the patient and are left out.
 func (m message) results() ([]report.Message, error) {
 	var orders []order
 	var orc segment
@@ -44,50 +44,61 @@ func (m message) results() ([]report.Message, error) {
 			}
 		}
 	}
-	var reports []report.Message
-	var texts [][]string             // of each report
-	at := map[report.Accession]int{} // of the report of an accession number
+	var live, retracted []report.Message
 	var refused error
 	for _, o := range orders {
 		r, err := m.report(o)
-		if err != nil {
-			if fault.ReasonOf(refused) != ReasonDocument { // says most about what to do
-				refused = err
-			}
-			continue
+		switch {
+		case err != nil && fault.ReasonOf(refused) != ReasonDocument: // says most about what to do
+			refused = err
+		case err != nil:
+		case r.Status == report.StatusRetracted:
+			retracted = append(retracted, r)
+		default:
+			live = append(live, r)
 		}
-		if i, again := at[r.Accession]; again && r.Accession != "" && reports[i].PatientID == r.PatientID {
-			switch {
-			case r.Status != report.StatusRetracted:
-				if reports[i].Status == report.StatusRetracted {
-					texts[i] = nil
-				}
-				texts[i] = append(texts[i], r.Text)
-				reports[i].Status = r.Status
-			case reports[i].Status != report.StatusRetracted:
-				continue // one cancelled procedure does not take back what is said of the others
-			}
-			if r.Issued.After(reports[i].Issued) {
-				reports[i].Issued = r.Issued
-			}
-			if reports[i].StudyUID == "" {
-				reports[i].StudyUID = r.StudyUID
-			}
-			continue
-		}
-		at[r.Accession] = len(reports)
-		reports, texts = append(reports, r), append(texts, []string{r.Text})
 	}
-	for i := range reports {
-		reports[i].Text = strings.Trim(strings.Join(texts[i], "\n\n"), "\n")
-	}
-	if len(reports) > 0 {
-		return reports, nil
+	if len(live)+len(retracted) > 0 {
+		return join(live, retracted), nil
 	}
 	if refused == nil {
 		refused = fault.Reject("hl7.results", fault.Unsupported, ReasonNoText, "an ORU^R01 has a segment OBR, and OBX behind it")
 	}
 	return nil, refused
+}
+
+// join makes one report of live ones with the same accession number, since a later one would
+// replace the first. One cancelled procedure takes back what has its own number, and not what
+// is said of the others.
+func join(live, retracted []report.Message) []report.Message {
+	var all []report.Message
+	var texts, numbers [][]string // of each report
+	for n, r := range append(live, retracted...) {
+		i := 0
+		for i < len(all) && !(r.Accession != "" && all[i].Accession == r.Accession && all[i].PatientID == r.PatientID &&
+			(n < len(live) || r.ReportID == "" || slices.Contains(numbers[i], r.ReportID))) {
+			i++
+		}
+		if i == len(all) {
+			all, texts, numbers = append(all, r), append(texts, []string{r.Text}), append(numbers, []string{r.ReportID})
+			continue
+		}
+		numbers[i] = append(numbers[i], r.ReportID)
+		if all[i].StudyUID == "" {
+			all[i].StudyUID = r.StudyUID
+		}
+		if n < len(live) {
+			texts[i] = append(texts[i], r.Text)
+			all[i].Status = r.Status
+		}
+		if (n < len(live) || all[i].Status == report.StatusRetracted) && r.Issued.After(all[i].Issued) {
+			all[i].Issued = r.Issued
+		}
+	}
+	for i := range all {
+		all[i].Text = strings.Trim(strings.Join(texts[i], "\n\n"), "\n")
+	}
+	return all
 }
 
 // document reads MDM (HL7 v2 9.5): one document, whose orders stand before TXA.
@@ -175,9 +186,6 @@ func (m message) identify(o order) report.Message {
 		}
 	}
 	r.Issued, r.Made = firstTime(o.obr.time(22), m.time), m.time
-	// OBR-7 is when the films were taken, OBR-22 when the result changed; TXA-4 when the
-	// document's act took place.
-	r.Time = firstTime(o.obr.time(7), o.txa.time(4), o.obr.time(22), m.time)
 	return r
 }
 

@@ -54,8 +54,6 @@ type Message struct {
 	// must leave the text (deid.Known).
 	Names, IDs []string
 
-	Time time.Time // of the study, else of the report, else of the message
-
 	// What puts the versions of a report in order.
 	ReportID string    // number of the report (filler order number); empty when it has none
 	Issued   time.Time // when the result was said or changed
