@@ -241,6 +241,7 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 	}
 	for _, r := range results {
 		if r.err == nil {
+			r.view.PreparationVersion = p.Version()
 			r.view.InstanceKey = key.Instance(r.header.InstanceUID)
 			r.view.ShiftedContentTime, r.view.ShiftedSaidTime = shifted(r.header.ContentTime), shifted(a.Said)
 		}
@@ -256,7 +257,7 @@ func (p *Preparer) Prepare(ctx context.Context, key deid.Key, a Arrival) (Facts,
 func (p *Preparer) statement(key deid.Key, a Arrival, people deid.Known) (*radstreamv1.ReportStatement, error) {
 	sum := sha256.Sum256([]byte(a.Report))
 	s := &radstreamv1.ReportStatement{
-		ReportKey: key.Report(a.Statement.ID), Status: a.Statement.Status, ReportSha256: sum[:],
+		ReportKey: key.Report(a.Statement.ID), Status: a.Statement.Status, ReportSha256: sum[:], PreparationVersion: p.Version(),
 	}
 	switch s.Status {
 	case radstreamv1.ReportStatus_REPORT_STATUS_UNSPECIFIED:

@@ -156,7 +156,7 @@ func TestOthersDoNotCount(t *testing.T) {
 		if err != nil || len(refusals) > 0 {
 			t.Fatal(err, refusals)
 		}
-		study, _, err := assemble.Next(nil, f, "1")
+		study, _, err := assemble.Next(nil, f)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -247,7 +247,7 @@ func TestFreezerTakesTheNewestRevision(t *testing.T) {
 	}
 	// Without its report the study is of no use, whatever it was before.
 	bare := edit(bodies[0], func(s *radstreamv1.StudyPrepared) { s.Rev, s.Report = 3, nil })
-	if m := freeze(t, [][]byte{bodies[0], bodies[1], bare}, 0); len(m.Studies) != 1 {
+	if m := freeze(t, [][]byte{bodies[0], bodies[1], bare}, 0); len(m.Studies) != 1 || m.LeftOut.Incomplete != 1 {
 		t.Errorf("a study without a report is in the manifest: %d studies", len(m.Studies))
 	}
 	mixed := edit(bodies[1], func(s *radstreamv1.StudyPrepared) { s.Provenance.PreparationVersion = "0" })
@@ -259,6 +259,10 @@ func TestFreezerTakesTheNewestRevision(t *testing.T) {
 	}
 	if _, err := f.Manifest(trainer.Origin{Stream: "PREPARED"}); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("two preparations: %v", err)
+	}
+	inPart := edit(bodies[1], func(s *radstreamv1.StudyPrepared) { s.Provenance.PreparationVersion = "0 1" })
+	if m := freeze(t, [][]byte{bodies[0], inPart}, 0); len(m.Studies) != 1 || m.LeftOut != (trainer.LeftOut{Mixed: 1}) {
+		t.Errorf("a study of two preparations: %d studies, left out %+v", len(m.Studies), m.LeftOut)
 	}
 	if err := f.Add(trainer.Record{Sequence: 9, Body: []byte("\xff")}, false, nil); fault.KindOf(err) != fault.Corrupt {
 		t.Errorf("no message: %v", err)

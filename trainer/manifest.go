@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -48,7 +49,15 @@ type Manifest struct {
 	Source      Origin  `json:"source"`
 	Preparation string  `json:"preparation"` // the version that prepared every study
 	Tokenizer   string  `json:"tokenizer"`   // its identity, of every study with a report
-	Studies     []Entry `json:"studies"`     // by study key, ascending
+	LeftOut     LeftOut `json:"left_out"`
+	Studies     []Entry `json:"studies"` // by study key, ascending; last, see Write
+}
+
+// LeftOut counts the studies of a range that are of no use to train on.
+type LeftOut struct {
+	Incomplete int `json:"incomplete"` // without a view or without a report
+	// Mixed were prepared in part by one version and in part by another.
+	Mixed int `json:"mixed"`
 }
 
 // Origin says where the messages lie: in a stream or in an archive file.
@@ -77,8 +86,7 @@ type Entry struct {
 }
 
 // Freezer collects the messages of a manifest. Of a study the newest message counts, whatever
-// the order of arrivals; one without a view or without a report cannot be trained on and is
-// left out.
+// the order of arrivals; those that [LeftOut] counts are left out.
 type Freezer struct {
 	validation float64
 	newest     map[string]Entry // by study key
@@ -121,18 +129,22 @@ func (f *Freezer) Manifest(from Origin) (*Manifest, error) {
 	version := ""
 	for key, e := range f.newest {
 		if !f.usable[key] {
+			m.LeftOut.Incomplete++
+			continue
+		}
+		if preparation, _, _ := strings.Cut(f.versions[key], "\x00"); strings.Contains(preparation, " ") {
+			m.LeftOut.Mixed++
 			continue
 		}
 		if version == "" {
 			version = f.versions[key]
 		}
 		if f.versions[key] != version {
-			return nil, fault.Reject(op, fault.Invalid, ReasonData, "the studies were prepared by different versions or tokenised with different vocabularies: prepare them again (radstream replay), or freeze a range of one version")
+			return nil, fault.Reject(op, fault.Invalid, ReasonData, "the studies were prepared by different versions or tokenised with different vocabularies: publish what they came from once more, or freeze a range of one version")
 		}
 		m.Studies = append(m.Studies, e)
 	}
-	preparation, tokenizer, _ := bytes.Cut([]byte(version), []byte{0})
-	m.Preparation, m.Tokenizer = string(preparation), string(tokenizer)
+	m.Preparation, m.Tokenizer, _ = strings.Cut(version, "\x00")
 	slices.SortFunc(m.Studies, func(a, b Entry) int { return cmp.Compare(a.StudyKey, b.StudyKey) })
 	m.ID = m.identity()
 	return m, m.Validate()

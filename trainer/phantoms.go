@@ -35,7 +35,7 @@ func PreparePhantom(ctx context.Context, p *ingest.Preparer, key deid.Key, s pha
 	if len(refused) > 0 {
 		return nil, fault.Errorf(op, fault.Internal, "ingest refused a part of a phantom: %w", refused[0].Err)
 	}
-	prepared, _, err := assemble.Next(nil, facts, p.Version())
+	prepared, _, err := assemble.Next(nil, facts)
 	return prepared, fault.Wrap(op, err)
 }
 

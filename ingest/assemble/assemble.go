@@ -17,8 +17,8 @@
 //   - Time: the earliest that was said.
 //   - Patient: all must name the same, after merges and corrections (Facts.Resolve).
 //
-// What was said before and is said again changes nothing. The two limits, [MaxViews] and
-// [MaxStatements], and a contradiction on the patient are refused, and what is refused is
+// What was said before and is said again changes nothing, unless another version of the
+// preparation made it. The limits, [MaxViews], [MaxStatements] and the size of an event, and a contradiction on the patient are refused, and what is refused is
 // whichever came last.
 package assemble
 
@@ -64,7 +64,7 @@ type Facts struct {
 	// ShiftedTime is the time of the study, zero when it is not known. It and the times in
 	// Views and Report are moved by the offset of PatientKey.
 	ShiftedTime time.Time
-	// Shift moves a time by the offset of a patient (deid.Key.Shift), by whole days. Needed
+	// Shift moves a time by the offset of a patient (deid.Key.Shift), by the same for any time. Needed
 	// when the arrival and what is known name the patient by different keys.
 	Shift func(event.PatientKey, time.Time) time.Time
 	// Resolve follows merges and corrections of patients to the key that stays; nil when there
@@ -80,26 +80,26 @@ type Facts struct {
 
 // Next returns the revision of a study after f: known, which is nil for a study that was
 // never seen, with what f adds. changed is false, and next is known, when that is nothing.
-// version names the preparation that made f; a view or report that is known from another
-// version is replaced. Neither argument is modified; next may share their parts.
+// A view or text that is known from another version of the preparation is replaced. Neither
+// argument is modified; next may share their parts.
 //
 // A study whose patient becomes known, or is merged, changes its patient key, and so its
 // subject: the caller compares the two revisions.
 //
 // Errors: Invalid patient_mismatch when both name a patient, but not the same; Unsupported
 // too_many_views, too_many_reports.
-func Next(known *radstreamv1.StudyPrepared, f Facts, version string) (next *radstreamv1.StudyPrepared, changed bool, err error) {
-	next, changed, refused := Join(known, version, f)
+func Next(known *radstreamv1.StudyPrepared, f Facts) (next *radstreamv1.StudyPrepared, changed bool, err error) {
+	next, changed, refused := Join(known, f)
 	return next, changed, refused[0]
 }
 
 // Join is [Next] for several facts at once, which make one revision. refused has one element
 // for each; facts with an error there are left out.
-func Join(known *radstreamv1.StudyPrepared, version string, facts ...Facts) (next *radstreamv1.StudyPrepared, changed bool, refused []error) {
+func Join(known *radstreamv1.StudyPrepared, facts ...Facts) (next *radstreamv1.StudyPrepared, changed bool, refused []error) {
 	refused = make([]error, len(facts))
 	next = known
 	for i, f := range facts {
-		joined, err := one(next, f, version)
+		joined, err := one(next, f)
 		if refused[i] = err; err == nil {
 			next = joined
 		}
@@ -117,12 +117,12 @@ func Join(known *radstreamv1.StudyPrepared, version string, facts ...Facts) (nex
 
 // one returns known with f, or known itself when f adds nothing. Rev and PrepId are left to
 // the caller.
-func one(known *radstreamv1.StudyPrepared, f Facts, version string) (*radstreamv1.StudyPrepared, error) {
+func one(known *radstreamv1.StudyPrepared, f Facts) (*radstreamv1.StudyPrepared, error) {
 	const op = "assemble.Next"
 	if known != nil && known.StudyKey != string(f.StudyKey) {
 		return nil, fault.Errorf(op, fault.Internal, "what is known is of another study")
 	}
-	old := withStatements(known)
+	old := current(known)
 	if known == nil {
 		old = &radstreamv1.StudyPrepared{StudyKey: string(f.StudyKey), PatientKey: string(f.PatientKey)}
 	}
@@ -133,13 +133,12 @@ func one(known *radstreamv1.StudyPrepared, f Facts, version string) (*radstreamv
 	m := mover{f.Shift, patient}
 	next := m.study(old)
 	next.Provenance.MovedFrom = ""
-	newVersion := next.Provenance.PreparationVersion != version
 
 	views := withPixels(append(next.Views, next.SupersededViews...))
 	for _, v := range f.Views {
-		views = addView(views, m.view(v, f.PatientKey), newVersion)
+		views = addView(views, m.view(v, f.PatientKey))
 	}
-	next.Views, next.SupersededViews = current(views)
+	next.Views, next.SupersededViews = counting(views)
 	if len(next.Views) > MaxViews {
 		return nil, fault.Reject(op, fault.Unsupported, ReasonTooManyViews, "a study may have %d different views", MaxViews)
 	}
@@ -147,7 +146,7 @@ func one(known *radstreamv1.StudyPrepared, f Facts, version string) (*radstreamv
 		return nil, fault.Reject(op, fault.Unsupported, ReasonTooManyViews, "%d views of a study may be replaced by others of the same SOP Instance UID (0008,0018) or the same pixels", MaxViews)
 	}
 	if f.Report != nil {
-		next.ReportStatements = addStatement(next.ReportStatements, m.statement(f.Report, f.PatientKey), newVersion)
+		next.ReportStatements = addStatement(next.ReportStatements, m.statement(f.Report, f.PatientKey))
 		if len(next.ReportStatements) > MaxStatements {
 			return nil, fault.Reject(op, fault.Unsupported, ReasonTooManyReports, "a study may have %d versions of its reports", MaxStatements)
 		}
@@ -162,7 +161,7 @@ func one(known *radstreamv1.StudyPrepared, f Facts, version string) (*radstreamv
 	if known != nil && sameStudy(old, next) {
 		return known, nil
 	}
-	next.Provenance.PreparationVersion = version
+	next.Provenance.PreparationVersion = versions(next)
 	if id := string(f.ArrivalID); !slices.Contains(next.Provenance.ArrivalIds, id) {
 		next.Provenance.ArrivalIds = append(next.Provenance.ArrivalIds, id)
 	}
@@ -220,7 +219,7 @@ func (m mover) time(t *timestamppb.Timestamp, from event.PatientKey) *timestampp
 		return t
 	}
 	was := t.AsTime()
-	return timestamppb.New(was.Add(m.shift(m.to, was).Sub(m.shift(from, was)))) // whole days, so the same for any t
+	return timestamppb.New(was.Add(m.shift(m.to, was).Sub(m.shift(from, was)))) // the same for any t
 }
 
 func (m mover) view(v *radstreamv1.PreparedView, from event.PatientKey) *radstreamv1.PreparedView {

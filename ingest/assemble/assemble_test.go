@@ -31,13 +31,15 @@ func shift(p event.PatientKey, t time.Time) time.Time { return t.AddDate(0, 0, -
 func view(o int) *radstreamv1.PreparedView {
 	pixels := sha256.Sum256([]byte{byte(o % 10)})
 	object := sha256.Sum256([]byte{byte(o), 1})
-	return &radstreamv1.PreparedView{Projection: radstreamv1.Projection(1 + o%2), Png: []byte{byte(o % 10)}, PixelsSha256: pixels[:], ObjectSha256: object[:]}
+	return &radstreamv1.PreparedView{Projection: radstreamv1.Projection(1 + o%2), Png: []byte{byte(o % 10)}, PixelsSha256: pixels[:], ObjectSha256: object[:],
+		PreparationVersion: version}
 }
 
 // report is a version of a report whose text, after cleaning, is text.
 func report(text string) *radstreamv1.ReportStatement {
 	sum := sha256.Sum256([]byte(text))
-	return &radstreamv1.ReportStatement{Status: final, ReportSha256: sum[:], Sections: []*radstreamv1.Section{{Name: "findings", Text: text}}}
+	return &radstreamv1.ReportStatement{Status: final, ReportSha256: sum[:], Sections: []*radstreamv1.Section{{Name: "findings", Text: text}},
+		PreparationVersion: version}
 }
 
 const (
@@ -70,7 +72,7 @@ func facts(id string, views ...*radstreamv1.PreparedView) assemble.Facts {
 
 // add fails the test on an error.
 func add(t interface{ Fatal(...any) }, known *radstreamv1.StudyPrepared, f assemble.Facts) (*radstreamv1.StudyPrepared, bool) {
-	next, changed, err := assemble.Next(known, f, version)
+	next, changed, err := assemble.Next(known, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +167,7 @@ func TestOrder(t *testing.T) {
 		if d := cmp.Diff(first, fold(nil, order), ignore); d != "" {
 			t.Fatalf("another order gives another study:\n%s", d)
 		}
-		together, _, refused := assemble.Join(nil, version, order...)
+		together, _, refused := assemble.Join(nil, order...)
 		if err := errors.Join(refused...); err != nil {
 			t.Fatal(err)
 		}
@@ -346,22 +348,56 @@ func TestMove(t *testing.T) {
 	}
 }
 
+// TestVersion: what a new version of the preparation makes of an arrival takes the place of what
+// the old one made of it, arrival by arrival, and the study says which versions it holds.
 func TestVersion(t *testing.T) {
-	f := facts("a", view(1))
-	f.Report = report("text")
-	old, _ := add(t, nil, f)
-	if _, changed, err := assemble.Next(old, f, "2"); changed || err != nil {
-		t.Errorf("equal results of a new version made a revision, %v", err)
+	arrivals := func(version string) []assemble.Facts {
+		var all []assemble.Facts
+		for o := range 3 {
+			f := facts(fmt.Sprint("arrival ", o), view(o))
+			f.Views[0].InstanceKey = []string{"one", "two", "one"}[o] // the third takes the place of the first
+			f.Views[0].ShiftedContentTime = hour(o)
+			f.Views[0].PreparationVersion = version
+			f.Views[0].PixelsSha256 = append([]byte(version), f.Views[0].PixelsSha256[1:]...)
+			all = append(all, f)
+		}
+		all[1].Report = report("Doe is well")
+		all[1].Report.Sections[0].Text, all[1].Report.PreparationVersion = "well in version "+version, version
+		return all
 	}
-	other := view(1)
-	other.PixelsSha256 = []byte("other")
-	f.Views = []*radstreamv1.PreparedView{other}
-	if _, changed := add(t, old, f); changed {
-		t.Errorf("the same version replaced a view")
+	var s *radstreamv1.StudyPrepared
+	for _, f := range arrivals("1") {
+		s, _ = add(t, s, f)
 	}
-	next, changed, err := assemble.Next(old, f, "2")
-	if err != nil || !changed || len(next.Views) != 1 || string(next.Views[0].PixelsSha256) != "other" || next.Provenance.PreparationVersion != "2" {
-		t.Errorf("the new version did not replace the view: %v, %v", next, err)
+	if s.Rev != 3 || len(s.Views) != 2 || len(s.SupersededViews) != 1 || s.Provenance.PreparationVersion != "1" {
+		t.Fatalf("got %v", s)
+	}
+	legacy := proto.CloneOf(s) // of before each part had a version
+	for _, v := range slices.Concat(legacy.Views, legacy.SupersededViews) {
+		v.PreparationVersion = ""
+	}
+	legacy.ReportStatements[0].PreparationVersion = ""
+	for name, s := range map[string]*radstreamv1.StudyPrepared{"": s, "legacy: ": legacy} {
+		if again, changed := add(t, s, arrivals("1")[0]); changed {
+			t.Errorf("%sthe same version made %v", name, again)
+		}
+		for i, f := range arrivals("2") {
+			var changed bool
+			if s, changed = add(t, s, f); !changed || s.Provenance.PreparationVersion != []string{"1 2", "1 2", "2"}[i] {
+				t.Errorf("%sarrival %d: changed %t, version %q", name, i, changed, s.Provenance.PreparationVersion)
+			}
+		}
+		if len(s.Views) != 2 || len(s.SupersededViews) != 1 || s.Report.Text != "well in version 2" {
+			t.Errorf("%sgot %v", name, s)
+		}
+		for _, v := range slices.Concat(s.Views, s.SupersededViews) {
+			if v.PixelsSha256[0] != '2' {
+				t.Errorf("%sa view of version 1 is still there", name)
+			}
+		}
+		if again, changed := add(t, s, arrivals("2")[1]); changed {
+			t.Errorf("%sthe new version once more made %v", name, again)
+		}
 	}
 }
 
@@ -382,7 +418,7 @@ func TestPatient(t *testing.T) {
 	}
 	other := facts("c", view(2))
 	other.PatientKey = "somebody else"
-	if _, _, err := assemble.Next(s, other, version); fault.ReasonOf(err) != assemble.ReasonPatient || fault.KindOf(err) != fault.Invalid {
+	if _, _, err := assemble.Next(s, other); fault.ReasonOf(err) != assemble.ReasonPatient || fault.KindOf(err) != fault.Invalid {
 		t.Errorf("another patient: %v", err)
 	}
 }
@@ -405,7 +441,7 @@ func TestTooManyViews(t *testing.T) {
 		v.PixelsSha256 = v.ObjectSha256
 		f.Views = append(f.Views, v)
 	}
-	if _, _, err := assemble.Next(nil, f, version); fault.ReasonOf(err) != assemble.ReasonTooManyViews || fault.KindOf(err) != fault.Unsupported {
+	if _, _, err := assemble.Next(nil, f); fault.ReasonOf(err) != assemble.ReasonTooManyViews || fault.KindOf(err) != fault.Unsupported {
 		t.Errorf("got %v", err)
 	}
 	f.Views = f.Views[1:]
@@ -432,6 +468,8 @@ func TestPrepID(t *testing.T) {
 		"view":    func(f *assemble.Facts) { f.Views[0] = view(3) },
 		"kind":    func(f *assemble.Facts) { f.Views[0].Projection = 3 - f.Views[0].Projection },
 		"fewer":   func(f *assemble.Facts) { f.Views = f.Views[:1] },
+		"version": func(f *assemble.Facts) { f.Views[0].PreparationVersion = "2" },
+		"another": func(f *assemble.Facts) { f.Report.PreparationVersion = "2" },
 	} {
 		f := base()
 		change(&f)
@@ -445,9 +483,5 @@ func TestPrepID(t *testing.T) {
 	f.Views[0], f.Views[1] = f.Views[1], f.Views[0]
 	if s, _ := add(t, nil, f); ids[s.PrepId] != "base" {
 		t.Errorf("the order of views changes the id")
-	}
-	other, _, err := assemble.Next(nil, base(), "2")
-	if err != nil || ids[other.PrepId] != "" {
-		t.Errorf("the version does not change the id, %v", err)
 	}
 }

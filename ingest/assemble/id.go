@@ -28,7 +28,6 @@ func prepID(s *radstreamv1.StudyPrepared) string {
 	add([]byte(s.StudyKey))
 	add([]byte(s.PatientKey))
 	number(s.Rev)
-	add([]byte(s.Provenance.PreparationVersion))
 	at(s.ShiftedTime)
 	add(s.Report.GetReportSha256())
 	for _, views := range [][]*radstreamv1.PreparedView{s.Views, s.SupersededViews} {
@@ -37,6 +36,7 @@ func prepID(s *radstreamv1.StudyPrepared) string {
 			number(uint64(v.Projection))
 			add(v.PixelsSha256)
 			add(v.ObjectSha256)
+			add([]byte(v.PreparationVersion))
 		}
 	}
 	number(uint64(len(s.ReportStatements)))
@@ -45,6 +45,7 @@ func prepID(s *radstreamv1.StudyPrepared) string {
 		number(uint64(r.Status))
 		at(r.ShiftedTime)
 		add(r.ReportSha256)
+		add([]byte(r.PreparationVersion))
 	}
 	add([]byte(s.Prior.GetStudyKey()))
 	number(uint64(s.Prior.GetDays()))

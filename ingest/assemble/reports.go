@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
@@ -23,14 +22,14 @@ const (
 // number and status before is that version sent once more: the earlier time counts, so that a
 // message that is repeated later does not push aside what was said between. statements is
 // modified, its elements are not.
-func addStatement(statements []*radstreamv1.ReportStatement, s *radstreamv1.ReportStatement, newVersion bool) []*radstreamv1.ReportStatement {
+func addStatement(statements []*radstreamv1.ReportStatement, s *radstreamv1.ReportStatement) []*radstreamv1.ReportStatement {
 	for i, have := range statements {
 		if compareStatements(have, s) != 0 {
 			continue
 		}
 		kept := proto.CloneOf(have)
-		if newVersion || cleaner(s.Sections, have.Sections) {
-			kept.Sections = s.Sections
+		if s.PreparationVersion != have.PreparationVersion || cleaner(s.Sections, have.Sections) {
+			kept.Sections, kept.PreparationVersion = s.Sections, s.PreparationVersion
 		}
 		kept.ShiftedTime = first(have.ShiftedTime, s.ShiftedTime)
 		kept.ShiftedSaidTime = first(have.ShiftedSaidTime, s.ShiftedSaidTime)
@@ -147,17 +146,4 @@ func squeeze(sections []*radstreamv1.Section) string {
 		all.WriteString(s.Text + " ")
 	}
 	return strings.ToLower(strings.Join(strings.Fields(all.String()), " "))
-}
-
-// withStatements returns s; one of before there were statements gets the one that its report
-// comes from.
-func withStatements(s *radstreamv1.StudyPrepared) *radstreamv1.StudyPrepared {
-	if s.GetReport() == nil || len(s.ReportStatements) > 0 {
-		return s
-	}
-	s = mover{to: event.PatientKey(s.PatientKey)}.study(s)
-	s.ReportStatements = []*radstreamv1.ReportStatement{{
-		Status: radstreamv1.ReportStatus_REPORT_STATUS_FINAL, ReportSha256: s.Report.ReportSha256, Sections: s.Report.Sections,
-	}}
-	return s
 }

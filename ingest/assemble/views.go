@@ -13,13 +13,13 @@ import (
 // addView adds v to all views that are known, current or not. The same object, or the same
 // pixels of the same instance, is known already: what is kept of the two does not depend on
 // which came first. all is modified, its elements are not.
-func addView(all []*radstreamv1.PreparedView, v *radstreamv1.PreparedView, newVersion bool) []*radstreamv1.PreparedView {
+func addView(all []*radstreamv1.PreparedView, v *radstreamv1.PreparedView) []*radstreamv1.PreparedView {
 	for i, have := range all {
 		if !bytes.Equal(have.ObjectSha256, v.ObjectSha256) {
 			continue
 		}
 		kept := have
-		if newVersion || surer(v, have) {
+		if v.PreparationVersion != have.PreparationVersion || surer(v, have) {
 			kept = v
 		}
 		said := earliest(have.ShiftedSaidTime, v.ShiftedSaidTime)
@@ -60,9 +60,9 @@ func claimed(a, b *radstreamv1.PreparedView) int {
 		bytes.Compare(a.ObjectSha256, b.ObjectSha256))
 }
 
-// current parts the views that count from those that others took the place of. Both come in
+// counting parts the views that count from those that others took the place of. Both come in
 // an order of their own.
-func current(all []*radstreamv1.PreparedView) (views, superseded []*radstreamv1.PreparedView) {
+func counting(all []*radstreamv1.PreparedView) (views, superseded []*radstreamv1.PreparedView) {
 	newest := map[string]*radstreamv1.PreparedView{}
 	for _, v := range all {
 		if best := newest[v.InstanceKey]; best == nil || claimed(v, best) > 0 {

@@ -238,7 +238,7 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 	for i := range all {
 		all[i].Resolve = r.resolve
 	}
-	next, changed, refused := assemble.Join(known, h.preparer.Version(), all...)
+	next, changed, refused := assemble.Join(known, all...)
 	if r.err != nil {
 		return nil, r.err
 	}

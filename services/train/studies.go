@@ -103,7 +103,7 @@ func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.St
 	if err != nil {
 		return nil, err
 	}
-	prepared, _, err := assemble.Next(nil, facts, p.Version())
+	prepared, _, err := assemble.Next(nil, facts)
 	if err != nil {
 		return nil, err
 	}

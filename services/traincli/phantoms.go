@@ -50,12 +50,17 @@ The seed of "radtrain eval retrieval" is refused.`,
 func (c *cli) printManifest(m *trainer.Manifest, path string) error {
 	if c.json {
 		return c.printJSON(struct {
-			ID         string         `json:"id"`
-			Manifest   string         `json:"manifest"`
-			Source     trainer.Origin `json:"source"`
-			Train      int            `json:"train"`
-			Validation int            `json:"validation"`
-		}{m.ID, path, m.Source, m.Count(trainer.Train), m.Count(trainer.Validation)})
+			ID         string          `json:"id"`
+			Manifest   string          `json:"manifest"`
+			Source     trainer.Origin  `json:"source"`
+			Train      int             `json:"train"`
+			Validation int             `json:"validation"`
+			LeftOut    trainer.LeftOut `json:"left_out"`
+		}{m.ID, path, m.Source, m.Count(trainer.Train), m.Count(trainer.Validation), m.LeftOut})
+	}
+	if m.LeftOut != (trainer.LeftOut{}) {
+		fmt.Fprintf(c.Stdout, "%d studies without a view or a report left out, and %d that two versions prepared in part (publish them once more)\n",
+			m.LeftOut.Incomplete, m.LeftOut.Mixed)
 	}
 	fmt.Fprintf(c.Stdout, "%d studies to train on, %d for validation\nnext: radtrain fit --data %s\n",
 		m.Count(trainer.Train), m.Count(trainer.Validation), path)

@@ -788,6 +788,7 @@ type PreparedView struct {
 	InstanceKey        string                 `protobuf:"bytes,13,opt,name=instance_key,json=instanceKey,proto3" json:"instance_key,omitempty"`
 	ShiftedContentTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=shifted_content_time,json=shiftedContentTime,proto3" json:"shifted_content_time,omitempty"` // when the pixels were made, by the header; moved like the study's time
 	ShiftedSaidTime    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=shifted_said_time,json=shiftedSaidTime,proto3" json:"shifted_said_time,omitempty"`          // when these pixels were announced first; moved likewise
+	PreparationVersion string                 `protobuf:"bytes,16,opt,name=preparation_version,json=preparationVersion,proto3" json:"preparation_version,omitempty"`   // what prepared this view; empty before there was the field: the study's
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -925,6 +926,13 @@ func (x *PreparedView) GetShiftedSaidTime() *timestamppb.Timestamp {
 		return x.ShiftedSaidTime
 	}
 	return nil
+}
+
+func (x *PreparedView) GetPreparationVersion() string {
+	if x != nil {
+		return x.PreparationVersion
+	}
+	return ""
 }
 
 // Section is one part of a report that was kept.
@@ -1114,15 +1122,16 @@ func (x *ReportLabel) GetMention() string {
 // ReportStatement is one version of a report, as one message said it. The report of a study
 // follows from all of its statements, in whatever order they arrived.
 type ReportStatement struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	ReportKey       string                 `protobuf:"bytes,1,opt,name=report_key,json=reportKey,proto3" json:"report_key,omitempty"`                     // pseudonym of the report's number; empty when it has none
-	Status          ReportStatus           `protobuf:"varint,2,opt,name=status,proto3,enum=radstream.v1.ReportStatus" json:"status,omitempty"`            // never unspecified
-	ShiftedTime     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=shifted_time,json=shiftedTime,proto3" json:"shifted_time,omitempty"`               // report_time, moved like the study's time; absent when the sender gave none
-	ShiftedSaidTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=shifted_said_time,json=shiftedSaidTime,proto3" json:"shifted_said_time,omitempty"` // when it was said first: message or event; moved likewise
-	ReportSha256    []byte                 `protobuf:"bytes,5,opt,name=report_sha256,json=reportSha256,proto3" json:"report_sha256,omitempty"`            // of the text as it arrived
-	Sections        []*Section             `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`                                        // what is kept of the text; none of a retraction
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	ReportKey          string                 `protobuf:"bytes,1,opt,name=report_key,json=reportKey,proto3" json:"report_key,omitempty"`                            // pseudonym of the report's number; empty when it has none
+	Status             ReportStatus           `protobuf:"varint,2,opt,name=status,proto3,enum=radstream.v1.ReportStatus" json:"status,omitempty"`                   // never unspecified
+	ShiftedTime        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=shifted_time,json=shiftedTime,proto3" json:"shifted_time,omitempty"`                      // report_time, moved like the study's time; absent when the sender gave none
+	ShiftedSaidTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=shifted_said_time,json=shiftedSaidTime,proto3" json:"shifted_said_time,omitempty"`        // when it was said first: message or event; moved likewise
+	ReportSha256       []byte                 `protobuf:"bytes,5,opt,name=report_sha256,json=reportSha256,proto3" json:"report_sha256,omitempty"`                   // of the text as it arrived
+	Sections           []*Section             `protobuf:"bytes,6,rep,name=sections,proto3" json:"sections,omitempty"`                                               // what is kept of the text; none of a retraction
+	PreparationVersion string                 `protobuf:"bytes,7,opt,name=preparation_version,json=preparationVersion,proto3" json:"preparation_version,omitempty"` // what prepared these sections; empty before there was the field: the study's
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ReportStatement) Reset() {
@@ -1197,6 +1206,13 @@ func (x *ReportStatement) GetSections() []*Section {
 	return nil
 }
 
+func (x *ReportStatement) GetPreparationVersion() string {
+	if x != nil {
+		return x.PreparationVersion
+	}
+	return ""
+}
+
 // PriorStudy names the same patient's newest earlier study.
 type PriorStudy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1252,10 +1268,12 @@ func (x *PriorStudy) GetDays() uint32 {
 
 // Provenance says what a prepared study was made from and by what.
 type Provenance struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	PreparationVersion string                 `protobuf:"bytes,1,opt,name=preparation_version,json=preparationVersion,proto3" json:"preparation_version,omitempty"`
-	Tokenizer          string                 `protobuf:"bytes,2,opt,name=tokenizer,proto3" json:"tokenizer,omitempty"`                     // identity of the tokenizer that made the tokens
-	ArrivalIds         []string               `protobuf:"bytes,3,rep,name=arrival_ids,json=arrivalIds,proto3" json:"arrival_ids,omitempty"` // CloudEvents ids of the arrivals it holds, oldest first
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of all views and statements, replaced ones too, each once, in order, with a space between:
+	// several when a new version has not prepared all of them again.
+	PreparationVersion string   `protobuf:"bytes,1,opt,name=preparation_version,json=preparationVersion,proto3" json:"preparation_version,omitempty"`
+	Tokenizer          string   `protobuf:"bytes,2,opt,name=tokenizer,proto3" json:"tokenizer,omitempty"`                     // identity of the tokenizer that made the tokens
+	ArrivalIds         []string `protobuf:"bytes,3,rep,name=arrival_ids,json=arrivalIds,proto3" json:"arrival_ids,omitempty"` // CloudEvents ids of the arrivals it holds, oldest first
 	// The patient key of the revision before, when this one moved the study to another subject.
 	MovedFrom     string `protobuf:"bytes,4,opt,name=moved_from,json=movedFrom,proto3" json:"moved_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2118,7 +2136,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x02x0\x18\x01 \x01(\rR\x02x0\x12\x0e\n" +
 	"\x02y0\x18\x02 \x01(\rR\x02y0\x12\x0e\n" +
 	"\x02x1\x18\x03 \x01(\rR\x02x1\x12\x0e\n" +
-	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xa0\x05\n" +
+	"\x02y1\x18\x04 \x01(\rR\x02y1\"\xd1\x05\n" +
 	"\fPreparedView\x128\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\x0e2\x18.radstream.v1.ProjectionR\n" +
@@ -2138,7 +2156,8 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\amarkers\x18\f \x03(\tR\amarkers\x12!\n" +
 	"\finstance_key\x18\r \x01(\tR\vinstanceKey\x12L\n" +
 	"\x14shifted_content_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x12shiftedContentTime\x12F\n" +
-	"\x11shifted_said_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0fshiftedSaidTime\"1\n" +
+	"\x11shifted_said_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0fshiftedSaidTime\x12/\n" +
+	"\x13preparation_version\x18\x10 \x01(\tR\x12preparationVersion\"1\n" +
 	"\aSection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\xc7\x01\n" +
@@ -2150,7 +2169,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x06labels\x18\x05 \x03(\v2\x19.radstream.v1.ReportLabelR\x06labels\"=\n" +
 	"\vReportLabel\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12\x18\n" +
-	"\amention\x18\x02 \x01(\tR\amention\"\xc3\x02\n" +
+	"\amention\x18\x02 \x01(\tR\amention\"\xf4\x02\n" +
 	"\x0fReportStatement\x12\x1d\n" +
 	"\n" +
 	"report_key\x18\x01 \x01(\tR\treportKey\x122\n" +
@@ -2158,7 +2177,8 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\fshifted_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vshiftedTime\x12F\n" +
 	"\x11shifted_said_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0fshiftedSaidTime\x12#\n" +
 	"\rreport_sha256\x18\x05 \x01(\fR\freportSha256\x121\n" +
-	"\bsections\x18\x06 \x03(\v2\x15.radstream.v1.SectionR\bsections\"=\n" +
+	"\bsections\x18\x06 \x03(\v2\x15.radstream.v1.SectionR\bsections\x12/\n" +
+	"\x13preparation_version\x18\a \x01(\tR\x12preparationVersion\"=\n" +
 	"\n" +
 	"PriorStudy\x12\x1b\n" +
 	"\tstudy_key\x18\x01 \x01(\tR\bstudyKey\x12\x12\n" +
