@@ -126,7 +126,7 @@ func one(known *radstreamv1.StudyPrepared, f Facts) (*radstreamv1.StudyPrepared,
 	if known == nil {
 		old = &radstreamv1.StudyPrepared{StudyKey: string(f.StudyKey), PatientKey: string(f.PatientKey)}
 	}
-	patient, err := patientOf(old, f)
+	patient, err := PatientOf(old, f)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +179,9 @@ func sameStudy(a, b *radstreamv1.StudyPrepared) bool {
 	return proto.Equal(says(a), says(b))
 }
 
-// patientOf decides whose the study is.
-func patientOf(known *radstreamv1.StudyPrepared, f Facts) (event.PatientKey, error) {
+// PatientOf decides whose the study is that is known and that f is about. Errors: Invalid
+// patient_mismatch.
+func PatientOf(known *radstreamv1.StudyPrepared, f Facts) (event.PatientKey, error) {
 	resolve := f.Resolve
 	if resolve == nil {
 		resolve = func(p event.PatientKey) event.PatientKey { return p }

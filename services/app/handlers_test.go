@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/indexer/qdrant"
+	"github.com/radstream/radstream/ingest/assemble"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -87,6 +90,82 @@ func TestSameIDs(t *testing.T) {
 		stagetest.SameIDs(t, h, inputs, empty)
 		stagetest.SameIDs(t, h, inputs, func() {}) // and over what is in the index already
 	})
+}
+
+// TestAccessionNumbers: what is refused claims no number, a study whose number too many have is
+// taken all the same, and a report that could be several patients' joins none of them until a
+// merge makes them one.
+func TestAccessionNumbers(t *testing.T) {
+	s := start(t, t.TempDir(), io.Discard)
+	numbers := words{s.identity.kv, "_numbers.", 2}
+	h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: s.bus, identities: s.identity, keys: s.ring,
+		accessions: numbers, pending: words{s.identity.kv, "_waits.", 3}, maxObject: 1 << 20, memory: semaphore.NewWeighted(arrivalBytes)}
+	key := s.key(t, tenant)
+	seq := uint64(1000)
+	handle := func(m proto.Message) ([]stage.Output, error) {
+		t.Helper()
+		seq++
+		subject := event.StudyArrivedSubject(tenant)
+		if _, ok := m.(*radstreamv1.ReportArrived); ok {
+			subject = event.ReportArrivedSubject(tenant)
+		}
+		env, err := event.New(event.MessageID("m"+strconv.FormatUint(seq, 10)), "test", subject, time.Now(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := h.Decode(stage.Input{Stream: event.StreamStudies, Sequence: seq, Envelope: env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := h.Handle(t.Context(), []input{in})[0]
+		return r.Out, r.Err
+	}
+	arrival := func(uid, patient, number string) *radstreamv1.StudyArrived {
+		m := study(uid, s.object(t, film(t, 1), frontal))
+		m.PatientId, m.AccessionNumber = patient, number
+		return m
+	}
+	for uid, patient := range map[string]string{"2.25.1": "P-1", "2.25.2": "P-2"} {
+		s.send(t, uid, arrival(uid, patient, ""))
+		s.expect(t, uid, event.StudyIndexed, 1)
+	}
+	if _, err := handle(arrival("2.25.1", "P-2", "A-1")); fault.ReasonOf(err) != assemble.ReasonPatient {
+		t.Errorf("another patient's arrival: %v", err)
+	}
+	if claimed, err := numbers.Get(t.Context(), tenant, key.Accession("A-1")); err != nil || len(claimed) > 0 {
+		t.Errorf("it claimed its number for %v, %v", claimed, err)
+	}
+	for _, uid := range []string{"2.25.1", "2.25.2", "2.25.3"} {
+		patient := map[string]string{"2.25.2": "P-2"}[uid]
+		out, err := handle(arrival(uid, patient, "0"))
+		last := out[len(out)-1].Body
+		if err != nil || len(out) > 2 {
+			t.Fatalf("%s: %v %v", uid, out, err)
+		}
+		if uid != "2.25.3" {
+			continue
+		}
+		r, rejected := out[0].Body.(*radstreamv1.Rejected)
+		if _, ok := last.(*radstreamv1.StudyPrepared); !ok || !rejected || r.GetReason() != string(reasonLongList) || r.GetPart() != "accession" {
+			t.Errorf("a study of a number that too many have: %v", out)
+		}
+	}
+	said := &radstreamv1.ReportArrived{AccessionNumber: "0", Report: &radstreamv1.Report{Text: "FINDINGS: Clear lungs."}}
+	if out, err := handle(said); fault.ReasonOf(err) != reasonAnybody {
+		t.Errorf("anybody's report: %v %v", out, err)
+	}
+	waits, err := h.pending.Get(t.Context(), tenant, string(key.Patient("P-1", "")))
+	if err != nil || !slices.Contains(waits, strconv.FormatUint(seq, 10)+".0") {
+		t.Errorf("it waits as %v, %v", waits, err)
+	}
+	said.PatientId = "P-2"
+	out, err := handle(said)
+	if err != nil || len(out) != 1 {
+		t.Fatalf("the report of one of two patients: %v %v", out, err)
+	}
+	if m, ok := out[0].Body.(*radstreamv1.StudyPrepared); !ok || m.GetStudyKey() != string(key.Study("2.25.2")) {
+		t.Errorf("it joined %v", out[0].Body)
+	}
 }
 
 // inputs returns what lies in a stream, as a worker loop is handed it.

@@ -37,6 +37,7 @@ const (
 	reasonUnreadable fault.Reason = "object_unreadable"
 	reasonMerge      fault.Reason = "malformed_merge"
 	reasonMerged     fault.Reason = "merge_contradiction"
+	reasonAnybody    fault.Reason = "accession_of_several_patients"
 )
 
 // objects hands out the bytes of an object; services/blob.
@@ -157,19 +158,35 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 		return outs, err
 	}
 	all, inputs := []assemble.Facts{facts}, []arrived{a}
-	if len(facts.Accessions) > 0 {
+	var refused []stage.Output // reports that wait for the study's number and could be anybody's
+	fits, err := h.fits(ctx, a.tenant, facts)
+	if err != nil {
+		return nil, err
+	}
+	if fits && len(facts.Accessions) > 0 {
 		// First the study is there for reports to find, then what waits for it is looked up; a
 		// report does the two the other way round, so that one of them sees the other.
 		if err := h.identities.PutStudy(ctx, a.tenant, facts.StudyKey, facts.StudyUID); err != nil {
 			return nil, err
 		}
-		for _, number := range facts.Accessions {
-			if err := h.accessions.Add(ctx, a.tenant, key.Accession(number), string(facts.StudyKey)); err != nil {
+		for i, number := range facts.Accessions {
+			err := h.accessions.Add(ctx, a.tenant, key.Accession(number), string(facts.StudyKey))
+			if fault.ReasonOf(err) == reasonLongList { // no report will find the study by it
+				outs = append(outs, h.rejected(a, facts.StudyKey, ingest.Refusal{Err: err}, "accession", strconv.Itoa(i)))
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
 			waiting, err := h.waiting(ctx, a.tenant, key.Accession(number))
 			if err != nil {
 				return nil, err
+			}
+			var patients map[event.PatientKey]bool
+			if len(waiting) > 0 {
+				if patients, err = h.patients(ctx, key, a.tenant, number, facts); err != nil {
+					return nil, err
+				}
 			}
 			for _, w := range waiting {
 				w.arrival.StudyUID = facts.StudyUID
@@ -177,14 +194,40 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 				if err != nil {
 					return nil, err
 				}
-				if f.Report != nil {
+				switch {
+				case f.Report == nil:
+				case len(patients) > 1 && !f.PatientKnown:
+					err := h.anybodys(ctx, w, patients)
+					if blame(err) == nil {
+						return nil, err
+					}
+					refused = append(refused, h.rejected(w, facts.StudyKey, ingest.Refusal{Err: err}))
+				default:
 					all, inputs = append(all, f), append(inputs, w)
 				}
 			}
 		}
 	}
 	joined, err := h.join(ctx, key, inputs, all)
+	for _, o := range joined {
+		if _, revision := o.Body.(*radstreamv1.StudyPrepared); revision { // else they were told when the study became what it is
+			outs = append(outs, refused...)
+		}
+	}
 	return append(outs, joined...), err
+}
+
+// fits tells whether f may be about its study: what names another patient claims no accession
+// number for it, and is refused by join.
+func (h *prepareHandler) fits(ctx context.Context, t event.Tenant, f assemble.Facts) (bool, error) {
+	known, _, err := h.known(ctx, t, f.StudyKey)
+	if known == nil || err != nil {
+		return true, err
+	}
+	r := h.resolver(ctx, t, f.StudyKey)
+	f.Resolve = r.resolve
+	_, contradicts := assemble.PatientOf(known, f)
+	return contradicts == nil, r.err
 }
 
 // prepare reads the objects of an arrival and prepares it. Without an error and without views
@@ -247,7 +290,8 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 		if fault.ReasonOf(err) == assemble.ReasonPatient { // a merge may still make them one
 			said, have := r.resolve(all[i].PatientKey), r.resolve(event.PatientKey(next.GetPatientKey()))
 			for _, p := range []event.PatientKey{said, have} {
-				if err := h.pending.Add(ctx, a.tenant, string(p), reference(inputs[i])); err != nil {
+				err := h.pending.Add(ctx, a.tenant, string(p), reference(inputs[i]))
+				if err != nil && fault.ReasonOf(err) != reasonLongList { // else it is refused all the same, and a merge will not find it
 					return nil, err
 				}
 			}
@@ -338,23 +382,23 @@ func (h *prepareHandler) known(ctx context.Context, t event.Tenant, k event.Stud
 // maxMoves bounds the tombstones that are followed: one, or a few more while the study moves.
 const maxMoves = 8
 
-// rejected is the dead letter of one part of an arrival.
-func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal) stage.Output {
+// rejected is the dead letter of one part of an arrival: an object, the report, or what part
+// says.
+func (h *prepareHandler) rejected(a arrived, k event.StudyKey, r ingest.Refusal, part ...string) stage.Output {
 	body := &radstreamv1.Rejected{
 		Stage: stagePrepare, Kind: fault.KindOf(r.Err).String(), Reason: string(fault.ReasonOf(r.Err)), Detail: fault.Detail(r.Err),
 		Input:    &radstreamv1.InputRef{Stream: a.in.Stream, Sequence: a.in.Sequence, EventId: string(a.in.ID.Public())},
 		StudyKey: string(k), Part: "report",
 	}
-	part := "report"
-	if r.Ref != nil {
-		body.Part, part = "object", hex.EncodeToString(r.Ref.GetSha256())
-		body.Object = publicRef(r.Ref)
-	}
-	if a.part != 0 {
-		part += " " + strconv.Itoa(a.part)
+	switch {
+	case r.Ref != nil:
+		body.Part, body.Object = "object", publicRef(r.Ref)
+		part = []string{"object", hex.EncodeToString(r.Ref.GetSha256())}
+	case len(part) > 0:
+		body.Part = part[0]
 	}
 	return stage.Output{
-		ID:      event.ID("rejected", stagePrepare, string(a.in.ID), part),
+		ID:      event.ID(append([]string{"rejected", stagePrepare, string(a.tenant), string(a.in.ID), reference(a), string(k)}, part...)...),
 		Subject: event.RejectedSubject(a.tenant, stagePrepare),
 		Body:    body,
 	}

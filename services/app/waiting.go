@@ -29,7 +29,8 @@ func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrive
 	// A report that no study could take is refused now and not when its study arrives.
 	trial := a
 	trial.arrival.StudyUID = "2.25.0"
-	if f, outs, err := h.prepare(ctx, key, trial); err != nil || f.Report == nil {
+	f, outs, err := h.prepare(ctx, key, trial)
+	if err != nil || f.Report == nil {
 		for _, o := range outs {
 			o.Body.(*radstreamv1.Rejected).StudyKey = "" // of no study yet
 		}
@@ -43,7 +44,16 @@ func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrive
 	if err != nil {
 		return nil, err
 	}
-	var outs []stage.Output
+	if !f.PatientKnown {
+		patients, err := h.patients(ctx, key, a.tenant, a.arrival.Accession, assemble.Facts{})
+		if err != nil {
+			return nil, err
+		}
+		if len(patients) > 1 {
+			return nil, h.anybodys(ctx, a, patients)
+		}
+	}
+	var mismatch error
 	for _, study := range studies {
 		if a.arrival.StudyUID, err = h.identities.Study(ctx, a.tenant, event.StudyKey(study)); err != nil {
 			return nil, err
@@ -53,10 +63,13 @@ func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrive
 			return nil, err
 		}
 		joined, err := h.join(ctx, key, []arrived{a}, []assemble.Facts{facts})
-		if err != nil && (len(studies) == 1 || blame(err) == nil) {
+		switch {
+		case fault.ReasonOf(err) == assemble.ReasonPatient:
+			mismatch = err // of no matter when another study of the number is this patient's
+			continue
+		case err != nil && (len(studies) == 1 || blame(err) == nil):
 			return nil, err
-		}
-		if err != nil { // another study of the number is another patient's
+		case err != nil:
 			joined = []stage.Output{h.rejected(a, facts.StudyKey, ingest.Refusal{Err: err})}
 		}
 		outs = append(outs, joined...)
@@ -64,13 +77,64 @@ func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrive
 	if len(studies) == 0 {
 		outs = append(outs, noted(a, number, notedWaiting, 0))
 	}
+	if len(outs) == 0 {
+		return nil, mismatch
+	}
 	return outs, nil
+}
+
+// patients returns whose studies bear an accession number: numbers are given again, and some
+// systems write 0. f may be a study that is not stored yet.
+func (h *prepareHandler) patients(ctx context.Context, key deid.Key, t event.Tenant, number string, f assemble.Facts) (map[event.PatientKey]bool, error) {
+	studies, err := h.accessions.Get(ctx, t, key.Accession(strings.TrimSpace(number)))
+	if err != nil {
+		return nil, err
+	}
+	all := map[event.PatientKey]bool{}
+	add := func(study event.StudyKey, p event.PatientKey) error {
+		r := h.resolver(ctx, t, study)
+		all[r.resolve(p)] = true
+		return r.err
+	}
+	if f.PatientKnown {
+		if err := add(f.StudyKey, f.PatientKey); err != nil {
+			return nil, err
+		}
+	}
+	for _, study := range studies {
+		k := event.StudyKey(study)
+		known, _, err := h.known(ctx, t, k)
+		if err != nil {
+			return nil, err
+		}
+		uid, err := h.identities.Study(ctx, t, k)
+		if err != nil {
+			return nil, err
+		}
+		if p := event.PatientKey(known.GetPatientKey()); known != nil && p != key.Patient("", uid) {
+			if err := add(k, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// anybodys refuses a report that could be that of any of these patients, and remembers it for a
+// merge that makes them one.
+func (h *prepareHandler) anybodys(ctx context.Context, a arrived, patients map[event.PatientKey]bool) error {
+	for p := range patients {
+		if err := h.pending.Add(ctx, a.tenant, string(p), reference(a)); err != nil && fault.ReasonOf(err) != reasonLongList {
+			return err
+		}
+	}
+	return fault.Reject("app.byAccession", fault.Invalid, reasonAnybody, "several patients have studies of this accession number: a report of one of them names its patient, or the Study Instance UID")
 }
 
 // noted answers an arrival that makes no revision of its own. about is a pseudonym.
 func noted(a arrived, about, reason string, studies int) stage.Output {
 	return stage.Output{
-		ID:      event.ID("noted", string(a.in.ID), fmt.Sprint(a.part)),
+		ID:      event.ID("noted", string(a.tenant), string(a.in.ID), reference(a)),
 		Subject: event.UnchangedSubject(a.tenant, event.StudyKey(about)),
 		Body:    &radstreamv1.ArrivalNoted{Reason: reason, Studies: uint32(studies)},
 	}

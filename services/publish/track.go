@@ -144,6 +144,10 @@ func (t *tracker) reject(cause event.MessageID, r *radstreamv1.Rejected) {
 		t.rejections = append(t.rejections, rejection) // of a report that waited for the study
 		return
 	}
+	if part == "accession" {
+		t.rejections = append(t.rejections, rejection) // the study itself was taken
+		return
+	}
 	if a.refused[part] {
 		return
 	}

@@ -1989,8 +1989,8 @@ type Rejected struct {
 	Input    *InputRef              `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
 	StudyKey string                 `protobuf:"bytes,6,opt,name=study_key,json=studyKey,proto3" json:"study_key,omitempty"` // empty when the input did not say which study
 	Object   *ObjectRef             `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`                     // the object to blame
-	// What of the input was not taken: "object" (the one named above), "report", or empty
-	// for the whole input. Of an arrival the other parts may well have been taken.
+	// What of the input was not taken: "object" (the one named above), "report", "accession"
+	// (the study is taken, and not found by that number), or empty for the whole input. Of an arrival the other parts may well have been taken.
 	Part          string `protobuf:"bytes,8,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
