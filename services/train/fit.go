@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,7 @@ const validationStudies = 300
 // FitOptions are one run of `radtrain fit`.
 type FitOptions struct {
 	Preset    string    // tiny, small or base
+	From      string    // directory of a model of the preset, whose weights are the start; "" starts anew
 	Ref       model.Ref // of the model that is made
 	Data      []string  // paths of data manifests
 	Out       string    // folder of the run; made when missing
@@ -113,7 +115,11 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	// grow, what batches leave behind doubles the process.
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	debug.FreeOSMemory() // what decoding left behind
-	stepper, err := newStepper(config, trainer.Start(config, r.data, o.Trainer.Seed), o)
+	weights, temperature, err := r.weights()
+	if err != nil {
+		return FitReport{}, fault.Wrap(op, err)
+	}
+	stepper, err := newStepper(config, weights, temperature, o)
 	if err != nil {
 		return FitReport{}, fault.Wrap(op, err)
 	}
@@ -155,6 +161,29 @@ type run struct {
 	config    model.Config
 	tokenizer *tokenizer.Tokenizer
 	data      *trainer.Dataset
+	from      *model.Manifest // of the model that the weights start from; nil for none
+}
+
+// weights returns what the run starts from, and its temperature, 0 when it starts anew.
+func (r *run) weights() (onnxexport.Weights, float64, error) {
+	const op = "train.weights"
+	if r.options.From == "" {
+		return trainer.Start(r.config, r.data, r.options.Trainer.Seed), 0, nil
+	}
+	var w onnxexport.Weights
+	var err error
+	if r.from, w, err = onnxexport.ReadModel(r.options.From); err != nil {
+		return nil, 0, fault.Wrap(op, err)
+	}
+	switch m := r.from; {
+	case m.Config != r.config:
+		return nil, 0, fault.Errorf(op, fault.Usage, "model %s has another architecture than preset %s", m.Ref, r.options.Preset)
+	case m.Tokenizer.ID != r.tokenizer.ID():
+		return nil, 0, fault.Errorf(op, fault.Usage, "model %s has tokenizer %s, and %s is what reports are read with", m.Ref, m.Tokenizer.ID, r.tokenizer.ID())
+	case m.Ref == r.options.Ref:
+		return nil, 0, fault.Errorf(op, fault.Usage, "the model that is made is named %s like the one it starts from: give it another version (--model)", m.Ref)
+	}
+	return w, r.from.Temperature, nil
 }
 
 // start makes the run's folder and writes down its settings.
@@ -167,7 +196,7 @@ func (r *run) start() error {
 		}
 	}
 	text, err := json.MarshalIndent(settings{
-		o.Ref, o.Preset, o.Objective, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
+		o.Ref, o.Preset, o.From, o.Objective, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
 	}, "", "  ")
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
@@ -179,6 +208,7 @@ func (r *run) start() error {
 type settings struct {
 	Model       model.Ref      `json:"model"`
 	Preset      string         `json:"preset"`
+	From        string         `json:"from,omitempty"` // model directory
 	Objective   string         `json:"objective"`
 	BFloat16    bool           `json:"bfloat16"`
 	Threads     int            `json:"threads"`
@@ -204,7 +234,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 		return FitOptions{}, fault.Errorf(op, fault.Corrupt, "%s: %w", filepath.Join(out, settingsFile), err)
 	}
 	return FitOptions{
-		Preset: s.Preset, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Threads: s.Threads, BFloat16: s.BFloat16,
+		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Threads: s.Threads, BFloat16: s.BFloat16,
 		Trainer: s.Trainer, Resume: true,
 	}, nil
 }
@@ -213,7 +243,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 func (r *run) labels() map[string]string {
 	o := r.options
 	return map[string]string{
-		"preset": o.Preset, "objective": o.Objective, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
+		"preset": o.Preset, "from": o.From, "objective": o.Objective, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
 		"data": strings.Join(r.data.Manifests, " "),
 	}
 }
@@ -251,9 +281,20 @@ func (r *run) manifest(steps int, temperature float64) (model.Manifest, error) {
 	labels, err := zeroshot.DefaultLabels()
 	return model.Manifest{
 		Ref: r.options.Ref, Preprocessing: r.data.Preparation, Temperature: temperature, Labels: labels,
-		DataManifests: r.data.Manifests,
+		DataManifests: r.saw(),
 		Provenance:    model.Provenance{CreatedBy: r.maker, Seed: r.options.Trainer.Seed, Steps: int64(steps), CodeVersion: r.options.Version},
 	}, err
+}
+
+// saw returns the data manifests that the weights come from, those of the model they started
+// from too: an erasure asks for them.
+func (r *run) saw() []string {
+	if r.from == nil {
+		return r.data.Manifests
+	}
+	all := slices.Concat(r.from.DataManifests, r.data.Manifests)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (r *run) export(dir string, w onnxexport.Weights, m model.Manifest) error {
@@ -346,9 +387,10 @@ func (r *run) finish(ctx context.Context, result trainer.Result, report *FitRepo
 	return r.export(ModelDir, result.Weights, m)
 }
 
-// calibrate fits the labels' scores to the validation studies whose labels are known. Where
-// some are, a label that they do not show often enough is left out of the model: nobody could
-// say what its score means. Where none are, all labels stay as they are, uncalibrated.
+// calibrate fits the labels' scores to the validation studies whose labels are known. A label
+// that they do not show often enough keeps the calibration of the model that the run started
+// from; where it has none, the label is left out of the model: nobody could say what its score
+// means. Where no labels are known, all stay, uncalibrated.
 func (r *run) calibrate(ctx context.Context, labels []model.Label) ([]model.Label, error) {
 	var known []*trainer.Study
 	for _, s := range r.data.Validation {
@@ -374,7 +416,14 @@ func (r *run) calibrate(ctx context.Context, labels []model.Label) ([]model.Labe
 				}
 			}
 			var ok bool
-			if l.Calibration, ok = trainer.Calibrate(x, present); ok {
+			if l.Calibration, ok = trainer.Calibrate(x, present); !ok && r.from != nil {
+				for _, had := range r.from.Labels {
+					if had.Name == l.Name {
+						l.Calibration, ok = had.Calibration, true
+					}
+				}
+			}
+			if ok {
 				kept = append(kept, l)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
 // shortRun trains on few studies without anything random in their images, so that the loss has
@@ -159,6 +161,47 @@ func TestFitGoesOn(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(i.Out, train.ModelDir, name)); err != nil || errWant != nil || !bytes.Equal(want, got) {
 			t.Errorf("%s differs when imported: %v %v", name, err, errWant)
 		}
+	}
+}
+
+// TestFitFrom: a run that starts from a model and does not learn makes the same model.
+func TestFitFrom(t *testing.T) {
+	o := shortRun(t)
+	o.Trainer.Steps, o.Trainer.UnmaskedSteps, o.Trainer.HoldText, o.Trainer.ValidateEvery, o.Trainer.Warmup = 12, 4, 4, 0, 4
+	if _, err := train.Fit(t.Context(), o, train.FitHooks{}); err != nil {
+		t.Fatal(err)
+	}
+	first, before, err := onnxexport.ReadModel(filepath.Join(o.Out, train.ModelDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := o
+	next.From, next.Out, next.Ref.Version = filepath.Join(o.Out, train.ModelDir), filepath.Join(t.TempDir(), "next"), "0.0.2"
+	next.Trainer.Steps, next.Trainer.UnmaskedSteps, next.Trainer.HoldText, next.Trainer.LearningRate = 2, 1, 0, 1e-30
+	if _, err := train.Fit(t.Context(), next, train.FitHooks{}); err != nil {
+		t.Fatal(err)
+	}
+	second, after, err := onnxexport.ReadModel(filepath.Join(next.Out, train.ModelDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range before {
+		// The biases of the heads follow the means of the batches.
+		head := strings.HasSuffix(name, ".global.bias") || strings.HasSuffix(name, ".local.bias")
+		if slices.Equal(before[name].Data, after[name].Data) == head {
+			t.Errorf("%s changed: %t", name, !head)
+		}
+	}
+	if d := first.Temperature - second.Temperature; d > 1e-6 || d < -1e-6 {
+		t.Errorf("the temperature went from %g to %g", first.Temperature, second.Temperature)
+	}
+	if !slices.Equal(first.DataManifests, second.DataManifests) { // the same data; each once
+		t.Errorf("it saw %v, not %v", second.DataManifests, first.DataManifests)
+	}
+	next.Ref = o.Ref
+	next.Out = filepath.Join(t.TempDir(), "same name")
+	if _, err := train.Fit(t.Context(), next, train.FitHooks{}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a model of the name that it starts from: %v", err)
 	}
 }
 

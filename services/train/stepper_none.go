@@ -12,6 +12,6 @@ import (
 // canTrain says whether libtorch was built in.
 const canTrain = false
 
-func newStepper(model.Config, onnxexport.Weights, FitOptions) (trainer.Stepper, error) {
+func newStepper(model.Config, onnxexport.Weights, float64, FitOptions) (trainer.Stepper, error) {
 	return nil, fault.Errorf("train.newStepper", fault.Internal, "there is no libtorch in this program")
 }

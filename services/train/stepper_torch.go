@@ -12,6 +12,6 @@ import (
 // canTrain says whether libtorch was built in.
 const canTrain = true
 
-func newStepper(c model.Config, w onnxexport.Weights, o FitOptions) (trainer.Stepper, error) {
-	return torch.New(c, w, torch.Options{Objective: o.Objective, Threads: o.Threads, BFloat16: o.BFloat16})
+func newStepper(c model.Config, w onnxexport.Weights, temperature float64, o FitOptions) (trainer.Stepper, error) {
+	return torch.New(c, w, torch.Options{Objective: o.Objective, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
 }

@@ -45,7 +45,8 @@ Gradients are not
 accumulated: the negatives of a contrastive step are the studies of one batch.`,
 		Example: `  radtrain fit --preset tiny --data work/data/manifest.json --out work/run
   radtrain fit --data work/data/manifest.json --data work/more/manifest.json --steps 200 --out work/try
-  radtrain fit --resume --out work/run`,
+  radtrain fit --resume --out work/run
+  radtrain fit --from work/run/model --model tiny@1.1.0 --lr 2e-4 --hold-text 0 --data new.json --out work/next`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if o.Ref, err = model.ParseRef(ref); err != nil {
 				return err
@@ -68,6 +69,7 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	}
 	f, t := cmd.Flags(), &o.Trainer
 	f.StringVar(&o.Preset, "preset", "tiny", "architecture: tiny, small or base")
+	f.StringVar(&o.From, "from", "", "directory of a model to go on from; without it, weights start anew")
 	f.StringVar(&ref, "model", ref, "name@version of the model that is made")
 	f.StringArrayVar(&o.Data, "data", nil, "data manifest; may be repeated")
 	f.StringVar(&o.Out, "out", "run", "folder of the run")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/schemas/fault"
@@ -318,6 +320,49 @@ func TestWriteModel(t *testing.T) {
 	}
 	if err := onnxexport.WriteModel(t.TempDir(), small(), shaken(small(), 1), onnxexport.FP16, k, manifest); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("a tokenizer of another size: %v", err)
+	}
+}
+
+// TestReadModel: what was written comes back: exactly of fp32, rounded once of fp16.
+func TestReadModel(t *testing.T) {
+	k, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tiny := model.Tiny()
+	other := small()
+	other.Text.Vocabulary = k.Size()
+	for name, c := range map[string]model.Config{"tiny": tiny, "small": other} {
+		for _, p := range []onnxexport.Precision{onnxexport.FP32, onnxexport.FP16} {
+			t.Run(name+" "+string(p), func(t *testing.T) {
+				w := shaken(c, 3)
+				dir, again := t.TempDir(), t.TempDir()
+				m := model.Manifest{Ref: model.Ref{Name: "m", Version: "1"}, Preprocessing: "1", Temperature: 0.1}
+				if err := onnxexport.WriteModel(dir, c, w, p, k, m); err != nil {
+					t.Fatal(err)
+				}
+				have, read, err := onnxexport.ReadModel(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if have.Ref != m.Ref {
+					t.Errorf("the manifest of %s", have.Ref)
+				}
+				if p == onnxexport.FP32 && !cmp.Equal(w, read) {
+					t.Error("the weights are others than those that were written")
+				}
+				if err := onnxexport.WriteModel(again, c, read, p, k, m); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{model.ImageGraph, model.TextGraph, model.ManifestFile} {
+					a, errA := os.ReadFile(filepath.Join(dir, name))
+					b, errB := os.ReadFile(filepath.Join(again, name))
+					if errA != nil || errB != nil || !bytes.Equal(a, b) {
+						t.Errorf("%s is another when written again: %v %v", name, errA, errB)
+					}
+				}
+			})
+		}
 	}
 }
 

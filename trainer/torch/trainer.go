@@ -42,7 +42,9 @@ type Options struct {
 	Decay     *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
 	Threads   int      // of one operator; 0 is one a core
 	BFloat16  bool     // matrix products in bfloat16: for CPUs with AVX512-BF16
-	Trace     bool     // remember what made each tensor, for Open; costs time
+	// Temperature is what cosines are divided by at first, 0.01 or more; 0 is 0.07.
+	Temperature float64
+	Trace       bool // remember what made each tensor, for Open; costs time
 }
 
 // Trainer trains one model; it implements [trainer.Stepper] and is not safe for concurrent use.
@@ -85,8 +87,8 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	if o.Decay != nil {
 		decay = *o.Decay
 	}
-	if !(lambda >= 0) || !(decay >= 0) || o.Threads < 0 {
-		return nil, fault.Errorf(op, fault.Usage, "lambda, weight decay and threads are 0 or more")
+	if !(lambda >= 0) || !(decay >= 0) || !(o.Temperature >= 0) || o.Threads < 0 {
+		return nil, fault.Errorf(op, fault.Usage, "lambda, weight decay, temperature and threads are 0 or more")
 	}
 	if o.Mode == "" {
 		o.Mode = Full
@@ -100,6 +102,10 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	objective, err := findObjective(o.Objective, lambda)
 	if err != nil {
 		return nil, err
+	}
+	start := startScale
+	if o.Temperature > 0 {
+		start = min(math.Log(1/o.Temperature), highestScale)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.NumCPU()
@@ -116,7 +122,7 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 		if err := setThreads(o.Threads); err != nil {
 			return err
 		}
-		return t.load(w, o.Mode, decay)
+		return t.load(w, o.Mode, decay, start)
 	}); err != nil {
 		t.end()
 		return nil, fault.E(op, fault.Internal, err)
@@ -125,7 +131,7 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 }
 
 // load makes the tensors of the weights, and the optimiser of those that the mode trains.
-func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay float64) error {
+func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay, start float64) error {
 	trained := make(map[onnxexport.Group]bool)
 	for _, g := range modes[mode] {
 		trained[g] = true
@@ -151,12 +157,12 @@ func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay float64) error {
 		}
 		t.optimiser.add(a, row.Name, x, rate(row), d, ofText(row))
 	}
-	scale := func(name string) tensor {
-		x := a.floats([]float32{float32(startScale)}, 1)
+	scale := func(name string, start float64) tensor {
+		x := a.floats([]float32{float32(start)}, 1)
 		t.optimiser.add(a, name, x, scaleRate, 0, false)
 		return x
 	}
-	t.scales.global, t.scales.local = scale(globalScale), scale(localScale)
+	t.scales.global, t.scales.local = scale(globalScale, start), scale(localScale, startScale)
 	return a.err
 }
 
