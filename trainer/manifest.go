@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/renameio/v2"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -236,11 +238,7 @@ func (m *Manifest) Write(path string) error {
 		out.WriteByte('\n')
 	}
 	out.WriteString("  ]\n}\n")
-	temp := path + ".part"
-	if err := os.WriteFile(temp, out.Bytes(), 0o644); err != nil {
-		return fault.E(op, fault.Usage, err)
-	}
-	return fault.E(op, fault.Internal, os.Rename(temp, path))
+	return fault.E(op, fault.Usage, renameio.WriteFile(path, out.Bytes(), 0o644))
 }
 
 // ReadManifest reads and checks a manifest. Errors: NotFound, Invalid.

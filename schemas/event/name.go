@@ -140,8 +140,11 @@ func Streams() []Stream {
 			About: "what hospitals publish; holds identifiers", Archive: true},
 		{Name: StreamPrepared, Subjects: []Subject{prefix + "*.prepared.*.*"},
 			About: "the archive: every revision of every study, without identifiers", Archive: true},
+		// The newest vectors of a study under each model, for ever: an index stage that was away
+		// for long finds them, and an index that was lost is made of them without encoding again.
+		// Several, because a revision that was retried may come behind the one after it.
 		{Name: StreamEmbedded, Subjects: []Subject{prefix + "*.embedded.*.*"},
-			About: "vectors on their way to the index; can be made again"},
+			About: "vectors on their way to the index", Archive: true, PerSubject: 8},
 		// One message a study, for ever: whoever publishes a study again years later still
 		// learns that it can be found.
 		{Name: StreamIndexed, Subjects: []Subject{prefix + "*.indexed.*"},

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -141,11 +143,7 @@ func (m *Manifest) Write(dir string, files ...string) error {
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
 	}
-	temp := filepath.Join(dir, "."+ManifestFile)
-	if err := os.WriteFile(temp, append(b, '\n'), 0o644); err != nil {
-		return fault.E(op, fault.Internal, err)
-	}
-	return fault.E(op, fault.Internal, os.Rename(temp, filepath.Join(dir, ManifestFile)))
+	return fault.E(op, fault.Internal, renameio.WriteFile(filepath.Join(dir, ManifestFile), append(b, '\n'), 0o644))
 }
 
 // Validate lists every fault of the fields; it does not look at files.

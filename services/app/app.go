@@ -23,6 +23,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
@@ -75,6 +77,7 @@ type App struct {
 
 	// Each is set by the service of its name and used by those that need it.
 	addresses  Addresses
+	natsURL    string // as addresses.NATS, with the credentials that it may hold
 	bus        *bus.Bus
 	identity   identity
 	ring       *keyring.Ring
@@ -163,9 +166,7 @@ func (a *App) startData(context.Context) (running, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(strconv.Itoa(dataFormat) + "\n")
 		// Whole or not at all: a crash must not leave a folder that looks damaged.
-		if err = os.WriteFile(file+".new", text, 0o644); err == nil {
-			err = os.Rename(file+".new", file)
-		}
+		err = renameio.WriteFile(file, text, 0o644)
 	}
 	if err != nil {
 		return nil, fault.E(op, fault.Usage, err)
@@ -306,11 +307,32 @@ func (a *App) startEmbed(ctx context.Context) (running, error) {
 
 func (a *App) startIndex(ctx context.Context) (running, error) {
 	key := a.manifest.Ref.Key()
+	if err := a.rebuild(ctx, stageIndex+"_"+key); err != nil {
+		return nil, err
+	}
 	h := &indexHandler{store: a.store, collection: a.collection}
 	return startWorker(ctx, a, worker{
 		stage: stageIndex, stream: event.StreamEmbedded, durable: stageIndex + "_" + key,
 		subjects: []event.Subject{event.EmbeddedSubject("*", key, "*")}, batch: a.conf.Index.BatchSize, deadline: shortWait,
 	}, h)
+}
+
+// rebuild lets the index stage begin anew when its collection is empty though it has handled
+// vectors: the index was lost, or is a new one.
+func (a *App) rebuild(ctx context.Context, durable string) error {
+	n, err := a.store.Count(ctx, indexer.CountQuery{Collection: a.collection})
+	if err != nil || n > 0 {
+		return err
+	}
+	state, err := a.bus.ConsumerState(ctx, event.StreamEmbedded, durable)
+	if fault.KindOf(err) == fault.NotFound && err != nil || err == nil && state.AckedTo == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.opt.Log.Warn().Str("collection", a.collection).Msg("the index is empty though studies were indexed: it is made again from EMBEDDED")
+	return a.bus.Rewind(ctx, event.StreamEmbedded, durable)
 }
 
 func (a *App) startQuery(ctx context.Context) (running, error) {

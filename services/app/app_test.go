@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
@@ -425,8 +422,7 @@ func complete(t *testing.T, w *bus.Watcher, who event.Tenant, n int) {
 	}
 }
 
-// TestIndexLost documents how an index that was lost is made again: without the consumers,
-// which remember what they handled, the streams are read from the start.
+// TestIndexLost: an index that was lost is made again from EMBEDDED by the next start.
 func TestIndexLost(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, dir, io.Discard)
@@ -441,27 +437,6 @@ func TestIndexLost(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
 		t.Fatal(err)
 	}
-	s = start(t, dir, io.Discard)
-	if n := len(s.points(t)); n != 0 {
-		t.Errorf("%d studies in an index that is new", n)
-	}
-	s.stop(t)
-
-	s = start(t, dir, io.Discard, func(c *config.Config) { c.Target = []string{"query"} })
-	nc, err := nats.Connect(s.Addresses().NATS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := s.manifest.Ref.Key()
-	if err := errors.Join(js.DeleteConsumer(t.Context(), event.StreamPrepared, stageEmbed+"_"+key), js.DeleteConsumer(t.Context(), event.StreamEmbedded, stageIndex+"_"+key)); err != nil {
-		t.Fatal(err)
-	}
-	s.stop(t)
 	s = start(t, dir, io.Discard)
 	// The announcements of before still lie in INDEXED, so a further study tells when the
 	// index stage has come so far: it handles EMBEDDED in order.

@@ -140,7 +140,7 @@ func (h *embedHandler) output(p prepared, v embedder.StudyVectors) ([]stage.Outp
 		}
 	}
 	return []stage.Output{{
-		ID:      event.ID("embedded", p.study.GetPrepId(), ref.String()),
+		ID:      event.ID("embedded", string(p.tenant), p.study.GetPrepId(), ref.String()),
 		Subject: event.EmbeddedSubject(p.tenant, ref.Key(), event.StudyKey(p.study.GetStudyKey())),
 		Body:    body,
 		Rev:     event.Rev(p.study.GetRev()),

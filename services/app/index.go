@@ -87,7 +87,7 @@ func (h *indexHandler) Handle(ctx context.Context, batch []embedded) []stage.Res
 			continue
 		}
 		results[i].Out = []stage.Output{{
-			ID:      event.ID("indexed", e.study.GetPrepId(), e.study.GetModelRef()),
+			ID:      event.ID("indexed", string(e.tenant), e.study.GetPrepId(), e.study.GetModelRef()),
 			Subject: event.IndexedSubject(e.tenant, event.StudyKey(e.study.GetStudyKey())),
 			Body: &radstreamv1.StudyIndexed{StudyKey: e.study.GetStudyKey(), Rev: e.study.GetRev(),
 				ModelRef: e.study.GetModelRef(), LabelScores: e.study.GetLabelScores()},

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/zeroshot"
@@ -59,7 +61,17 @@ func shippedModel(dir string) (string, error) {
 		return "", fault.E(op, fault.Usage, err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.CopyFS(tmp, files); err != nil {
+	err = fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		return renameio.WriteFile(filepath.Join(tmp, name), data, 0o644) // synced: half a model would stay for good
+	})
+	if err != nil {
 		return "", fault.E(op, fault.Internal, err)
 	}
 	// Another process may have been quicker; its model has the same bytes.

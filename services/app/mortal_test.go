@@ -192,8 +192,8 @@ type mortalArchive struct {
 	f *mortal
 }
 
-func (a mortalArchive) LastPerSubject(ctx context.Context, stream string, subject event.Subject) (all []bus.Message, err error) {
-	err = a.f.do(func() (err error) { all, err = a.archive.LastPerSubject(ctx, stream, subject); return err })
+func (a mortalArchive) LastPerSubject(ctx context.Context, stream string, subject event.Subject, o bus.Last) (all []bus.Message, err error) {
+	err = a.f.do(func() (err error) { all, err = a.archive.LastPerSubject(ctx, stream, subject, o); return err })
 	return all, err
 }
 

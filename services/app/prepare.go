@@ -51,7 +51,7 @@ type archive interface {
 	// its sequence. NotFound when there is none.
 	LastForSubject(ctx context.Context, stream string, subject event.Subject) (event.Envelope, uint64, error)
 	// LastPerSubject returns the newest message of each subject that matches.
-	LastPerSubject(ctx context.Context, stream string, subject event.Subject) ([]bus.Message, error)
+	LastPerSubject(ctx context.Context, stream string, subject event.Subject, o bus.Last) ([]bus.Message, error)
 	// Get returns one message. NotFound when it is not there any more.
 	Get(ctx context.Context, stream string, seq uint64) (bus.Message, error)
 }
@@ -158,7 +158,7 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 		return outs, err
 	}
 	all, inputs := []assemble.Facts{facts}, []arrived{a}
-	var refused []stage.Output // reports that wait for the study's number and could be anybody's
+	var refused []stage.Output // reports that wait for the study's number, and will not join it
 	fits, err := h.fits(ctx, a.tenant, facts)
 	if err != nil {
 		return nil, err
@@ -178,10 +178,11 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 			if err != nil {
 				return nil, err
 			}
-			waiting, err := h.waiting(ctx, a.tenant, key.Accession(number))
+			waiting, dead, err := h.waiting(ctx, a.tenant, key.Accession(number))
 			if err != nil {
 				return nil, err
 			}
+			refused = append(refused, dead...)
 			var patients map[event.PatientKey]bool
 			if len(waiting) > 0 {
 				if patients, err = h.patients(ctx, key, a.tenant, number, facts); err != nil {
@@ -309,7 +310,7 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 	}
 	if !changed {
 		return append(outs, stage.Output{
-			ID:      event.ID("unchanged", string(a.in.ID), known.GetPrepId()),
+			ID:      event.ID("unchanged", string(a.tenant), string(a.in.ID), known.GetPrepId()),
 			Subject: event.UnchangedSubject(a.tenant, facts.StudyKey),
 			Body:    &radstreamv1.StudyUnchanged{StudyKey: string(facts.StudyKey), Rev: known.GetRev()},
 			Rev:     event.Rev(known.GetRev()),
@@ -317,10 +318,12 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 	}
 	if next.GetShiftedTime() != nil && next.GetPatientKey() != string(facts.Stranger) {
 		relatives, _, err := h.relatives(ctx, a.tenant, event.PatientKey(next.GetPatientKey()))
-		if err != nil {
+		switch {
+		case err == nil:
+			next, _ = assemble.WithPrior(next, relatives, next.GetRev())
+		case fault.ReasonOf(err) != bus.ReasonTooMany:
 			return nil, err
 		}
-		next, _ = assemble.WithPrior(next, relatives, next.GetRev())
 	}
 	// Whoever finds the study must be able to name it, so the name comes first.
 	if err := h.identities.PutStudy(ctx, a.tenant, facts.StudyKey, facts.StudyUID); err != nil {

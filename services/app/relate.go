@@ -8,6 +8,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/stage"
 )
 
@@ -78,6 +79,9 @@ func (h *relateHandler) relate(ctx context.Context, r relation) ([]stage.Output,
 	}
 	outs = append(outs, moved...)
 	relatives, studies, err := h.relatives(ctx, r.tenant, r.patient)
+	if fault.ReasonOf(err) == bus.ReasonTooMany {
+		return outs, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +129,14 @@ func (h *relateHandler) tombstone(ctx context.Context, r relation) ([]stage.Outp
 	}}, nil
 }
 
-// relatives returns the studies on the subjects of a patient.
+// mostRelatives bounds the studies of one patient among which priors are looked for. Who has more
+// is no person: a sender gave all studies one number, and each would cost as much as all.
+const mostRelatives = 500
+
+// relatives returns the studies on the subjects of a patient. Errors: Unsupported with
+// bus.ReasonTooMany for more than mostRelatives.
 func (h *prepareHandler) relatives(ctx context.Context, t event.Tenant, p event.PatientKey) ([]assemble.Relative, []*radstreamv1.StudyPrepared, error) {
-	found, err := h.archive.LastPerSubject(ctx, event.StreamPrepared, event.PreparedOfPatient(t, p))
+	found, err := h.archive.LastPerSubject(ctx, event.StreamPrepared, event.PreparedOfPatient(t, p), bus.Last{Most: mostRelatives})
 	if err != nil {
 		return nil, nil, err
 	}

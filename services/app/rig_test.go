@@ -111,7 +111,7 @@ func (r *rig) settled(ctx context.Context) bool {
 // test if a study is on two of them.
 func (r *rig) archive(t *testing.T, who event.Tenant) map[string]*radstreamv1.StudyPrepared {
 	t.Helper()
-	found, err := r.bus.LastPerSubject(t.Context(), event.StreamPrepared, event.PreparedSubject(who, "*", "*"))
+	found, err := r.bus.LastPerSubject(t.Context(), event.StreamPrepared, event.PreparedSubject(who, "*", "*"), bus.Last{})
 	if err != nil {
 		t.Fatal(err)
 	}

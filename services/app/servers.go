@@ -17,7 +17,7 @@ import (
 )
 
 func (a *App) startNATS(ctx context.Context) (running, error) {
-	a.addresses.NATS = a.conf.NATS.URL
+	a.natsURL, a.addresses.NATS = a.conf.NATS.URL, bus.Redacted(a.conf.NATS.URL)
 	if a.conf.NATS.URL != "" {
 		return nil, nil
 	}
@@ -31,7 +31,7 @@ func (a *App) startNATS(ctx context.Context) (running, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.addresses.NATS = srv.ClientURL()
+	a.natsURL, a.addresses.NATS = srv.ClientURL(), srv.ClientURL()
 	return func(ctx context.Context) error {
 		<-ctx.Done()
 		srv.Shutdown()
@@ -41,7 +41,7 @@ func (a *App) startNATS(ctx context.Context) (running, error) {
 
 func (a *App) startBus(ctx context.Context) (_ running, err error) {
 	c := bus.DefaultConfig()
-	c.URL, c.CredsFile, c.Token = a.addresses.NATS, a.conf.NATS.Creds, string(a.conf.NATS.Token)
+	c.URL, c.CredsFile, c.Token = a.natsURL, a.conf.NATS.Creds, string(a.conf.NATS.Token)
 	if a.bus, err = bus.Connect(ctx, c, a.opt.Log); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/stage"
 )
 
@@ -143,30 +144,34 @@ func noted(a arrived, about, reason string, studies int) stage.Output {
 // reference names an arrival by its place: sequence in STUDIES and part.
 func reference(a arrived) string { return fmt.Sprintf("%d.%d", a.in.Sequence, a.part) }
 
-// waiting returns the arrivals that a list of pending names. Those that STUDIES does not keep
-// any more are left out.
-func (h *prepareHandler) waiting(ctx context.Context, t event.Tenant, list string) ([]arrived, error) {
+// waiting returns the arrivals that a list of pending names, and the dead letters of those that
+// this version cannot read any more. What STUDIES does not keep any more is left out.
+func (h *prepareHandler) waiting(ctx context.Context, t event.Tenant, list string) (all []arrived, dead []stage.Output, err error) {
 	references, err := h.pending.Get(ctx, t, list)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []arrived
 	for _, r := range references {
 		var seq uint64
 		var part int
 		if _, err := fmt.Sscanf(r, "%d.%d", &seq, &part); err != nil {
-			return nil, fault.Errorf("app.waiting", fault.Corrupt, "a reference in the bucket pending is not a sequence and a part")
+			return nil, nil, fault.Errorf("app.waiting", fault.Corrupt, "a reference in the bucket pending is not a sequence and a part")
 		}
 		m, err := h.archive.Get(ctx, event.StreamStudies, seq)
 		if fault.KindOf(err) == fault.NotFound {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		in, err := h.Decode(stage.Input{Envelope: m.Envelope, Stream: event.StreamStudies, Sequence: seq, Attempt: 1})
+		message := stage.Input{Envelope: m.Envelope, Stream: event.StreamStudies, Sequence: seq, Attempt: 1}
+		in, err := h.Decode(message)
 		if err != nil {
-			return nil, err
+			if blame(err) == nil {
+				return nil, nil, err
+			}
+			dead = append(dead, h.rejected(arrived{in: message, tenant: t, part: part}, "", ingest.Refusal{Err: err}))
+			continue
 		}
 		for _, a := range in.all {
 			if a.part == part {
@@ -174,7 +179,7 @@ func (h *prepareHandler) waiting(ctx context.Context, t event.Tenant, list strin
 			}
 		}
 	}
-	return all, nil
+	return all, dead, nil
 }
 
 // merge makes two patients one, or corrects the patient of one study: it is remembered for
@@ -201,7 +206,7 @@ func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]
 	studies := []event.StudyKey{only}
 	if only == "" {
 		studies = nil
-		found, err := h.archive.LastPerSubject(ctx, event.StreamPrepared, event.PreparedOfPatient(a.tenant, from))
+		found, err := h.archive.LastPerSubject(ctx, event.StreamPrepared, event.PreparedOfPatient(a.tenant, from), bus.Last{HeadersOnly: true})
 		if err != nil {
 			return nil, err
 		}
@@ -219,10 +224,11 @@ func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]
 	}
 	n := len(outs)
 	for _, p := range []event.PatientKey{from, to, stays} {
-		waiting, err := h.waiting(ctx, a.tenant, string(p))
+		waiting, dead, err := h.waiting(ctx, a.tenant, string(p))
 		if err != nil {
 			return nil, err
 		}
+		outs = append(outs, dead...)
 		for _, w := range waiting {
 			again, err := h.one(ctx, w)
 			if err != nil && blame(err) == nil {

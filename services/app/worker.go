@@ -44,6 +44,7 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 		return nil, err
 	}
 	c := stage.DefaultConfig(w.stage)
+	c.Durable = w.durable
 	c.MaxBatch, c.BatchDeadline, c.KeepAlive = w.batch, w.deadline, ackWait/3
 	log := a.opt.Log
 	timed := &clock{name: w.stage}

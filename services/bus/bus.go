@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,10 +95,13 @@ func Connect(ctx context.Context, c Config, log zerolog.Logger) (*Bus, error) {
 	nc, err := nats.Connect(c.URL, options(ctx, c, log)...)
 	if err != nil {
 		kind := fault.Unavailable
+		if wrong := (*url.Error)(nil); errors.As(err, &wrong) { // which repeats the address
+			kind, err = fault.Usage, wrong.Err
+		}
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
 			kind = fault.Usage
 		}
-		return nil, fault.Errorf(op, kind, "cannot connect to NATS at %s: %w", redacted(c.URL), err)
+		return nil, fault.Errorf(op, kind, "cannot connect to NATS at %s: %w", Redacted(c.URL), err)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(c.Timeout))
 	if err == nil {
@@ -105,7 +109,7 @@ func Connect(ctx context.Context, c Config, log zerolog.Logger) (*Bus, error) {
 	}
 	if err != nil {
 		nc.Close()
-		return nil, fault.Errorf(op, fault.Unavailable, "the NATS server at %s has no JetStream for this client: %w", redacted(c.URL), err)
+		return nil, fault.Errorf(op, fault.Unavailable, "the NATS server at %s has no JetStream for this client: %w", Redacted(c.URL), err)
 	}
 	return &Bus{nc: nc, js: js, timeout: c.Timeout, streams: map[string]jetstream.Stream{}}, nil
 }
@@ -178,12 +182,28 @@ func options(ctx context.Context, c Config, log zerolog.Logger) []nats.Option {
 	return o
 }
 
-func redacted(address string) string {
-	if u, err := url.Parse(address); err == nil {
-		return u.Redacted()
+// Redacted returns addresses as [Config.URL] has them, without the credentials that may stand in
+// each before an @.
+func Redacted(addresses string) string {
+	all := strings.Split(addresses, ",")
+	for i, a := range all {
+		scheme, rest, found := strings.Cut(a, "://")
+		if !found {
+			scheme, rest = "", a
+		}
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			rest = rest[at+1:]
+		}
+		if all[i] = rest; found {
+			all[i] = scheme + "://" + rest
+		}
 	}
-	return "the configured address"
+	return strings.Join(all, ",")
 }
+
+// accountFull is the server's code for an account that has reached its limits (nats-server,
+// errors.json: JSAccountResourcesExceededErr), which it gives the status of a bad request.
+const accountFull jetstream.ErrorCode = 10002
 
 // failure gives a JetStream error its kind. An error that nobody foresaw is Transient:
 // the bus must never be the reason why an input is rejected.
@@ -219,6 +239,8 @@ func failure(op string, err error) error {
 			return fault.E(op, fault.Conflict, err)
 		case api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
 			return fault.Reject(op, fault.Unsupported, ReasonTooLarge, "the event does not fit in the stream: %w", err)
+		case api.ErrorCode == accountFull:
+			return fault.E(op, fault.Unavailable, err)
 		case api.Code == 429: // too many requests at once
 			return fault.E(op, fault.Transient, err)
 		case api.Code >= 500: // no space left, no quorum, shutting down

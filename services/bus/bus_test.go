@@ -228,6 +228,30 @@ func TestReads(t *testing.T) {
 
 // TestLastPerSubject: the newest message of each subject, more of them than one fetch takes,
 // and no consumer is left behind.
+func TestRedacted(t *testing.T) {
+	for in, want := range map[string]string{
+		"nats://127.0.0.1:4222":                   "nats://127.0.0.1:4222",
+		"nats://u:p@a:4222,tls://u:s@cret@b:4222": "nats://a:4222,tls://b:4222",
+		"nats://token@a:4222":                     "nats://a:4222",
+		"user:secret@host:4222, nats://u:%zz@c:1": "host:4222, nats://c:1",
+	} {
+		if got := bus.Redacted(in); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestAddressStaysSecret: no error repeats the credentials of an address.
+func TestAddressStaysSecret(t *testing.T) {
+	for _, address := range []string{"nats://me:SECRET@127.0.0.1:1", "nats://me:%zzSECRET@127.0.0.1:1", "nats://SECRET@127.0.0.1:1,nats://me:SECRET@127.0.0.1:2"} {
+		c := bus.DefaultConfig()
+		c.URL = address
+		if _, err := bus.Connect(t.Context(), c, zerolog.Nop()); err == nil || strings.Contains(err.Error(), "SECRET") || strings.Contains(fault.Detail(err), "SECRET") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestLastPerSubject(t *testing.T) {
 	srv := serve(t, t.TempDir())
 	b := connect(t, srv.ClientURL())
@@ -242,7 +266,7 @@ func TestLastPerSubject(t *testing.T) {
 		}
 	}
 	for range 3 {
-		all, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.t.unchanged.*")
+		all, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.t.unchanged.*", bus.Last{})
 		if err != nil || len(all) != subjects {
 			t.Fatalf("%d messages, %v", len(all), err)
 		}
@@ -252,7 +276,7 @@ func TestLastPerSubject(t *testing.T) {
 			}
 		}
 	}
-	if none, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.other.unchanged.*"); err != nil || len(none) != 0 {
+	if none, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.other.unchanged.*", bus.Last{}); err != nil || len(none) != 0 {
 		t.Errorf("%d messages of nobody, %v", len(none), err)
 	}
 	nc, err := nats.Connect(srv.ClientURL())

@@ -51,18 +51,27 @@ func (b *Bus) LastForSubject(ctx context.Context, stream string, subject event.S
 	return envelope(m.Subject, m.Header, m.Data, stream, m.Sequence), m.Sequence, nil
 }
 
+// Last says what [Bus.LastPerSubject] returns.
+type Last struct {
+	HeadersOnly bool // messages come without their bodies
+	Most        int  // more subjects than that are an error; 0 is no bound
+}
+
+// ReasonTooMany refuses a list of more messages than the caller wants to hold.
+const ReasonTooMany fault.Reason = "too_many_messages"
+
 // LastPerSubject returns the last message of each subject that matches, oldest first. Errors:
-// the bus's own.
+// Unsupported with ReasonTooMany; the bus's own.
 //
 // It is called for every study, so its consumer is deleted at once: those of a [Watcher] stay
 // with the server for minutes, and a server has a limit of them.
-func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.Subject) ([]Message, error) {
+func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.Subject, o Last) ([]Message, error) {
 	const op = "bus.LastPerSubject"
 	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	cons, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		FilterSubject: string(subject), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second, // should this process die
+		HeadersOnly: o.HeadersOnly, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second, // should this process die
 	})
 	if err != nil {
 		return nil, failure(op, err)
@@ -73,6 +82,9 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 		defer cancel()
 		_ = b.js.DeleteConsumer(end, stream, info.Name) // else the server does, for its inactivity
 	}()
+	if o.Most > 0 && info.NumPending > uint64(o.Most) {
+		return nil, fault.Reject(op, fault.Unsupported, ReasonTooMany, "%d subjects match, more than %d", info.NumPending, o.Most)
+	}
 	var all []Message
 	for pending := info.NumPending; pending > 0; {
 		batch, err := cons.Fetch(int(min(pending, 64)), jetstream.FetchContext(ctx))

@@ -158,6 +158,16 @@ func (b *Bus) ConsumerState(ctx context.Context, stream, durable string) (Consum
 	return ConsumerState{Name: durable, Pending: i.NumPending, AckPending: i.NumAckPending, Redelivered: i.NumRedelivered, AckedTo: i.AckFloor.Stream}, nil
 }
 
+// Rewind makes a durable consumer read its stream from the start again: it is deleted, and made
+// anew by the next [Bus.Source]. One that is not there is no error.
+func (b *Bus) Rewind(ctx context.Context, stream, durable string) error {
+	err := b.js.DeleteConsumer(ctx, stream, durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	return failure("bus.Rewind", err)
+}
+
 // Sync says when a server writes what it acknowledges to disk.
 type Sync string
 

@@ -127,6 +127,13 @@ func TestReportFromStdin(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "Pleural Effusion: positive") {
 		t.Errorf("an HL7 message: %d, %s%s", code, out, stderr)
 	}
+	// Whom the message names leaves the text, as ingest takes them out; a batch may be long.
+	named := "MSH|^~\\&|A|B|C|D|20240101||ORU^R01|1|P|2.5\rPID|1||X1||Brown^Zaqirra\rOBR|1||A1|CXR\rOBX|1|TX|GDT||" +
+		"Zaqirra lungs are clear. Small Zaqirra effusion.\r" + strings.Repeat("NTE|1||note\r", 40_000)
+	code, out, stderr = runLine(t, named, "report", "-")
+	if sections, _, _ := strings.Cut(out, "-- "); code != 0 || strings.Contains(sections, "Zaqirra") || !strings.Contains(sections, "[name] lungs are clear") {
+		t.Errorf("names of the message: %d, %s%s", code, out, stderr)
+	}
 }
 
 // TestVariablesOfOthers: a variable that another part of radstream reads is no mistake.

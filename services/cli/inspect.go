@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -46,12 +47,16 @@ with .png behind their names. Films show patients: keep the pictures as you keep
 			}
 			defer func() { err = errors.Join(err, text.Close()) }()
 			bad := 0
+			var unread error // the first that the command line names and nobody can read
 			for _, file := range files {
 				data, err := readBounded(file, blob.DefaultMaxBytes)
-				if err != nil {
-					return err
+				if fault.KindOf(err) == fault.Usage {
+					unread = cmp.Or(unread, err)
 				}
 				i := ingest.Inspect(data, file)
+				if err != nil {
+					i = ingest.Inspection{File: file, Error: &ingest.InspectionError{Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err)), Detail: fault.Detail(err)}}
+				}
 				if i.Error != nil {
 					bad++
 				} else if err := text.look(cmd.Context(), &i, data); err != nil {
@@ -68,6 +73,9 @@ with .png behind their names. Films show patients: keep the pictures as you keep
 				if err != nil {
 					return err
 				}
+			}
+			if unread != nil {
+				return unread
 			}
 			if bad == len(files) || strict && bad > 0 {
 				return fault.Reject("", fault.Invalid, "unreadable", "%d of %d files cannot be used: see their errors above", bad, len(files))

@@ -120,6 +120,17 @@ func TestInspectPNG(t *testing.T) {
 	}
 }
 
+// TestInspectGoesOn: a file that cannot be read has its error in its place, and the others are
+// shown all the same.
+func TestInspectGoesOn(t *testing.T) {
+	dir := writeFilms(t, "a.dcm", "b.dcm")
+	code, stdout, stderr := runLine(t, "", "inspect", "--json", filepath.Join(dir, "a.dcm"), filepath.Join(dir, "nope.dcm"), filepath.Join(dir, "b.dcm"))
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if code != 2 || len(lines) != 3 || !strings.Contains(lines[1], `"error":{`) || strings.Contains(lines[2], `"error":{`) || !strings.Contains(stderr, "nope.dcm") {
+		t.Errorf("%d, %s%s", code, stdout, stderr)
+	}
+}
+
 func TestInspectPNGRefusals(t *testing.T) {
 	dir := writeFilms(t, "film.dcm", "film.dcm.png")
 	film, out := filepath.Join(dir, "film.dcm"), filepath.Join(dir, "out")

@@ -51,7 +51,7 @@ what they say: HL7 v2 (.hl7: ORU^R01, MDM, ADT^A40), FHIR DiagnosticReport (.jso
 				plan.Studies = plan.Studies[:limit]
 			}
 			conf := bus.DefaultConfig()
-			conf.URL, conf.CredsFile, conf.Name = natsURL, creds, "radstream publish"
+			conf.URL, conf.CredsFile, conf.Token, conf.Name = natsURL, creds, os.Getenv("RADSTREAM_NATS_TOKEN"), "radstream publish"
 			b, err := bus.Connect(ctx, conf, zerolog.New(c.Stderr).Level(zerolog.ErrorLevel))
 			if err != nil {
 				return err
@@ -75,7 +75,7 @@ what they say: HL7 v2 (.hl7: ORU^R01, MDM, ADT^A40), FHIR DiagnosticReport (.jso
 	cmd.Flags().IntVar(&limit, "limit", 0, "publish only the first so many studies; 0 publishes all")
 	cmd.Flags().DurationVar(&patience, "patience", 2*time.Minute, "how long a server may be away")
 	cmd.Flags().StringVar(&natsURL, "nats-url", envOr("RADSTREAM_NATS_URL", "nats://127.0.0.1:4222"), "NATS server [RADSTREAM_NATS_URL]")
-	cmd.Flags().StringVar(&creds, "nats-creds", os.Getenv("RADSTREAM_NATS_CREDS"), "credentials file of the NATS server [RADSTREAM_NATS_CREDS]")
+	cmd.Flags().StringVar(&creds, "nats-creds", os.Getenv("RADSTREAM_NATS_CREDS"), "credentials file of the NATS server [RADSTREAM_NATS_CREDS]; a token is taken from RADSTREAM_NATS_TOKEN")
 	return c.hasTenant(cmd)
 }
 

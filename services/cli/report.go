@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ C-CDA document; of several reports in one message each is shown.`,
 			if err != nil {
 				return err
 			}
-			texts, err := reportTexts(data)
+			reports, err := readReports(data)
 			if err != nil {
 				return err
 			}
@@ -43,8 +44,9 @@ C-CDA document; of several reports in one message each is shown.`,
 			if err != nil {
 				return err
 			}
-			for _, text := range texts {
-				steps, err := report.Explain(text, deid.Known{}, tok, model.Tiny().Text.MaxLength)
+			for _, m := range reports {
+				known := deid.Known{Names: m.Names, IDs: append([]string{string(m.PatientID), string(m.StudyUID), string(m.Accession), m.ReportID}, m.IDs...)}
+				steps, err := report.Explain(m.Text, known, tok, model.Tiny().Text.MaxLength)
 				if err != nil {
 					return err
 				}
@@ -57,8 +59,8 @@ C-CDA document; of several reports in one message each is shown.`,
 	}
 }
 
-// reportTexts returns the reports that data holds: a message by its first bytes, else text.
-func reportTexts(data []byte) ([]string, error) {
+// readReports returns the reports that data holds: a message by its first bytes, else text.
+func readReports(data []byte) ([]report.Message, error) {
 	read := func([]byte) ([]report.Message, error) {
 		return []report.Message{{Kind: report.KindReport, Text: string(data)}}, nil
 	}
@@ -72,16 +74,11 @@ func reportTexts(data []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var texts []string
-	for _, m := range messages {
-		if m.Kind == report.KindReport {
-			texts = append(texts, m.Text)
-		}
-	}
-	if len(texts) == 0 {
+	messages = slices.DeleteFunc(messages, func(m report.Message) bool { return m.Kind != report.KindReport })
+	if len(messages) == 0 {
 		return nil, fault.Reject("cli.report", fault.Unsupported, "no_report", "the message changes a patient and holds no report")
 	}
-	return texts, nil
+	return messages, nil
 }
 
 func (c *cli) printReport(steps report.Steps) error {
@@ -112,10 +109,12 @@ func (c *cli) printReport(steps report.Steps) error {
 	return nil
 }
 
+// readReport reads a message or a text; what reads it says how long it may be.
 func (c *cli) readReport(name string) ([]byte, error) {
+	const most = max(hl7.MaxBytes, fhir.MaxBytes)
 	if name != "-" {
-		return readBounded(name, report.MaxBytes)
+		return readBounded(name, most)
 	}
-	text, err := io.ReadAll(io.LimitReader(c.Stdin, report.MaxBytes+1)) // one more, so that Explain sees that it is too long
+	text, err := io.ReadAll(io.LimitReader(c.Stdin, most+1))
 	return text, fault.E("", fault.Internal, err)
 }

@@ -253,20 +253,24 @@ func (p *Publisher) patiently(ctx context.Context, f func() error) error {
 	return p.retry(ctx, func(func()) error { return f() })
 }
 
-// retry is patiently for an f that lives long: whenever f calls alive, the patience starts
-// anew.
+// retry is patiently for an f that lives long: the patience is for failures in a row, and f
+// calls alive when something answered.
 func (p *Publisher) retry(ctx context.Context, f func(alive func()) error) error {
 	const shortest, longest = 50 * time.Millisecond, 2 * time.Second
-	last, wait := time.Now(), shortest
+	var failing time.Time // since when
+	wait := shortest
 	for {
-		err := f(func() { last, wait = time.Now(), shortest })
+		err := f(func() { failing, wait = time.Time{}, shortest })
+		if failing.IsZero() {
+			failing = time.Now()
+		}
 		k := fault.KindOf(err)
 		switch {
 		case ctx.Err() != nil:
 			return fault.E("publish.Run", fault.Canceled, ctx.Err())
 		case err == nil, k != fault.Transient && k != fault.Unavailable:
 			return err
-		case time.Since(last) > p.config.Patience:
+		case time.Since(failing) > p.config.Patience:
 			return fault.Errorf("publish.Run", fault.Unavailable, "the NATS server has not answered for %v: %s", p.config.Patience, fault.Detail(err))
 		}
 		timer := time.NewTimer(wait)
@@ -332,7 +336,7 @@ func (p *Publisher) see(ctx context.Context, e event.Envelope) error {
 		if err != nil {
 			return err
 		}
-		p.update(func() { p.t.reject(e.Cause, m.(*radstreamv1.Rejected)) })
+		p.update(func() { p.t.dead(e, m.(*radstreamv1.Rejected)) })
 		return nil
 	}
 	lookUp := false
@@ -342,12 +346,39 @@ func (p *Publisher) see(ctx context.Context, e event.Envelope) error {
 	}
 	known, _, err := p.bus.LastForSubject(ctx, event.StreamIndexed, event.IndexedSubject(p.config.Tenant, e.StudyKey()))
 	if fault.KindOf(err) == fault.NotFound {
-		return nil // on its way: the watch of INDEXED will see it
+		return p.refused(ctx, e.StudyKey()) // else on its way: the watch of INDEXED will see it
 	}
 	if err == nil {
 		p.update(func() { p.t.see(known) })
 	}
 	return err
+}
+
+// refused looks for the dead letters of the stages behind prepare that are about a study: a
+// revision that was refused before this run will not come again.
+func (p *Publisher) refused(ctx context.Context, key event.StudyKey) error {
+	w, err := p.bus.Watch(ctx, bus.WatchConfig{
+		Stream: event.StreamRejected, Start: bus.FromAll(),
+		Subjects: []event.Subject{event.RejectedSubject(p.config.Tenant, "embed"), event.RejectedSubject(p.config.Tenant, "index")},
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for w.Pending() > 0 {
+		m, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		body, err := m.Message()
+		if err != nil {
+			return err
+		}
+		if r := body.(*radstreamv1.Rejected); r.GetStudyKey() == string(key) {
+			p.update(func() { p.t.dead(m.Envelope, r) })
+		}
+	}
+	return nil
 }
 
 // update changes the tracker and tells about it.

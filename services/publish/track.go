@@ -2,6 +2,7 @@ package publish
 
 import (
 	"encoding/hex"
+	"slices"
 
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -38,6 +39,7 @@ type tracker struct {
 	byStudy  map[event.StudyKey][]*arrival
 	embedded map[event.StudyKey]event.Rev // newest revision seen
 	indexed  map[event.StudyKey]event.Rev
+	failed   map[event.StudyKey]event.Rev // newest revision that embed or index refused
 
 	Progress
 	rejections []Rejection
@@ -60,7 +62,7 @@ type arrival struct {
 func newTracker() *tracker {
 	return &tracker{
 		arrivals: map[event.MessageID]*arrival{}, byStudy: map[event.StudyKey][]*arrival{},
-		embedded: map[event.StudyKey]event.Rev{}, indexed: map[event.StudyKey]event.Rev{},
+		embedded: map[event.StudyKey]event.Rev{}, indexed: map[event.StudyKey]event.Rev{}, failed: map[event.StudyKey]event.Rev{},
 	}
 }
 
@@ -125,10 +127,45 @@ func (t *tracker) settle(key event.StudyKey) {
 			a.settled = true
 			t.Indexed++
 		}
+		if !a.settled && a.rev <= t.failed[key] {
+			a.settled = true
+			t.Rejected++
+		}
 	}
 }
 
-// reject takes one dead letter.
+// dead takes one dead letter.
+func (t *tracker) dead(e event.Envelope, r *radstreamv1.Rejected) {
+	if r.GetStage() == "prepare" {
+		t.reject(e.Cause, r)
+	} else {
+		t.refuse(e.Cause, e.Rev, r)
+	}
+}
+
+// refuse takes one dead letter of a stage behind prepare: it is about a revision, and so about
+// all arrivals that the revision holds.
+func (t *tracker) refuse(cause event.MessageID, rev event.Rev, r *radstreamv1.Rejected) {
+	key := event.StudyKey(r.GetStudyKey())
+	a, mine := t.arrivals[cause]
+	for _, other := range t.byStudy[key] {
+		if !mine && !other.settled && other.rev <= rev {
+			a, mine = other, true
+		}
+	}
+	if mine {
+		said := Rejection{Study: a.uid, Path: a.paths[""], Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail()}
+		if !slices.Contains(t.rejections, said) {
+			t.rejections = append(t.rejections, said)
+		}
+	}
+	if r.GetStage() != "relate" { // which is about other studies of the patient
+		t.failed[key] = max(t.failed[key], rev)
+		t.settle(key)
+	}
+}
+
+// reject takes one dead letter of prepare.
 func (t *tracker) reject(cause event.MessageID, r *radstreamv1.Rejected) {
 	a, mine := t.arrivals[cause]
 	if !mine || a.settled {

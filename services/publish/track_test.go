@@ -3,11 +3,14 @@ package publish
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
@@ -74,6 +77,32 @@ func TestTrackerLooksUpWhatWasIndexedBefore(t *testing.T) {
 	}
 }
 
+// TestRetry: the patience is for failures in a row, so a stream that was silent for long has all
+// of it when it fails.
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Publisher{config: Config{Patience: time.Minute}}
+		away := fault.Errorf("test", fault.Unavailable, "away")
+		calls, began := 0, time.Now()
+		err := p.retry(t.Context(), func(alive func()) error {
+			calls++
+			alive()
+			if calls < 3 {
+				time.Sleep(time.Hour)
+				return away
+			}
+			return nil
+		})
+		if err != nil || calls != 3 {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		began = time.Now()
+		if err := p.patiently(t.Context(), func() error { return away }); fault.KindOf(err) != fault.Unavailable || time.Since(began) < time.Minute || time.Since(began) > 2*time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
 // TestTrackerAnyOrder: streams are watched apart, so their events mix in any order, and a
 // watch that starts again repeats some.
 func TestTrackerAnyOrder(t *testing.T) {
@@ -86,12 +115,18 @@ func TestTrackerAnyOrder(t *testing.T) {
 		for i := range n {
 			id, key := event.MessageID(fmt.Sprint("a", i)), event.StudyKey(fmt.Sprint("k", i))
 			tr.expect(id, &arrival{parts: 1})
-			switch rapid.IntRange(0, 1).Draw(t, "outcome") {
+			switch rapid.IntRange(0, 2).Draw(t, "outcome") {
 			case 0:
 				want.Prepared++
 				want.Embedded++
 				want.Indexed++
 				calls = append(calls, func() { tr.see(prepared(id, key, 1)) }, func() { tr.see(embedded(key, 1)) }, func() { tr.see(indexed(key, 1)) })
+			case 2: // prepared, and then refused by a later stage
+				want.Prepared++
+				want.Rejected++
+				dead := event.Envelope{Type: event.Rejected, Cause: id, Rev: 1}
+				body := &radstreamv1.Rejected{Stage: "embed", Reason: "internal", StudyKey: string(key), Input: &radstreamv1.InputRef{EventId: "revision"}}
+				calls = append(calls, func() { tr.see(prepared(id, key, 1)) }, func() { tr.dead(dead, body) })
 			case 1:
 				want.Rejected++
 				calls = append(calls, func() { tr.reject(id, &radstreamv1.Rejected{Reason: "blank"}) })

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"runtime/debug"
@@ -302,7 +303,7 @@ func (s *Stage[In]) rejection(in Input, err error) Output {
 		body.StudyKey = string(in.StudyKey())
 	}
 	return Output{
-		ID:      event.ID("rejected", s.c.Name, string(in.ID), in.Stream, strconv.FormatUint(in.Sequence, 10)),
+		ID:      event.ID("rejected", cmp.Or(s.c.Durable, s.c.Name), string(in.ID), in.Stream, strconv.FormatUint(in.Sequence, 10)),
 		Subject: event.RejectedSubject(tenant, s.c.Name),
 		Body:    body,
 		Rev:     in.Rev,

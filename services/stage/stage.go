@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"regexp"
@@ -102,6 +103,9 @@ type Result struct {
 type Config struct {
 	// Name of the stage, such as prepare: a lower-case letter, then letters, digits, '-'.
 	Name string
+	// Durable is the consumer that feeds it, so that two of one name on one stream, such as those
+	// of two models, are told apart. Words as of [Attempts]; "" where there is one only.
+	Durable string
 	// MaxBatch bounds the inputs of one call of Handle; default 32.
 	MaxBatch int
 	// BatchDeadline is how long a batch waits for more inputs after its first; default 20 ms.
@@ -288,5 +292,5 @@ func (s *Stage[In]) giveBack(d Delivery) {
 
 // key names an input in Attempts.
 func (s *Stage[In]) key(in Input) string {
-	return s.c.Name + "." + in.Stream + "." + strconv.FormatUint(in.Sequence, 10)
+	return cmp.Or(s.c.Durable, s.c.Name) + "." + in.Stream + "." + strconv.FormatUint(in.Sequence, 10)
 }

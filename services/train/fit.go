@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/embedder/zeroshot"
@@ -148,10 +150,13 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if err != nil || result.Interrupted {
 		return report, fault.Wrap(op, err)
 	}
-	if err := os.Remove(filepath.Join(o.Out, stateFile)); !os.IsNotExist(err) {
-		return report, fault.E(op, fault.Usage, err)
+	if ctx.Err() != nil {
+		err = fault.Errorf(op, fault.Canceled, "stopped behind the last step: the model in %s is whole, but was not measured (radtrain eval retrieval measures it)", filepath.Join(o.Out, ModelDir))
 	}
-	return report, nil
+	if gone := os.Remove(filepath.Join(o.Out, stateFile)); !os.IsNotExist(gone) {
+		err = errors.Join(err, fault.E(op, fault.Usage, gone))
+	}
+	return report, err
 }
 
 // run is what the steps of Fit share.
@@ -201,7 +206,7 @@ func (r *run) start() error {
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
 	}
-	return fault.E(op, fault.Usage, os.WriteFile(filepath.Join(o.Out, settingsFile), append(text, '\n'), 0o644))
+	return fault.E(op, fault.Usage, renameio.WriteFile(filepath.Join(o.Out, settingsFile), append(text, '\n'), 0o644))
 }
 
 // settings is what a run's folder says of it.

@@ -12,8 +12,10 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/progress"
 )
 
@@ -146,4 +148,11 @@ func (c *cli) progress(name string) func(done, total int) {
 			bars.Finish()
 		}
 	}
+}
+
+// natsFlags are how to reach NATS, where a command reads a stream.
+func natsFlags(f *pflag.FlagSet, c *bus.Config) {
+	f.StringVar(&c.URL, "nats", c.URL, "address of NATS, for manifests of a stream")
+	f.StringVar(&c.Token, "nats-token", c.Token, "token for NATS")
+	f.StringVar(&c.CredsFile, "nats-creds", c.CredsFile, "credentials file for NATS")
 }

@@ -42,8 +42,6 @@ against the manifest's hash, and the same manifest gives the same bytes.`,
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "shards", "folder of the shards")
 	f.IntVar(&perShard, "shard", perShard, "studies a shard at most")
-	f.StringVar(&nats.URL, "nats", nats.URL, "address of NATS, for the manifest of a stream")
-	f.StringVar(&nats.Token, "nats-token", nats.Token, "token for NATS")
-	f.StringVar(&nats.CredsFile, "nats-creds", nats.CredsFile, "credentials file for NATS")
+	natsFlags(f, &nats)
 	return cmd
 }

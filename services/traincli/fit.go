@@ -79,7 +79,7 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
 	f.BoolVar(&o.Resume, "resume", false, "go on with the interrupted run in --out, with its settings")
 	f.IntVar(&o.CheckpointEvery, "checkpoint-every", 250, "steps between checkpoints; 0 is never but when interrupted")
-	f.StringVar(&o.NATS.URL, "nats", o.NATS.URL, "address of NATS, for manifests of a stream")
+	natsFlags(f, &o.NATS)
 	f.Uint64Var(&t.Seed, "seed", t.Seed, "of weights, order, augmentation and masks")
 	f.IntVar(&t.Batch, "batch", t.Batch, "studies a step")
 	f.IntVar(&t.Steps, "steps", t.Steps, "updates")
@@ -103,7 +103,7 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 func resume(f *pflag.FlagSet, o *train.FitOptions) error {
 	var others []string
 	f.Visit(func(f *pflag.Flag) {
-		if !slices.Contains([]string{"resume", "out", "data", "nats", "measure", "checkpoint-every", "json"}, f.Name) {
+		if !slices.Contains([]string{"resume", "out", "data", "nats", "nats-token", "nats-creds", "measure", "checkpoint-every", "json"}, f.Name) {
 			others = append(others, "--"+f.Name)
 		}
 	})

@@ -46,6 +46,6 @@ program can start from one.`,
 	f.StringVar(&o.Out, "out", "imported", "folder of the model")
 	f.Float64Var(&o.Temperature, "temperature", 0, "what cosines are divided by; 0 is what the file says")
 	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
-	f.StringVar(&o.NATS.URL, "nats", o.NATS.URL, "address of NATS, for manifests of a stream")
+	natsFlags(f, &o.NATS)
 	return cmd
 }

@@ -37,9 +37,7 @@ in the stream; radtrain fit fetches them from there.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&nats.URL, "nats", nats.URL, "address of NATS")
-	f.StringVar(&nats.Token, "nats-token", nats.Token, "token for NATS")
-	f.StringVar(&nats.CredsFile, "nats-creds", nats.CredsFile, "credentials file for NATS")
+	natsFlags(f, &nats)
 	f.StringVar(&tenant, "tenant", tenant, "tenant")
 	f.Uint64Var(&r.First, "from-seq", 0, "first sequence of the range")
 	f.Uint64Var(&r.Last, "to-seq", 0, "last sequence of the range; 0 is all there is")
