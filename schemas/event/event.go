@@ -200,7 +200,7 @@ func (e Envelope) Message() (proto.Message, error) {
 
 func types() []Type {
 	return []Type{StudyArrived, ReportArrived, StudyErased, StudyPrepared, StudyUnchanged, StudyEmbedded, StudyIndexed, Rejected,
-		PatientMerged, StudyMoved, ArrivalNoted}
+		PatientMerged, StudyMoved, ArrivalNoted, TrainingDue, ModelDecided}
 }
 
 func newMessage(t Type) (proto.Message, bool) {
@@ -227,6 +227,10 @@ func newMessage(t Type) (proto.Message, bool) {
 		return &radstreamv1.StudyMoved{}, true
 	case ArrivalNoted:
 		return &radstreamv1.ArrivalNoted{}, true
+	case TrainingDue:
+		return &radstreamv1.TrainingDue{}, true
+	case ModelDecided:
+		return &radstreamv1.ModelDecided{}, true
 	}
 	return nil, false
 }

@@ -53,6 +53,10 @@ func examples() map[Type]proto.Message {
 		PatientMerged: &radstreamv1.PatientMerged{PatientId: "P1", MergedPatientId: "P2", StudyUid: "2.25.1"},
 		StudyMoved:    &radstreamv1.StudyMoved{StudyKey: "s", PatientKey: "k", MovedTo: "l"},
 		ArrivalNoted:  &radstreamv1.ArrivalNoted{Reason: "waiting_for_study", Studies: 1},
+		TrainingDue:   &radstreamv1.TrainingDue{Reason: "schedule"},
+		ModelDecided: &radstreamv1.ModelDecided{ModelRef: "tiny@2", ChampionRef: "tiny@1", Promoted: true, Reason: "better", ManifestId: "m",
+			Checks:       []*radstreamv1.ModelCheck{{Name: "mean_auc", Champion: 0.5, Candidate: 0.75, Limit: 0.25, Passed: true}},
+			TrainStudies: 9, ValidationStudies: 1, NeighboursOverlap: 0.5},
 	}
 }
 

@@ -60,6 +60,8 @@ const (
 	PatientMerged  Type = "org.radstream.patient.merged.v1"
 	StudyMoved     Type = "org.radstream.study.moved.v1"
 	ArrivalNoted   Type = "org.radstream.arrival.noted.v1"
+	TrainingDue    Type = "org.radstream.training.due.v1"
+	ModelDecided   Type = "org.radstream.model.decided.v1"
 )
 
 // Subject is a NATS subject. Build one with the functions below.
@@ -109,6 +111,19 @@ func RejectedSubject(t Tenant, stage string) Subject {
 	return Subject(prefix + string(t) + ".rejected." + stage)
 }
 
+// TrainingScheduleSubject holds when rounds of training on the studies of t are due.
+func TrainingScheduleSubject(t Tenant) Subject { return training(t, "schedule") }
+
+// TrainingDueSubject asks for a round.
+func TrainingDueSubject(t Tenant) Subject { return training(t, "due") }
+
+// ModelDecidedSubject holds the decisions.
+func ModelDecidedSubject(t Tenant) Subject { return training(t, "decided") }
+
+func training(t Tenant, what string) Subject {
+	return Subject(prefix + string(t) + ".training." + what)
+}
+
 // TenantSubjects matches everything of one tenant.
 func TenantSubjects(t Tenant) Subject { return Subject(prefix + string(t) + ".>") }
 
@@ -121,6 +136,8 @@ type Stream struct {
 	Archive bool
 	// PerSubject bounds how many messages a subject keeps, the newest; 0 is no bound.
 	PerSubject int64
+	// Schedules says that messages may be repeated by the server on a schedule.
+	Schedules bool
 }
 
 // The streams by name.
@@ -131,6 +148,7 @@ const (
 	StreamIndexed  = "INDEXED"
 	StreamRejected = "REJECTED"
 	StreamAnswers  = "ANSWERS"
+	StreamTraining = "TRAINING"
 )
 
 // Streams lists every stream in the order a study passes through them.
@@ -153,5 +171,7 @@ func Streams() []Stream {
 			About: "dead letters, kept until somebody deals with them", Archive: true},
 		{Name: StreamAnswers, Subjects: []Subject{prefix + "*.unchanged.*"},
 			About: "answers to arrivals that brought nothing new"},
+		{Name: StreamTraining, Subjects: []Subject{prefix + "*.training.*"},
+			About: "when models are trained, and what was decided of each", Archive: true, Schedules: true},
 	}
 }

@@ -205,9 +205,9 @@ func Redacted(addresses string) string {
 // errors.json: JSAccountResourcesExceededErr), which it gives the status of a bad request.
 const accountFull jetstream.ErrorCode = 10002
 
-// failure gives a JetStream error its kind. An error that nobody foresaw is Transient:
+// Failure gives a JetStream error its kind. An error that nobody foresaw is Transient:
 // the bus must never be the reason why an input is rejected.
-func failure(op string, err error) error {
+func Failure(op string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/natsd"
 	"github.com/radstream/radstream/services/stage"
@@ -249,6 +250,51 @@ func TestAddressStaysSecret(t *testing.T) {
 		if _, err := bus.Connect(t.Context(), c, zerolog.Nop()); err == nil || strings.Contains(err.Error(), "SECRET") || strings.Contains(fault.Detail(err), "SECRET") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestSchedule: the server repeats an event on a schedule that a later one replaces.
+func TestSchedule(t *testing.T) {
+	b := connect(t, serve(t, t.TempDir()).ClientURL())
+	ctx := t.Context()
+	due := func(reason string) event.Envelope {
+		e, err := event.New("id", "test", event.TrainingScheduleSubject("t"), time.Unix(1, 0), &radstreamv1.TrainingDue{Reason: reason})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	for _, wrong := range []string{"", "often", "* * *"} {
+		if err := b.Schedule(ctx, due("x"), wrong, event.TrainingDueSubject("t")); fault.KindOf(err) != fault.Usage {
+			t.Errorf("schedule %q: %v", wrong, err)
+		}
+	}
+	if err := b.Schedule(ctx, due("first"), "@daily", event.TrainingDueSubject("t")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Schedule(ctx, due("second"), "@every 1s", event.TrainingDueSubject("t")); err != nil {
+		t.Fatal(err)
+	}
+	w, err := b.Watch(ctx, bus.WatchConfig{Stream: event.StreamTraining, Subjects: []event.Subject{event.TrainingDueSubject("t")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for range 2 {
+		m, err := w.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := m.Message()
+		if due, ok := body.(*radstreamv1.TrainingDue); err != nil || !ok || due.GetReason() != "second" {
+			t.Fatalf("%v %v", body, err)
+		}
+	}
+	if err := b.Unschedule(ctx, event.StreamTraining, event.TrainingScheduleSubject("t")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.LastForSubject(ctx, event.StreamTraining, event.TrainingScheduleSubject("t")); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("the schedule is still there: %v", err)
 	}
 }
 

@@ -40,7 +40,7 @@ func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expect *stage.Ex
 	if err == nil {
 		return ack.Sequence, nil
 	}
-	err = failure("bus.Publish", err)
+	err = Failure("bus.Publish", err)
 	if fault.KindOf(err) == fault.Conflict {
 		if seq := b.stored(ctx, e); seq != 0 {
 			return seq, nil

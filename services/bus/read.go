@@ -42,11 +42,11 @@ func (b *Bus) LastForSubject(ctx context.Context, stream string, subject event.S
 	const op = "bus.LastForSubject"
 	s, err := b.stream(ctx, stream)
 	if err != nil {
-		return event.Envelope{}, 0, failure(op, err)
+		return event.Envelope{}, 0, Failure(op, err)
 	}
 	m, err := s.GetLastMsgForSubject(ctx, string(subject))
 	if err != nil {
-		return event.Envelope{}, 0, failure(op, err)
+		return event.Envelope{}, 0, Failure(op, err)
 	}
 	return envelope(m.Subject, m.Header, m.Data, stream, m.Sequence), m.Sequence, nil
 }
@@ -74,7 +74,7 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 		HeadersOnly: o.HeadersOnly, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second, // should this process die
 	})
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, Failure(op, err)
 	}
 	info := cons.CachedInfo()
 	defer func() {
@@ -89,7 +89,7 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 	for pending := info.NumPending; pending > 0; {
 		batch, err := cons.Fetch(int(min(pending, 64)), jetstream.FetchContext(ctx))
 		if err != nil {
-			return nil, failure(op, err)
+			return nil, Failure(op, err)
 		}
 		before := len(all)
 		for m := range batch.Messages() {
@@ -104,7 +104,7 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 			})
 		}
 		if err := batch.Error(); err != nil {
-			return nil, failure(op, err)
+			return nil, Failure(op, err)
 		}
 		if len(all) == before { // what was pending is gone: another message took its place, or it was erased
 			break
@@ -123,11 +123,11 @@ func (b *Bus) Get(ctx context.Context, stream string, seq uint64) (Message, erro
 	const op = "bus.Get"
 	s, err := b.stream(ctx, stream)
 	if err != nil {
-		return Message{}, failure(op, err)
+		return Message{}, Failure(op, err)
 	}
 	m, err := s.GetMsg(ctx, seq)
 	if err != nil {
-		return Message{}, failure(op, err)
+		return Message{}, Failure(op, err)
 	}
 	return Message{Envelope: envelope(m.Subject, m.Header, m.Data, stream, seq), Stream: stream, Sequence: seq, Stored: m.Time}, nil
 }
@@ -144,9 +144,9 @@ func (b *Bus) SecureDelete(ctx context.Context, stream string, seq uint64) error
 	}
 	s, err := b.stream(ctx, stream)
 	if err != nil {
-		return failure(op, err)
+		return Failure(op, err)
 	}
-	return failure(op, s.SecureDeleteMsg(ctx, seq))
+	return Failure(op, s.SecureDeleteMsg(ctx, seq))
 }
 
 // WatchConfig says what a [Watcher] reads.
@@ -178,11 +178,11 @@ func (b *Bus) Watch(ctx context.Context, c WatchConfig) (*Watcher, error) {
 		MaxResetAttempts: 8,
 	})
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, Failure(op, err)
 	}
 	it, err := cons.Messages()
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, Failure(op, err)
 	}
 	w := &Watcher{stream: c.Stream, it: it}
 	if info := cons.CachedInfo(); info != nil {
@@ -203,7 +203,7 @@ func (w *Watcher) Next(ctx context.Context) (Message, error) {
 	case errors.Is(err, jetstream.ErrMsgIteratorClosed):
 		return Message{}, fault.E(op, fault.Unavailable, err)
 	case err != nil:
-		return Message{}, failure(op, err)
+		return Message{}, Failure(op, err)
 	}
 	md, err := m.Metadata()
 	if err != nil {

@@ -104,11 +104,11 @@ func (b *Bus) Source(ctx context.Context, c SourceConfig) (*Source, error) {
 		return nil, fault.Errorf(op, fault.Usage, "consumer %s of stream %s: %w", c.Durable, c.Stream, err)
 	}
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, Failure(op, err)
 	}
 	it, err := cons.Messages(jetstream.PullMaxMessages(c.Prefetch), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, Failure(op, err)
 	}
 	return &Source{b: b, cons: cons, it: it}, nil
 }
@@ -135,12 +135,12 @@ func (s *Source) Next(ctx context.Context) (stage.Delivery, error) {
 		case errors.Is(err, jetstream.ErrNoHeartbeat):
 			// The server is away, or the consumer is gone while it was.
 			if _, err := s.cons.Info(ctx); err != nil {
-				return nil, failure(op, err)
+				return nil, Failure(op, err)
 			}
 		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
 			return nil, fault.E(op, fault.Unavailable, err)
 		default:
-			return nil, failure(op, err)
+			return nil, Failure(op, err)
 		}
 	}
 }
@@ -155,15 +155,15 @@ func (s *Source) Close(ctx context.Context) error {
 	for {
 		m, err := s.it.Next(jetstream.NextContext(ctx))
 		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return failure(op, s.b.nc.FlushWithContext(ctx))
+			return Failure(op, s.b.nc.FlushWithContext(ctx))
 		}
 		if ctx.Err() != nil {
 			s.it.Stop()
-			return failure(op, ctx.Err())
+			return Failure(op, ctx.Err())
 		}
 		if err == nil {
 			if err := m.NakWithDelay(time.Millisecond); err != nil {
-				return failure(op, err)
+				return Failure(op, err)
 			}
 		}
 	}
@@ -188,7 +188,7 @@ func newDelivery(b *Bus, m jetstream.Msg) (stage.Delivery, error) {
 func (d *delivery) Input() stage.Input { return d.in }
 
 func (d *delivery) Done(ctx context.Context) error {
-	return failure("bus.Done", d.m.DoubleAck(ctx))
+	return Failure("bus.Done", d.m.DoubleAck(ctx))
 }
 
 // Drop waits for the server's confirmation, which the library's TermWithReason does not.
@@ -196,16 +196,16 @@ func (d *delivery) Drop(ctx context.Context, reason string) error {
 	ctx, cancel := d.b.bounded(ctx)
 	defer cancel()
 	_, err := d.b.nc.RequestWithContext(ctx, d.m.Reply(), []byte("+TERM "+reason))
-	return failure("bus.Drop", err)
+	return Failure("bus.Drop", err)
 }
 
 func (d *delivery) Retry(after time.Duration) error {
 	if after <= 0 { // the client library would turn it into a bare NAK
 		return fault.Errorf("bus.Retry", fault.Internal, "a retry needs a delay above zero")
 	}
-	return failure("bus.Retry", d.m.NakWithDelay(after))
+	return Failure("bus.Retry", d.m.NakWithDelay(after))
 }
 
 func (d *delivery) Working() error {
-	return failure("bus.Working", d.m.InProgress())
+	return Failure("bus.Working", d.m.InProgress())
 }

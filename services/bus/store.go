@@ -16,6 +16,7 @@ import (
 const (
 	BucketIdentity = "identity" // study key -> identifiers; guarded lookup
 	BucketPending  = "pending"  // accession number or patient -> arrivals that wait, as references
+	BucketModels   = "models"   // records of models, in KV, and an Object Store of their files
 	BucketObjects  = "objects"  // Object Store of DICOM files and films
 	bucketAttempts = "attempts" // marks of handling, see services/stage
 )
@@ -55,7 +56,7 @@ func (b *Bus) KV(ctx context.Context, bucket string, maxAge time.Duration) (*KV,
 		}
 	}
 	if err != nil {
-		return nil, failure(op, err)
+		return nil, Failure(op, err)
 	}
 	return &KV{b: b, bucket: bucket, kv: kv}, nil
 }
@@ -64,7 +65,7 @@ func (b *Bus) KV(ctx context.Context, bucket string, maxAge time.Duration) (*KV,
 func (k *KV) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
 	e, err := k.kv.Get(ctx, key)
 	if err != nil {
-		return nil, 0, failure("bus.KV.Get", err)
+		return nil, 0, Failure("bus.KV.Get", err)
 	}
 	return e.Value(), e.Revision(), nil
 }
@@ -72,7 +73,7 @@ func (k *KV) Get(ctx context.Context, key string) (value []byte, revision uint64
 // Put sets a value and returns its revision.
 func (k *KV) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
 	revision, err = k.kv.Put(ctx, key, value)
-	return revision, failure("bus.KV.Put", err)
+	return revision, Failure("bus.KV.Put", err)
 }
 
 // Update sets a value only if the key's last revision is the given one, 0 for a key that
@@ -83,12 +84,12 @@ func (k *KV) Update(ctx context.Context, key string, value []byte, last uint64) 
 	} else {
 		revision, err = k.kv.Update(ctx, key, value, last)
 	}
-	return revision, failure("bus.KV.Update", err)
+	return revision, Failure("bus.KV.Update", err)
 }
 
 // Delete removes a key; the old value may stay readable on disk. A missing key is no error.
 func (k *KV) Delete(ctx context.Context, key string) error {
-	return failure("bus.KV.Delete", k.kv.Purge(ctx, key))
+	return Failure("bus.KV.Delete", k.kv.Purge(ctx, key))
 }
 
 // Erase removes a key and overwrites its value on disk. A missing key is no error. A value
@@ -112,7 +113,7 @@ func (k *KV) Keys(ctx context.Context) ([]string, error) {
 	if errors.Is(err, jetstream.ErrNoKeysFound) {
 		return nil, nil
 	}
-	return keys, failure("bus.KV.Keys", err)
+	return keys, Failure("bus.KV.Keys", err)
 }
 
 // ObjectStore opens an object store, and creates it, on disk, when it is missing. It
@@ -127,10 +128,10 @@ func (b *Bus) ObjectStore(ctx context.Context, name string) (jetstream.ObjectSto
 		}
 	}
 	if err != nil {
-		return nil, nil, failure(op, err)
+		return nil, nil, Failure(op, err)
 	}
 	s, err := b.js.Stream(ctx, "OBJ_"+name) // the name that every client of an Object Store uses (ADR-20)
-	return o, s, failure(op, err)
+	return o, s, Failure(op, err)
 }
 
 // Attempts is a [stage.Attempts] in a bucket.

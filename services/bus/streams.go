@@ -49,6 +49,8 @@ func streamConfig(s event.Stream) jetstream.StreamConfig {
 	if !s.Archive {
 		c.MaxAge = keep
 	}
+	// The server turns rollups on beside schedules: a schedule replaces the one before it.
+	c.AllowMsgSchedules, c.AllowRollup = s.Schedules, s.Schedules
 	return c
 }
 
@@ -72,7 +74,7 @@ func (b *Bus) EnsureStreams(ctx context.Context) error {
 			return fault.Errorf(op, fault.Usage, "stream %s cannot be created: %w", s.Name, err)
 		}
 		if err != nil {
-			return fault.Errorf(op, fault.KindOf(failure(op, err)), "stream %s: %w", s.Name, err)
+			return fault.Errorf(op, fault.KindOf(Failure(op, err)), "stream %s: %w", s.Name, err)
 		}
 		for _, d := range differences(stream.CachedInfo().Config, want) {
 			all = append(all, s.Name+": "+d)
@@ -105,6 +107,7 @@ func differences(have, want jetstream.StreamConfig) []string {
 	check("allow_direct", have.AllowDirect, want.AllowDirect)
 	check("deny_delete", have.DenyDelete, want.DenyDelete) // erasing needs it
 	check("no_ack", have.NoAck, want.NoAck)
+	check("allow_msg_schedules", have.AllowMsgSchedules, want.AllowMsgSchedules)
 	check("sealed", have.Sealed, want.Sealed)
 	check("mirror", have.Mirror != nil, false)
 	check("sources", len(have.Sources), 0)
@@ -132,7 +135,7 @@ func (b *Bus) StreamState(ctx context.Context, stream string) (StreamState, erro
 	const op = "bus.StreamState"
 	s, err := b.js.Stream(ctx, stream)
 	if err != nil {
-		return StreamState{}, failure(op, err)
+		return StreamState{}, Failure(op, err)
 	}
 	st := s.CachedInfo().State
 	return StreamState{Name: stream, Messages: st.Msgs, Bytes: st.Bytes, Subjects: st.NumSubjects, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq, LastTime: st.LastTime}, nil
@@ -152,7 +155,7 @@ func (b *Bus) ConsumerState(ctx context.Context, stream, durable string) (Consum
 	const op = "bus.ConsumerState"
 	c, err := b.js.Consumer(ctx, stream, durable)
 	if err != nil {
-		return ConsumerState{}, failure(op, err)
+		return ConsumerState{}, Failure(op, err)
 	}
 	i := c.CachedInfo()
 	return ConsumerState{Name: durable, Pending: i.NumPending, AckPending: i.NumAckPending, Redelivered: i.NumRedelivered, AckedTo: i.AckFloor.Stream}, nil
@@ -165,7 +168,7 @@ func (b *Bus) Rewind(ctx context.Context, stream, durable string) error {
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
-	return failure("bus.Rewind", err)
+	return Failure("bus.Rewind", err)
 }
 
 // Sync says when a server writes what it acknowledges to disk.

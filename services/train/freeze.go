@@ -2,11 +2,14 @@ package train
 
 import (
 	"context"
+	"strings"
 
 	"github.com/rs/zerolog"
 
+	"github.com/radstream/radstream/ingest/report/label"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/trainer"
 )
@@ -66,7 +69,12 @@ func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r Range, f *tr
 		if m.Type != event.StudyPrepared {
 			continue
 		}
-		if err := f.Add(trainer.Record{Sequence: m.Sequence, Body: m.Body}, false, nil); err != nil {
+		body, err := m.Message()
+		if err != nil {
+			return fault.Errorf("train.freeze", fault.Corrupt, "message %d of %s is no prepared study", m.Sequence, m.Stream)
+		}
+		labels, known := reportLabels(body.(*radstreamv1.StudyPrepared).GetReport())
+		if err := f.Add(trainer.Record{Sequence: m.Sequence, Body: m.Body}, known, labels); err != nil {
 			return err
 		}
 		if progress != nil {
@@ -74,4 +82,32 @@ func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r Range, f *tr
 		}
 	}
 	return nil
+}
+
+// reportLabels returns the labels, as models name them, that a report says are there. known is
+// false for a report that leaves one of them open.
+func reportLabels(r *radstreamv1.PreparedReport) (labels []string, known bool) {
+	if r == nil {
+		return nil, false
+	}
+	for _, l := range r.GetLabels() {
+		switch l.GetMention() {
+		case label.Positive.String():
+			labels = append(labels, modelName(l.GetLabel()))
+		case label.Uncertain.String():
+			return nil, false
+		}
+	}
+	return labels, true
+}
+
+// modelName returns how models call what the CheXpert data set calls name.
+func modelName(name string) string {
+	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), " ", "_")
+	for _, alias := range labelNames {
+		if name == alias[0] {
+			return alias[1]
+		}
+	}
+	return name
 }

@@ -73,7 +73,7 @@ Exit codes:
 	}
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(c.phantoms(), c.manifest(), c.exportArchive(), c.importWeights(), c.fit(), c.views(), c.eval(), c.version())
+	root.AddCommand(c.phantoms(), c.manifest(), c.exportArchive(), c.importWeights(), c.fit(), c.serve(), c.views(), c.eval(), c.version())
 	c.prepare(root)
 	return root
 }
@@ -146,6 +146,7 @@ func (c *cli) progress(name string) func(done, total int) {
 		}
 		if bar.Set(done); done == total {
 			bars.Finish()
+			bars = nil
 		}
 	}
 }

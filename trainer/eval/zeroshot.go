@@ -24,6 +24,7 @@ type ZeroShotTable struct {
 	Studies int        `json:"studies"`
 	Labels  []LabelRow `json:"labels"`   // by name; those with positives and negatives
 	Mean    float64    `json:"mean_auc"` // over Labels
+	MeanCI  [2]float64 `json:"mean_auc_ci"`
 }
 
 // ZeroShot measures every label that has a score and both sorts of studies.
@@ -57,8 +58,38 @@ func ZeroShot(studies []Labelled) ZeroShotTable {
 		f := aucFigure(scores, positive, negative)
 		t.Labels = append(t.Labels, LabelRow{name, len(positive), len(negative), Area{f.Value, [2]float64{f.Low, f.High}}})
 	}
-	for _, l := range t.Labels {
-		t.Mean += l.AUC / float64(len(t.Labels))
+	if len(t.Labels) == 0 {
+		return t
 	}
+	var all []int
+	for i := range studies {
+		all = append(all, i)
+	}
+	t.Mean = meanAUC(studies, t.Labels, all)
+	t.MeanCI[0], t.MeanCI[1] = bootstrap([][]int{all}, func(chosen []int) float64 { return meanAUC(studies, t.Labels, chosen) })
 	return t
+}
+
+// meanAUC is the mean over the labels that the chosen studies show and do not show.
+func meanAUC(studies []Labelled, labels []LabelRow, chosen []int) float64 {
+	sum, n := 0.0, 0
+	for _, l := range labels {
+		var positive, negative []float64
+		for _, i := range chosen {
+			present, known := studies[i].Truth[l.Label]
+			score, scored := studies[i].Scores[l.Label]
+			switch {
+			case !known || !scored:
+			case present:
+				positive = append(positive, score)
+			default:
+				negative = append(negative, score)
+			}
+		}
+		if len(positive) > 0 && len(negative) > 0 {
+			sum += auc(positive, negative)
+			n++
+		}
+	}
+	return sum / float64(n) // NaN, which the bootstrap leaves out, where no label is left
 }

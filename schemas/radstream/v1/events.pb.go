@@ -2082,6 +2082,240 @@ func (x *Rejected) GetPart() string {
 	return ""
 }
 
+// TrainingDue asks for a round of training; a schedule of the bus repeats it.
+type TrainingDue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // who asks: schedule
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrainingDue) Reset() {
+	*x = TrainingDue{}
+	mi := &file_radstream_v1_events_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrainingDue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrainingDue) ProtoMessage() {}
+
+func (x *TrainingDue) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrainingDue.ProtoReflect.Descriptor instead.
+func (*TrainingDue) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *TrainingDue) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ModelDecided says what came of a round of training: whether the candidate took the champion's
+// place, and the figures that decided it. A candidate that was refused is kept.
+type ModelDecided struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	ModelRef          string                 `protobuf:"bytes,1,opt,name=model_ref,json=modelRef,proto3" json:"model_ref,omitempty"`          // the candidate
+	ChampionRef       string                 `protobuf:"bytes,2,opt,name=champion_ref,json=championRef,proto3" json:"champion_ref,omitempty"` // what served when the round began
+	Promoted          bool                   `protobuf:"varint,3,opt,name=promoted,proto3" json:"promoted,omitempty"`
+	Reason            string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`                           // one sentence
+	Checks            []*ModelCheck          `protobuf:"bytes,5,rep,name=checks,proto3" json:"checks,omitempty"`                           // all of them, passed or not
+	ManifestId        string                 `protobuf:"bytes,6,opt,name=manifest_id,json=manifestId,proto3" json:"manifest_id,omitempty"` // of the data that the candidate was trained and both were measured on
+	TrainStudies      uint32                 `protobuf:"varint,7,opt,name=train_studies,json=trainStudies,proto3" json:"train_studies,omitempty"`
+	ValidationStudies uint32                 `protobuf:"varint,8,opt,name=validation_studies,json=validationStudies,proto3" json:"validation_studies,omitempty"` // of patients that neither saw
+	// Of the ten nearest neighbours of golden studies under the champion, the share that is among
+	// the ten under the candidate. It decides nothing.
+	NeighboursOverlap float64 `protobuf:"fixed64,9,opt,name=neighbours_overlap,json=neighboursOverlap,proto3" json:"neighbours_overlap,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ModelDecided) Reset() {
+	*x = ModelDecided{}
+	mi := &file_radstream_v1_events_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelDecided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelDecided) ProtoMessage() {}
+
+func (x *ModelDecided) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelDecided.ProtoReflect.Descriptor instead.
+func (*ModelDecided) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ModelDecided) GetModelRef() string {
+	if x != nil {
+		return x.ModelRef
+	}
+	return ""
+}
+
+func (x *ModelDecided) GetChampionRef() string {
+	if x != nil {
+		return x.ChampionRef
+	}
+	return ""
+}
+
+func (x *ModelDecided) GetPromoted() bool {
+	if x != nil {
+		return x.Promoted
+	}
+	return false
+}
+
+func (x *ModelDecided) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ModelDecided) GetChecks() []*ModelCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *ModelDecided) GetManifestId() string {
+	if x != nil {
+		return x.ManifestId
+	}
+	return ""
+}
+
+func (x *ModelDecided) GetTrainStudies() uint32 {
+	if x != nil {
+		return x.TrainStudies
+	}
+	return 0
+}
+
+func (x *ModelDecided) GetValidationStudies() uint32 {
+	if x != nil {
+		return x.ValidationStudies
+	}
+	return 0
+}
+
+func (x *ModelDecided) GetNeighboursOverlap() float64 {
+	if x != nil {
+		return x.NeighboursOverlap
+	}
+	return 0
+}
+
+// ModelCheck is one condition of a promotion.
+type ModelCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // such as image_to_text_r10
+	Champion      float64                `protobuf:"fixed64,2,opt,name=champion,proto3" json:"champion,omitempty"`
+	Candidate     float64                `protobuf:"fixed64,3,opt,name=candidate,proto3" json:"candidate,omitempty"`
+	Limit         float64                `protobuf:"fixed64,4,opt,name=limit,proto3" json:"limit,omitempty"` // what the candidate had to reach, or not to pass
+	Passed        bool                   `protobuf:"varint,5,opt,name=passed,proto3" json:"passed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelCheck) Reset() {
+	*x = ModelCheck{}
+	mi := &file_radstream_v1_events_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelCheck) ProtoMessage() {}
+
+func (x *ModelCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelCheck.ProtoReflect.Descriptor instead.
+func (*ModelCheck) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ModelCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ModelCheck) GetChampion() float64 {
+	if x != nil {
+		return x.Champion
+	}
+	return 0
+}
+
+func (x *ModelCheck) GetCandidate() float64 {
+	if x != nil {
+		return x.Candidate
+	}
+	return 0
+}
+
+func (x *ModelCheck) GetLimit() float64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ModelCheck) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
 var File_radstream_v1_events_proto protoreflect.FileDescriptor
 
 const file_radstream_v1_events_proto_rawDesc = "" +
@@ -2254,7 +2488,27 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\x05input\x18\x05 \x01(\v2\x16.radstream.v1.InputRefR\x05input\x12\x1b\n" +
 	"\tstudy_key\x18\x06 \x01(\tR\bstudyKey\x12/\n" +
 	"\x06object\x18\a \x01(\v2\x17.radstream.v1.ObjectRefR\x06object\x12\x12\n" +
-	"\x04part\x18\b \x01(\tR\x04part*X\n" +
+	"\x04part\x18\b \x01(\tR\x04part\"%\n" +
+	"\vTrainingDue\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xd8\x02\n" +
+	"\fModelDecided\x12\x1b\n" +
+	"\tmodel_ref\x18\x01 \x01(\tR\bmodelRef\x12!\n" +
+	"\fchampion_ref\x18\x02 \x01(\tR\vchampionRef\x12\x1a\n" +
+	"\bpromoted\x18\x03 \x01(\bR\bpromoted\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
+	"\x06checks\x18\x05 \x03(\v2\x18.radstream.v1.ModelCheckR\x06checks\x12\x1f\n" +
+	"\vmanifest_id\x18\x06 \x01(\tR\n" +
+	"manifestId\x12#\n" +
+	"\rtrain_studies\x18\a \x01(\rR\ftrainStudies\x12-\n" +
+	"\x12validation_studies\x18\b \x01(\rR\x11validationStudies\x12-\n" +
+	"\x12neighbours_overlap\x18\t \x01(\x01R\x11neighboursOverlap\"\x88\x01\n" +
+	"\n" +
+	"ModelCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bchampion\x18\x02 \x01(\x01R\bchampion\x12\x1c\n" +
+	"\tcandidate\x18\x03 \x01(\x01R\tcandidate\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x01R\x05limit\x12\x16\n" +
+	"\x06passed\x18\x05 \x01(\bR\x06passed*X\n" +
 	"\n" +
 	"Projection\x12\x1a\n" +
 	"\x16PROJECTION_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -2288,7 +2542,7 @@ func file_radstream_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_radstream_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_radstream_v1_events_proto_goTypes = []any{
 	(Projection)(0),               // 0: radstream.v1.Projection
 	(ReportStatus)(0),             // 1: radstream.v1.ReportStatus
@@ -2318,32 +2572,35 @@ var file_radstream_v1_events_proto_goTypes = []any{
 	(*StudyIndexed)(nil),          // 25: radstream.v1.StudyIndexed
 	(*InputRef)(nil),              // 26: radstream.v1.InputRef
 	(*Rejected)(nil),              // 27: radstream.v1.Rejected
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*TrainingDue)(nil),           // 28: radstream.v1.TrainingDue
+	(*ModelDecided)(nil),          // 29: radstream.v1.ModelDecided
+	(*ModelCheck)(nil),            // 30: radstream.v1.ModelCheck
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
 }
 var file_radstream_v1_events_proto_depIdxs = []int32{
 	3,  // 0: radstream.v1.StudyObject.ref:type_name -> radstream.v1.ObjectRef
 	0,  // 1: radstream.v1.StudyObject.projection:type_name -> radstream.v1.Projection
-	28, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
+	31, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: radstream.v1.StudyArrived.objects:type_name -> radstream.v1.StudyObject
 	5,  // 4: radstream.v1.StudyArrived.report:type_name -> radstream.v1.Report
 	5,  // 5: radstream.v1.ReportArrived.report:type_name -> radstream.v1.Report
 	1,  // 6: radstream.v1.ReportArrived.status:type_name -> radstream.v1.ReportStatus
-	28, // 7: radstream.v1.ReportArrived.report_time:type_name -> google.protobuf.Timestamp
-	28, // 8: radstream.v1.ReportArrived.message_time:type_name -> google.protobuf.Timestamp
+	31, // 7: radstream.v1.ReportArrived.report_time:type_name -> google.protobuf.Timestamp
+	31, // 8: radstream.v1.ReportArrived.message_time:type_name -> google.protobuf.Timestamp
 	0,  // 9: radstream.v1.PreparedView.projection:type_name -> radstream.v1.Projection
 	10, // 10: radstream.v1.PreparedView.exposed:type_name -> radstream.v1.Box
 	10, // 11: radstream.v1.PreparedView.removed:type_name -> radstream.v1.Box
-	28, // 12: radstream.v1.PreparedView.shifted_content_time:type_name -> google.protobuf.Timestamp
-	28, // 13: radstream.v1.PreparedView.shifted_said_time:type_name -> google.protobuf.Timestamp
+	31, // 12: radstream.v1.PreparedView.shifted_content_time:type_name -> google.protobuf.Timestamp
+	31, // 13: radstream.v1.PreparedView.shifted_said_time:type_name -> google.protobuf.Timestamp
 	12, // 14: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
 	14, // 15: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
 	1,  // 16: radstream.v1.ReportStatement.status:type_name -> radstream.v1.ReportStatus
-	28, // 17: radstream.v1.ReportStatement.shifted_time:type_name -> google.protobuf.Timestamp
-	28, // 18: radstream.v1.ReportStatement.shifted_said_time:type_name -> google.protobuf.Timestamp
+	31, // 17: radstream.v1.ReportStatement.shifted_time:type_name -> google.protobuf.Timestamp
+	31, // 18: radstream.v1.ReportStatement.shifted_said_time:type_name -> google.protobuf.Timestamp
 	12, // 19: radstream.v1.ReportStatement.sections:type_name -> radstream.v1.Section
 	11, // 20: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
 	13, // 21: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
-	28, // 22: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
+	31, // 22: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
 	17, // 23: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
 	16, // 24: radstream.v1.StudyPrepared.prior:type_name -> radstream.v1.PriorStudy
 	15, // 25: radstream.v1.StudyPrepared.report_statements:type_name -> radstream.v1.ReportStatement
@@ -2351,15 +2608,16 @@ var file_radstream_v1_events_proto_depIdxs = []int32{
 	2,  // 27: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
 	22, // 28: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
 	23, // 29: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
-	28, // 30: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
+	31, // 30: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
 	23, // 31: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
 	26, // 32: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
 	3,  // 33: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	30, // 34: radstream.v1.ModelDecided.checks:type_name -> radstream.v1.ModelCheck
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_radstream_v1_events_proto_init() }
@@ -2373,7 +2631,7 @@ func file_radstream_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_radstream_v1_events_proto_rawDesc), len(file_radstream_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

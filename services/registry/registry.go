@@ -1,0 +1,312 @@
+// Package registry keeps models in NATS, so that training and serving processes on any machine
+// find the same ones.
+//
+//	push DIR  -> Object Store models, an object a file -> record in KV models
+//	promote   -> KV models, key serving: what serves, and what served before
+//	pull      <- a model directory again, checked by its manifest
+//
+// A record is written behind its files, and a model that is there never changes, so what a record
+// names is whole. [Registry.Promote] and [Registry.Rollback] move one key, atomically.
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/bus"
+)
+
+// Record says of a model what the registry knows.
+type Record struct {
+	Ref   model.Ref         `json:"ref"`
+	Files map[string]string `json:"files"` // name -> sha256 in hex, the manifest's too
+	Bytes int64             `json:"bytes"`
+	Added time.Time         `json:"added"`
+	// Decision is what radtrain serve decided of it, as its event has it in JSON; absent for a
+	// model that somebody pushed.
+	Decision json.RawMessage `json:"decision,omitempty"`
+	Serving  bool            `json:"serving"` // set by [Registry.List]
+}
+
+// Serving is what serves.
+type Serving struct {
+	Ref    model.Ref   `json:"ref"`
+	Since  time.Time   `json:"since"`
+	Before []model.Ref `json:"before,omitempty"` // what served before, the last one last
+}
+
+// maxBefore bounds how far back a rollback goes.
+const maxBefore = 32
+
+const (
+	servingKey  = "serving"
+	modelPrefix = "model."
+)
+
+// Registry is the registry of one NATS system. Make one with [Open].
+type Registry struct {
+	kv    *bus.KV
+	files jetstream.ObjectStore
+}
+
+// Open opens the registry, and makes it when it is missing.
+func Open(ctx context.Context, b *bus.Bus) (*Registry, error) {
+	const op = "registry.Open"
+	kv, err := b.KV(ctx, bus.BucketModels, 0)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	files, _, err := b.ObjectStore(ctx, bus.BucketModels)
+	return &Registry{kv, files}, fault.Wrap(op, err)
+}
+
+// Push stores the model in dir. One that is there with the same files is left as it is. decision
+// may be nil. Errors: those of [model.Load]; Conflict when another model has the name.
+func (r *Registry) Push(ctx context.Context, dir string, decision json.RawMessage) (Record, error) {
+	const op = "registry.Push"
+	m, err := model.Load(dir)
+	if err != nil {
+		return Record{}, fault.Wrap(op, err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, model.ManifestFile))
+	if err != nil {
+		return Record{}, fault.E(op, fault.Internal, err)
+	}
+	rec := Record{Ref: m.Ref, Files: maps.Clone(m.Files), Bytes: int64(len(text)), Added: time.Now().UTC(), Decision: decision}
+	sum := sha256.Sum256(text)
+	rec.Files[model.ManifestFile] = hex.EncodeToString(sum[:])
+	for name := range m.Files {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			return Record{}, fault.E(op, fault.Internal, err)
+		}
+		rec.Bytes += info.Size()
+	}
+	have, err := r.Record(ctx, m.Ref)
+	switch {
+	case err == nil && maps.Equal(have.Files, rec.Files):
+		return have, nil
+	case err == nil:
+		return Record{}, fault.Errorf(op, fault.Conflict, "the registry holds another model named %s: give this one another version", m.Ref)
+	case fault.KindOf(err) != fault.NotFound:
+		return Record{}, fault.Wrap(op, err)
+	}
+	for name := range rec.Files {
+		if err := r.put(ctx, objectName(m.Ref, name), filepath.Join(dir, name)); err != nil {
+			return Record{}, fault.Wrap(op, err)
+		}
+	}
+	if text, err = json.Marshal(rec); err != nil {
+		return Record{}, fault.E(op, fault.Internal, err)
+	}
+	_, err = r.kv.Update(ctx, modelPrefix+m.Ref.Key(), text, 0)
+	return rec, fault.Wrap(op, err)
+}
+
+// SetDecision replaces what was decided of a model. NotFound when it was not pushed.
+func (r *Registry) SetDecision(ctx context.Context, ref model.Ref, decision json.RawMessage) error {
+	const op = "registry.SetDecision"
+	rec, err := r.Record(ctx, ref)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	rec.Decision = decision
+	text, err := json.Marshal(rec)
+	if err != nil {
+		return fault.E(op, fault.Internal, err)
+	}
+	_, err = r.kv.Put(ctx, modelPrefix+ref.Key(), text)
+	return fault.Wrap(op, err)
+}
+
+func objectName(r model.Ref, file string) string { return r.Key() + "/" + file }
+
+func (r *Registry) put(ctx context.Context, name, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fault.E("registry.put", fault.Internal, err)
+	}
+	defer f.Close()
+	_, err = r.files.Put(ctx, jetstream.ObjectMeta{Name: name}, f)
+	return bus.Failure("registry.put", err)
+}
+
+// Record returns the record of a model. NotFound when there is none.
+func (r *Registry) Record(ctx context.Context, ref model.Ref) (Record, error) {
+	const op = "registry.Record"
+	var rec Record
+	text, _, err := r.kv.Get(ctx, modelPrefix+ref.Key())
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return rec, fault.Errorf(op, fault.NotFound, "the registry holds no model %s: see radstream models list", ref)
+	}
+	if err == nil && json.Unmarshal(text, &rec) != nil {
+		err = fault.Errorf(op, fault.Corrupt, "the record of %s cannot be read", ref)
+	}
+	return rec, fault.Wrap(op, err)
+}
+
+// List returns all records, oldest first.
+func (r *Registry) List(ctx context.Context) ([]Record, error) {
+	const op = "registry.List"
+	keys, err := r.kv.Keys(ctx)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	serving, err := r.Serving(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return nil, fault.Wrap(op, err)
+	}
+	var all []Record
+	for _, key := range keys {
+		name, ok := strings.CutPrefix(key, modelPrefix)
+		if !ok {
+			continue
+		}
+		ref, err := model.ParseKey(name)
+		if err != nil {
+			return nil, fault.Errorf(op, fault.Corrupt, "the bucket %s holds a key that is none of a model", bus.BucketModels)
+		}
+		rec, err := r.Record(ctx, ref)
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		rec.Serving = rec.Ref == serving.Ref
+		all = append(all, rec)
+	}
+	slices.SortFunc(all, func(a, b Record) int { return a.Added.Compare(b.Added) })
+	return all, nil
+}
+
+// Pull writes a model into the directory dir, which must not be there, whole or not at all.
+// Errors: NotFound; Corrupt when a file is not what the record says; Conflict when dir is there.
+func (r *Registry) Pull(ctx context.Context, ref model.Ref, dir string) (err error) {
+	const op = "registry.Pull"
+	rec, err := r.Record(ctx, ref)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return fault.Errorf(op, fault.Conflict, "%s is there already", dir)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".pulling-*")
+	if err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	defer os.RemoveAll(tmp)
+	for name, sum := range rec.Files {
+		have, err := r.get(ctx, objectName(ref, name), filepath.Join(tmp, filepath.Base(name)))
+		if err != nil {
+			return fault.Wrap(op, err)
+		}
+		if have != sum {
+			return fault.Errorf(op, fault.Corrupt, "file %s of model %s is not what was pushed", name, ref)
+		}
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	return fault.E(op, fault.Usage, os.Rename(tmp, dir))
+}
+
+// get writes an object to a file, synced, and returns its sha256 in hex.
+func (r *Registry) get(ctx context.Context, name, path string) (string, error) {
+	const op = "registry.get"
+	o, err := r.files.Get(ctx, name)
+	if err != nil {
+		return "", bus.Failure(op, err)
+	}
+	defer o.Close()
+	f, err := os.Create(path)
+	if err != nil {
+		return "", fault.E(op, fault.Usage, err)
+	}
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(f, h), o)
+	err = bus.Failure(op, err)
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, fault.E(op, fault.Usage, errors.Join(f.Sync(), f.Close())))
+}
+
+// Serving returns what serves. NotFound when nothing was promoted yet.
+func (r *Registry) Serving(ctx context.Context) (Serving, error) {
+	s, _, err := r.serving(ctx)
+	return s, err
+}
+
+func (r *Registry) serving(ctx context.Context) (s Serving, revision uint64, err error) {
+	const op = "registry.Serving"
+	text, revision, err := r.kv.Get(ctx, servingKey)
+	if err != nil {
+		return s, 0, fault.Wrap(op, err)
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, 0, fault.Errorf(op, fault.Corrupt, "what serves cannot be read from the bucket %s", bus.BucketModels)
+	}
+	return s, revision, nil
+}
+
+// Promote makes ref what serves. With instead, only if that is what serves now; the zero Ref
+// stands for whatever does. Errors: NotFound for a model that was not pushed; Conflict when another
+// one serves than instead, or somebody else promotes at the same time.
+func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref) (Serving, error) {
+	const op = "registry.Promote"
+	if _, err := r.Record(ctx, ref); err != nil {
+		return Serving{}, fault.Wrap(op, err)
+	}
+	now, revision, err := r.serving(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return Serving{}, fault.Wrap(op, err)
+	}
+	if instead != (model.Ref{}) && now.Ref != instead {
+		return Serving{}, fault.Errorf(op, fault.Conflict, "%s serves by now, not %s", now.Ref, instead)
+	}
+	if now.Ref == ref {
+		return now, nil
+	}
+	next := Serving{Ref: ref, Since: time.Now().UTC(), Before: now.Before}
+	if now.Ref != (model.Ref{}) {
+		next.Before = append(slices.Clone(next.Before), now.Ref)
+	}
+	next.Before = next.Before[max(0, len(next.Before)-maxBefore):]
+	return next, fault.Wrap(op, r.setServing(ctx, next, revision))
+}
+
+// Rollback makes what served before serve again. Errors: NotFound when nothing did.
+func (r *Registry) Rollback(ctx context.Context) (Serving, error) {
+	const op = "registry.Rollback"
+	now, revision, err := r.serving(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return Serving{}, fault.Wrap(op, err)
+	}
+	if len(now.Before) == 0 {
+		return Serving{}, fault.Errorf(op, fault.NotFound, "no model served before")
+	}
+	last := len(now.Before) - 1
+	next := Serving{Ref: now.Before[last], Since: time.Now().UTC(), Before: now.Before[:last]}
+	return next, fault.Wrap(op, r.setServing(ctx, next, revision))
+}
+
+func (r *Registry) setServing(ctx context.Context, s Serving, last uint64) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fault.E("registry.set", fault.Internal, err)
+	}
+	_, err = r.kv.Update(ctx, servingKey, text, last)
+	return err
+}

@@ -1,0 +1,462 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/ingest/report/label"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/registry"
+	"github.com/radstream/radstream/services/stage"
+	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/eval"
+)
+
+// ServeOptions are one `radtrain serve`.
+type ServeOptions struct {
+	NATS   bus.Config
+	Tenant event.Tenant
+	// Fit holds the settings of every run. What is trained from, on which data, into which folder
+	// and under which name is decided anew in each round.
+	Fit        FitOptions
+	Dir        string  // a folder for each round is made below it
+	Validation float64 // share of patients that is never trained on
+	Gate       eval.Gate
+
+	Schedule string // when rounds are due, see [bus.Bus.Schedule]; "" is never
+	After    int    // new studies that make a round due; 0 is any number never
+	Rounds   int    // rounds to run; 0 is until ctx ends
+}
+
+// ServeHooks are called as rounds go on; each may be nil.
+type ServeHooks struct {
+	Waiting func(serving model.Ref)
+	Begun   func(candidate, champion model.Ref, train, validation int)
+	Fit     FitHooks
+	Skipped func(error) // a round was due and there are too few studies yet
+	Decided func(*radstreamv1.ModelDecided)
+}
+
+// maxGolden bounds what is looked at for the overlap of neighbours.
+const maxGolden, neighbours = 50, 10
+
+// maxHeldOut bounds the held-out studies that models are measured on.
+const maxHeldOut = 1000
+
+// Serve trains round after round: when one is due it freezes the archive, trains on from the model
+// that serves, measures both on the same held-out patients, and promotes the candidate if it
+// passes the gate. Every decision is an event of TRAINING, and a candidate stays in the registry
+// whatever was decided.
+//
+//	schedule of TRAINING, or studies of PREPARED -> due
+//	  -> manifest -> Fit from the champion -> eval.Measure of both -> eval.Gate
+//	  -> registry: candidate with its decision; serving -> ModelDecided
+//
+// Several processes may serve one tenant: a message that says a round is due goes to one of them,
+// and a promotion instead of a model that serves no more is refused.
+//
+// Errors: Usage where nothing serves, and for wrong options; what ends a round ends Serve, but for
+// data that cannot be trained on yet.
+func Serve(ctx context.Context, o ServeOptions, h ServeHooks) error {
+	const op = "train.Serve"
+	if o.After < 0 || o.Rounds < 0 || o.Schedule == "" && o.After == 0 {
+		return fault.Errorf(op, fault.Usage, "say when a round is due: on a schedule, or after a number of new studies")
+	}
+	if !canTrain {
+		return fault.Errorf(op, fault.Usage, "this radtrain was built without libtorch: make radtrain")
+	}
+	b, err := bus.Connect(ctx, o.NATS, zerolog.Nop())
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	defer b.Close()
+	if err := b.EnsureStreams(ctx); err != nil {
+		return fault.Wrap(op, err)
+	}
+	s := server{options: o, hooks: h, bus: b}
+	if s.models, err = registry.Open(ctx, b); err != nil {
+		return fault.Wrap(op, err)
+	}
+	if s.state, err = b.KV(ctx, bus.BucketModels, 0); err != nil {
+		return fault.Wrap(op, err)
+	}
+	if err := s.takeUp(ctx); err != nil {
+		return fault.Wrap(op, err)
+	}
+	if err := s.schedule(ctx); err != nil {
+		return fault.Wrap(op, err)
+	}
+	for round := 0; o.Rounds == 0 || round < o.Rounds; {
+		if h.Waiting != nil {
+			serving, err := s.models.Serving(ctx)
+			if err != nil && fault.KindOf(err) != fault.NotFound {
+				return fault.Wrap(op, err)
+			}
+			h.Waiting(serving.Ref)
+		}
+		due, err := s.due(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fault.Wrap(op, err)
+		}
+		err = s.working(ctx, due, s.round)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case fault.ReasonOf(err) == trainer.ReasonData:
+			if h.Skipped != nil {
+				h.Skipped(err)
+			}
+		case err != nil:
+			return fault.Wrap(op, err)
+		default:
+			round++
+		}
+		if due != nil {
+			if err := due.Done(ctx); err != nil {
+				return fault.Wrap(op, err)
+			}
+		}
+	}
+	return nil
+}
+
+// server is a running Serve.
+type server struct {
+	options ServeOptions
+	hooks   ServeHooks
+	bus     *bus.Bus
+	models  *registry.Registry
+	state   *bus.KV
+	dues    *bus.Source // nil without a schedule
+}
+
+// durable is the consumer that hands out what is due.
+func (s *server) durable() string { return "train-" + string(s.options.Tenant) }
+
+// schedule starts what the options say, and ends what another run had said.
+func (s *server) schedule(ctx context.Context) (err error) {
+	t := s.options.Tenant
+	if s.options.Schedule == "" {
+		return s.bus.Unschedule(ctx, event.StreamTraining, event.TrainingScheduleSubject(t))
+	}
+	c := bus.DefaultSourceConfig(event.StreamTraining, s.durable())
+	c.Subjects, c.Prefetch, c.MaxAckPending, c.AckWait = []event.Subject{event.TrainingDueSubject(t)}, 1, 1, time.Minute
+	c.Start = bus.FromNow()
+	if s.dues, err = s.bus.Source(ctx, c); err != nil {
+		return err
+	}
+	e, err := event.New(event.ID("training", string(t)), "radtrain serve", event.TrainingScheduleSubject(t), time.Now(), &radstreamv1.TrainingDue{Reason: "schedule"})
+	if err != nil {
+		return err
+	}
+	return s.bus.Schedule(ctx, e, s.options.Schedule, event.TrainingDueSubject(t))
+}
+
+// due waits until a round is due. The delivery is nil when studies made it so.
+func (s *server) due(ctx context.Context) (stage.Delivery, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	type answer struct {
+		due stage.Delivery
+		err error
+	}
+	answers := make(chan answer, 2)
+	waiting := 0
+	if s.dues != nil {
+		waiting++
+		go func() {
+			d, err := s.dues.Next(ctx)
+			answers <- answer{d, err}
+		}()
+	}
+	if s.options.After > 0 {
+		waiting++
+		go func() { answers <- answer{nil, s.newStudies(ctx)} }()
+	}
+	first := <-answers
+	cancel()
+	for range waiting - 1 {
+		if other := <-answers; other.due != nil { // both at once: one round does for both
+			first.due = other.due
+		}
+	}
+	return first.due, first.err
+}
+
+// newStudies returns when as many studies as the options ask for have a revision that the last
+// round did not see.
+func (s *server) newStudies(ctx context.Context) error {
+	seen, err := s.seen(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := s.bus.Watch(ctx, bus.WatchConfig{
+		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(s.options.Tenant, "*", "*")}, Start: bus.FromSeq(seen + 1), HeadersOnly: true,
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	studies := map[event.StudyKey]bool{}
+	for len(studies) < s.options.After {
+		m, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if m.Type == event.StudyPrepared {
+			studies[m.StudyKey()] = true
+		}
+	}
+	return nil
+}
+
+func (s *server) seenKey() string { return "trained." + string(s.options.Tenant) }
+
+// seen returns the last sequence of PREPARED that a round has frozen, 0 before the first.
+func (s *server) seen(ctx context.Context) (uint64, error) {
+	text, _, err := s.state.Get(ctx, s.seenKey())
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return 0, nil
+	}
+	var seq uint64
+	if err == nil && json.Unmarshal(text, &seq) != nil {
+		err = fault.Errorf("train.seen", fault.Corrupt, "the bucket %s does not say how far training came", bus.BucketModels)
+	}
+	return seq, err
+}
+
+// working runs f and tells the server meanwhile that what is due is being worked on.
+func (s *server) working(ctx context.Context, due stage.Delivery, f func(context.Context) error) error {
+	if due == nil {
+		return f(ctx)
+	}
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	tick := time.NewTicker(15 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			_ = due.Working() // else it is due again after a minute, here or elsewhere
+		}
+	}
+}
+
+// round trains one candidate and decides. Errors: with trainer.ReasonData when there are too few
+// studies yet; they count as seen all the same.
+func (s *server) round(ctx context.Context) error {
+	const op = "train.round"
+	archive, err := s.bus.StreamState(ctx, event.StreamPrepared)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	err = s.candidate(ctx)
+	if err != nil && fault.ReasonOf(err) != trainer.ReasonData {
+		return fault.Wrap(op, err)
+	}
+	last, bad := json.Marshal(archive.LastSeq)
+	if bad == nil {
+		_, bad = s.state.Put(ctx, s.seenKey(), last)
+	}
+	return errors.Join(err, bad)
+}
+
+func (s *server) candidate(ctx context.Context) error {
+	const op = "train.candidate"
+	o := s.options
+	serving, err := s.models.Serving(ctx)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return fault.Errorf(op, fault.Usage, "no model serves yet: start radstream up, or radstream models push DIR and promote it")
+	}
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	began := time.Now().UTC()
+	dir := filepath.Join(o.Dir, began.Format("20060102-150405"))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	m, err := Freeze(ctx, o.NATS, o.Tenant, Range{}, o.Validation, nil)
+	if err == nil && (m.Count(trainer.Train) < o.Fit.Trainer.Batch || m.Count(trainer.Validation) < o.Gate.MinStudies) {
+		err = fault.Reject(op, fault.Invalid, trainer.ReasonData, "%d studies to train on and %d held out are too few", m.Count(trainer.Train), m.Count(trainer.Validation))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(dir))
+	}
+	data := filepath.Join(dir, ManifestFile)
+	if err := m.Write(data); err != nil {
+		return fault.Wrap(op, err)
+	}
+	champion := filepath.Join(dir, "champion")
+	if err := s.models.Pull(ctx, serving.Ref, champion); err != nil {
+		return fault.Wrap(op, err)
+	}
+	fit := o.Fit
+	fit.NATS, fit.Data, fit.Out, fit.From, fit.Measure = o.NATS, []string{data}, filepath.Join(dir, "run"), champion, false
+	fit.Ref = model.Ref{Name: serving.Ref.Name, Version: began.Format("20060102.150405")}
+	if s.hooks.Begun != nil {
+		s.hooks.Begun(fit.Ref, serving.Ref, m.Count(trainer.Train), m.Count(trainer.Validation))
+	}
+	report, err := Fit(ctx, fit, s.hooks.Fit)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	if report.Interrupted {
+		return fault.Errorf(op, fault.Canceled, "stopped: radtrain fit --resume --out %s ends the run", fit.Out)
+	}
+	decision, err := s.decide(ctx, serving.Ref, champion, filepath.Join(fit.Out, ModelDir), report, data)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	text, err := protojson.Marshal(decision)
+	if err != nil {
+		return fault.E(op, fault.Internal, err)
+	}
+	rec, err := s.models.Push(ctx, filepath.Join(fit.Out, ModelDir), text)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	return fault.Wrap(op, s.conclude(ctx, rec))
+}
+
+// decide measures both models on the held-out studies of the data and holds the one against the
+// other.
+func (s *server) decide(ctx context.Context, serving model.Ref, champion, candidate string, report FitReport, data string) (*radstreamv1.ModelDecided, error) {
+	d, err := Load(ctx, []string{data}, s.options.NATS, nil)
+	if err != nil {
+		return nil, err
+	}
+	held := d.Validation[:min(len(d.Validation), maxHeldOut)]
+	measure := func(dir string) (m eval.Measured, encoded []eval.Encoded, err error) {
+		var bytes int64
+		for _, name := range []string{model.ImageGraph, model.TextGraph} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil {
+				return m, nil, fault.E("train.decide", fault.Internal, err)
+			}
+			bytes += info.Size()
+		}
+		err = withModel(ctx, dir, d.Preparation, func(e *embedder.Encoder) error {
+			m, encoded, err = eval.Measure(ctx, e, bytes, held, saidLabels)
+			return err
+		})
+		return m, encoded, err
+	}
+	was, before, err := measure(champion)
+	if err != nil {
+		return nil, err
+	}
+	is, after, err := measure(candidate)
+	if err != nil {
+		return nil, err
+	}
+	out := &radstreamv1.ModelDecided{
+		ModelRef: is.Model, ChampionRef: serving.String(), Promoted: true, Reason: "no worse than the model that serves, on all counts",
+		ManifestId: d.Manifests[0], TrainStudies: uint32(len(d.Train)), ValidationStudies: uint32(len(held)),
+		NeighboursOverlap: eval.Overlap(before, after, maxGolden, neighbours),
+	}
+	var failed []string
+	for _, c := range s.options.Gate.Judge(was, is, report.Collapsed) {
+		out.Checks = append(out.Checks, &radstreamv1.ModelCheck{Name: c.Name, Champion: c.Champion, Candidate: c.Candidate, Limit: c.Limit, Passed: c.Passed})
+		if !c.Passed {
+			failed = append(failed, fmt.Sprintf("%s is %.4g, and the limit is %.4g", c.Name, c.Candidate, c.Limit))
+		}
+	}
+	if len(failed) > 0 {
+		out.Promoted, out.Reason = false, strings.Join(failed, "; ")
+	}
+	return out, nil
+}
+
+// saidLabels says what the report of a study says of the labels that reports are searched for.
+func saidLabels(s *trainer.Study) map[string]bool {
+	if !s.Labelled {
+		return nil
+	}
+	truth := map[string]bool{}
+	for _, l := range label.Labels() {
+		name := modelName(string(l))
+		truth[name] = slices.Contains(s.Labels, name)
+	}
+	return truth
+}
+
+// conclude does what was decided of the model of a record, and publishes it. The id of the event
+// is the candidate's, so that once more does no harm.
+func (s *server) conclude(ctx context.Context, rec registry.Record) error {
+	const op = "train.conclude"
+	var d radstreamv1.ModelDecided
+	if err := protojson.Unmarshal(rec.Decision, &d); err != nil {
+		return fault.Errorf(op, fault.Corrupt, "the decision of %s cannot be read", rec.Ref)
+	}
+	champion, err := model.ParseRef(d.GetChampionRef())
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	if d.GetPromoted() {
+		_, err := s.models.Promote(ctx, rec.Ref, champion)
+		if err != nil && fault.KindOf(err) == fault.Conflict {
+			d.Promoted, d.Reason = false, "another model serves by now than the one it was measured against"
+			var text []byte
+			if text, err = protojson.Marshal(&d); err == nil {
+				err = s.models.SetDecision(ctx, rec.Ref, text)
+			}
+		}
+		if err != nil {
+			return fault.Wrap(op, err)
+		}
+	}
+	t := s.options.Tenant
+	e, err := event.New(decisionID(t, rec.Ref), "radtrain serve", event.ModelDecidedSubject(t), time.Now(), &d)
+	if err == nil {
+		err = s.bus.Publish(ctx, e, nil)
+	}
+	if err == nil && s.hooks.Decided != nil {
+		s.hooks.Decided(&d)
+	}
+	return fault.Wrap(op, err)
+}
+
+func decisionID(t event.Tenant, candidate model.Ref) event.MessageID {
+	return event.ID("decided", string(t), candidate.String())
+}
+
+// takeUp concludes the last decision if a process died before it could.
+func (s *server) takeUp(ctx context.Context) error {
+	all, err := s.models.List(ctx)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(r registry.Record) bool { return r.Decision == nil })
+	if len(all) == 0 {
+		return nil
+	}
+	last := all[len(all)-1]
+	said, _, err := s.bus.LastForSubject(ctx, event.StreamTraining, event.ModelDecidedSubject(s.options.Tenant))
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if err == nil && said.ID == decisionID(s.options.Tenant, last.Ref) {
+		return nil
+	}
+	return s.conclude(ctx, last)
+}
