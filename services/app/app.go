@@ -44,6 +44,7 @@ import (
 	"github.com/radstream/radstream/services/keyring"
 	"github.com/radstream/radstream/services/lifecycle"
 	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/registry"
 )
 
 // grace is how long the whole process may take to stop.
@@ -82,6 +83,7 @@ type App struct {
 	identity   identity
 	ring       *keyring.Ring
 	preparer   *ingest.Preparer
+	models     *registry.Registry
 	manifest   *model.Manifest
 	modelDir   string
 	runtime    *ort.Runtime
@@ -140,7 +142,7 @@ func (a *App) services() []lifecycle.Service {
 		{Name: "nats", Needs: []string{"data"}, Start: a.startNATS},
 		{Name: "bus", Needs: []string{"nats"}, Start: a.startBus},
 		{Name: "qdrantd", Needs: []string{"data"}, Start: a.startQdrant},
-		{Name: "model", Needs: []string{"data"}, Start: a.startModel},
+		{Name: "model", Needs: []string{"data", "bus"}, Start: a.startModel},
 		{Name: "onnx", Start: a.startRuntime},
 		{Name: "preparer", Needs: preparerNeeds(a.conf.Ingest), Start: a.startPreparer},
 		{Name: "encoder", Needs: []string{"model", "onnx", "preparer"}, Start: a.startEncoder},
@@ -225,9 +227,12 @@ func (a *App) startPreparer(context.Context) (running, error) {
 }
 
 // startModel finds the model and reads its manifest: all that the index needs to know.
-func (a *App) startModel(context.Context) (_ running, err error) {
+func (a *App) startModel(ctx context.Context) (_ running, err error) {
+	if a.models, err = registry.Open(ctx, a.bus); err != nil {
+		return nil, err
+	}
 	if a.modelDir = a.conf.Model.Dir; a.modelDir == "" {
-		if a.modelDir, err = shippedModel(filepath.Join(a.conf.DataDir, "models")); err != nil {
+		if a.modelDir, err = servingModel(ctx, a.models, filepath.Join(a.conf.DataDir, "models")); err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/config"
+	"github.com/radstream/radstream/services/registry"
 )
 
 // shipped is the model that is there without any download: tiny, as `make model` trains it on
@@ -77,6 +78,51 @@ func shippedModel(dir string) (string, error) {
 	// Another process may have been quicker; its model has the same bytes.
 	if err := os.Rename(tmp, home); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fault.E(op, fault.Internal, err)
+	}
+	return home, nil
+}
+
+// servingModel returns the directory, below dir, of the model that serves by the registry. Where
+// nobody has chosen one yet, it is the model that ships.
+func servingModel(ctx context.Context, models *registry.Registry, dir string) (string, error) {
+	const op = "app.servingModel"
+	serving, err := models.Serving(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return "", fault.Wrap(op, err)
+	}
+	if err != nil || serving.By == registry.ByDefault {
+		home, err := shippedModel(dir)
+		if err != nil {
+			return "", fault.Wrap(op, err)
+		}
+		rec, err := models.Push(ctx, home, nil)
+		if err == nil {
+			_, err = models.Promote(ctx, rec.Ref, serving.Ref, registry.ByDefault)
+		}
+		if fault.KindOf(err) == fault.Conflict && err != nil { // another process was quicker, or a person
+			if serving, err = models.Serving(ctx); err == nil && serving.Ref != rec.Ref {
+				return pulled(ctx, models, serving.Ref, dir)
+			}
+		}
+		return home, fault.Wrap(op, err)
+	}
+	return pulled(ctx, models, serving.Ref, dir)
+}
+
+// pulled returns the directory, below dir, of a model of the registry.
+func pulled(ctx context.Context, models *registry.Registry, ref model.Ref, dir string) (string, error) {
+	const op = "app.pulled"
+	home := filepath.Join(dir, ref.Key())
+	err := models.Pull(ctx, ref, home)
+	if err == nil || fault.KindOf(err) != fault.Conflict {
+		return home, fault.Wrap(op, err)
+	}
+	rec, err := models.Record(ctx, ref)
+	if err != nil {
+		return "", fault.Wrap(op, err)
+	}
+	if have, err := os.ReadFile(filepath.Join(home, model.ManifestFile)); err != nil || !rec.Holds(model.ManifestFile, have) {
+		return "", fault.Errorf(op, fault.Usage, "%s holds another model than %s of the registry: move it away", home, ref)
 	}
 	return home, nil
 }

@@ -47,6 +47,9 @@ func (a *App) Status(ctx context.Context) (query.Status, error) {
 		}
 		s.Stages = append(s.Stages, query.StageStatus{Name: c.stage, Pending: state.Pending, Working: state.AckPending})
 	}
+	if serving, err := a.models.Serving(ctx); err == nil && a.conf.Model.Dir == "" && serving.Ref != a.manifest.Ref {
+		s.Warnings = append(s.Warnings, "model "+serving.Ref.String()+" was promoted: start radstream again to serve it")
+	}
 	if a.bus.Sync(ctx) != bus.SyncAlways {
 		s.Warnings = append(s.Warnings, "the NATS server does not sync every write, or does not say: a power cut may lose what it acknowledged")
 	}

@@ -66,7 +66,7 @@ type Query struct {
 
 // Model says which model embeds.
 type Model struct {
-	Dir string `koanf:"dir" doc:"folder of a model with its manifest.json; empty takes the built-in model tiny"`
+	Dir string `koanf:"dir" doc:"folder of a model with its manifest.json; empty takes the one that serves by the registry, at first the built-in model tiny"`
 }
 
 // ONNXRuntime is the library that runs models.

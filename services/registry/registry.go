@@ -42,12 +42,26 @@ type Record struct {
 	Serving  bool            `json:"serving"` // set by [Registry.List]
 }
 
+// Holds tells whether data is the file of that name.
+func (r Record) Holds(name string, data []byte) bool {
+	sum := sha256.Sum256(data)
+	return r.Files[name] == hex.EncodeToString(sum[:])
+}
+
 // Serving is what serves.
 type Serving struct {
 	Ref    model.Ref   `json:"ref"`
 	Since  time.Time   `json:"since"`
+	By     string      `json:"by"`               // who said so: one of the By words
 	Before []model.Ref `json:"before,omitempty"` // what served before, the last one last
 }
+
+// Who makes a model serve.
+const (
+	ByDefault  = "default"  // radstream up, with the model that ships: no one has chosen yet
+	ByOperator = "operator" // radstream models
+	ByGate     = "gate"     // radtrain serve
+)
 
 // maxBefore bounds how far back a rollback goes.
 const maxBefore = 32
@@ -262,9 +276,9 @@ func (r *Registry) serving(ctx context.Context) (s Serving, revision uint64, err
 }
 
 // Promote makes ref what serves. With instead, only if that is what serves now; the zero Ref
-// stands for whatever does. Errors: NotFound for a model that was not pushed; Conflict when another
+// stands for whatever does. The default does not take the place of what was chosen. Errors: NotFound for a model that was not pushed; Conflict when another
 // one serves than instead, or somebody else promotes at the same time.
-func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref) (Serving, error) {
+func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref, by string) (Serving, error) {
 	const op = "registry.Promote"
 	if _, err := r.Record(ctx, ref); err != nil {
 		return Serving{}, fault.Wrap(op, err)
@@ -276,10 +290,13 @@ func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref) (Serving
 	if instead != (model.Ref{}) && now.Ref != instead {
 		return Serving{}, fault.Errorf(op, fault.Conflict, "%s serves by now, not %s", now.Ref, instead)
 	}
+	if by == ByDefault && now.Ref != (model.Ref{}) && now.By != ByDefault {
+		return Serving{}, fault.Errorf(op, fault.Conflict, "%s was chosen by now", now.Ref)
+	}
 	if now.Ref == ref {
 		return now, nil
 	}
-	next := Serving{Ref: ref, Since: time.Now().UTC(), Before: now.Before}
+	next := Serving{Ref: ref, Since: time.Now().UTC(), By: by, Before: now.Before}
 	if now.Ref != (model.Ref{}) {
 		next.Before = append(slices.Clone(next.Before), now.Ref)
 	}
@@ -298,7 +315,7 @@ func (r *Registry) Rollback(ctx context.Context) (Serving, error) {
 		return Serving{}, fault.Errorf(op, fault.NotFound, "no model served before")
 	}
 	last := len(now.Before) - 1
-	next := Serving{Ref: now.Before[last], Since: time.Now().UTC(), Before: now.Before[:last]}
+	next := Serving{Ref: now.Before[last], Since: time.Now().UTC(), By: ByOperator, Before: now.Before[:last]}
 	return next, fault.Wrap(op, r.setServing(ctx, next, revision))
 }
 

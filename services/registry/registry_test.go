@@ -80,15 +80,15 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.Promote(ctx, ref("4"), model.Ref{}); fault.KindOf(err) != fault.NotFound {
+	if _, err := r.Promote(ctx, ref("4"), model.Ref{}, registry.ByOperator); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("a model that is not there: %v", err)
 	}
 	for _, v := range []string{"1", "2", "2", "3"} {
-		if s, err := r.Promote(ctx, ref(v), model.Ref{}); err != nil || s.Ref != ref(v) {
+		if s, err := r.Promote(ctx, ref(v), model.Ref{}, registry.ByOperator); err != nil || s.Ref != ref(v) {
 			t.Fatalf("%+v, %v", s, err)
 		}
 	}
-	if _, err := r.Promote(ctx, ref("1"), ref("2")); fault.KindOf(err) != fault.Conflict {
+	if _, err := r.Promote(ctx, ref("1"), ref("2"), registry.ByGate); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("instead of one that serves no more: %v", err)
 	}
 	all, err := r.List(ctx)

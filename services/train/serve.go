@@ -413,7 +413,7 @@ func (s *server) conclude(ctx context.Context, rec registry.Record) error {
 		return fault.Wrap(op, err)
 	}
 	if d.GetPromoted() {
-		_, err := s.models.Promote(ctx, rec.Ref, champion)
+		_, err := s.models.Promote(ctx, rec.Ref, champion, registry.ByGate)
 		if err != nil && fault.KindOf(err) == fault.Conflict {
 			d.Promoted, d.Reason = false, "another model serves by now than the one it was measured against"
 			var text []byte

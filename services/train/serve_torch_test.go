@@ -79,7 +79,7 @@ func TestServe(t *testing.T) {
 	if _, err := models.Push(ctx, first, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := models.Promote(ctx, random.Ref, model.Ref{}); err != nil {
+	if _, err := models.Promote(ctx, random.Ref, model.Ref{}, registry.ByOperator); err != nil {
 		t.Fatal(err)
 	}
 	skipped := 0

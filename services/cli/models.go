@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/registry"
+)
+
+func (c *cli) models() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "models",
+		Short: "List, push, pull, promote and roll back the models of the registry",
+		Long: `The registry lies in NATS: every model that was pushed or trained by radtrain serve, what was
+decided of it, and which one serves. radstream up serves that one from its next start on, unless
+it is given --model-dir. The archive is then embedded again under it, into a collection of its
+own; the collection of the model before stays, so that a rollback is at once.`,
+		Example: `  radstream models list
+  radstream models push work/run/model
+  radstream models promote tiny@1.1.0
+  radstream models rollback`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the models of the registry, oldest first", Args: cobra.NoArgs,
+		Example: "  radstream models list --json",
+		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, _ []string) error {
+			all, err := r.List(ctx)
+			if err != nil {
+				return err
+			}
+			return c.printModels(all)
+		}),
+	}
+	push := &cobra.Command{
+		Use: "push DIR", Short: "Store the model in a directory", Args: cobra.ExactArgs(1),
+		Example: "  radstream models push work/run/model",
+		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, args []string) error {
+			rec, err := r.Push(ctx, args[0], nil)
+			if err != nil {
+				return err
+			}
+			return c.printModel("pushed "+rec.Ref.String(), rec)
+		}),
+	}
+	pull := &cobra.Command{
+		Use: "pull REF DIR", Short: "Write a model into a new directory", Args: cobra.ExactArgs(2),
+		Example: "  radstream models pull tiny@1.1.0 work/tiny",
+		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, args []string) error {
+			ref, err := model.ParseRef(args[0])
+			if err != nil {
+				return err
+			}
+			if err := r.Pull(ctx, ref, args[1]); err != nil {
+				return err
+			}
+			rec, err := r.Record(ctx, ref)
+			if err != nil {
+				return err
+			}
+			return c.printModel(ref.String()+" is in "+args[1], rec)
+		}),
+	}
+	promote := &cobra.Command{
+		Use: "promote REF", Short: "Make a model serve", Args: cobra.ExactArgs(1),
+		Example: "  radstream models promote tiny@1.1.0",
+		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, args []string) error {
+			ref, err := model.ParseRef(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := r.Promote(ctx, ref, model.Ref{}, registry.ByOperator)
+			if err != nil {
+				return err
+			}
+			return c.printModel(s.Ref.String()+" serves from the next start of radstream up on", s)
+		}),
+	}
+	rollback := &cobra.Command{
+		Use: "rollback", Short: "Make the model serve that served before", Args: cobra.NoArgs,
+		Example: "  radstream models rollback",
+		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, _ []string) error {
+			s, err := r.Rollback(ctx)
+			if err != nil {
+				return err
+			}
+			return c.printModel(s.Ref.String()+" serves from the next start of radstream up on", s)
+		}),
+	}
+	for _, sub := range []*cobra.Command{list, push, pull, promote, rollback} {
+		sub.Flags().String("nats-url", envOr("RADSTREAM_NATS_URL", "nats://127.0.0.1:4222"), "NATS server [RADSTREAM_NATS_URL]")
+		sub.Flags().String("nats-creds", os.Getenv("RADSTREAM_NATS_CREDS"), "credentials file of the NATS server [RADSTREAM_NATS_CREDS]; a token is taken from RADSTREAM_NATS_TOKEN")
+		cmd.AddCommand(sub)
+	}
+	return cmd
+}
+
+// withRegistry makes a command of what is done with the registry.
+func (c *cli) withRegistry(f func(ctx context.Context, r *registry.Registry, args []string) error) func(*cobra.Command, []string) error {
+	return c.started(func(cmd *cobra.Command, args []string) error {
+		conf := bus.DefaultConfig()
+		conf.Name, conf.Token = "radstream models", os.Getenv("RADSTREAM_NATS_TOKEN")
+		conf.URL, _ = cmd.Flags().GetString("nats-url")
+		conf.CredsFile, _ = cmd.Flags().GetString("nats-creds")
+		b, err := bus.Connect(cmd.Context(), conf, zerolog.New(c.Stderr).Level(zerolog.ErrorLevel))
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		r, err := registry.Open(cmd.Context(), b)
+		if err != nil {
+			return err
+		}
+		return f(cmd.Context(), r, args)
+	})
+}
+
+func (c *cli) printModel(line string, v any) error {
+	if c.json {
+		return c.printJSON(v)
+	}
+	_, err := fmt.Fprintln(c.Stdout, line)
+	return err
+}
+
+func (c *cli) printModels(all []registry.Record) error {
+	if c.json {
+		for _, rec := range all {
+			if err := c.printJSON(rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
+	for _, rec := range all {
+		serves := ""
+		if rec.Serving {
+			serves = "serves"
+		}
+		said := ""
+		var d radstreamv1.ModelDecided
+		if rec.Decision != nil && protojson.Unmarshal(rec.Decision, &d) == nil {
+			if said = "refused: " + d.GetReason(); d.GetPromoted() {
+				said = "promoted: " + d.GetReason()
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.1f MB\t%s\t%s\n", rec.Ref, rec.Added.Format(time.DateTime), float64(rec.Bytes)/1e6, serves, said)
+	}
+	return w.Flush()
+}
