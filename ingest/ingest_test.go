@@ -333,7 +333,7 @@ func TestGate(t *testing.T) {
 		modality, part string
 		taken          bool
 	}{
-		{"CR", "", true}, {"DX", "CHEST", true}, {"RG", "THORAX AP", true}, {"DX", "RIBS", true}, {"DX", "HAND", false},
+		{"CR", "", true}, {"DX", "CHEST", true}, {"RG", "THORAX AP", true}, {"DX", "RIBS", true}, {"DX", "HAND", false}, {"DX", "THORACIC SPINE", false}, {"DX", "THORACOLUMBAR", false},
 		{"OT", "", false}, {"OT", "CHEST", true}, {"SC", "LUNG", true}, {"", "CHEST", true}, {"", "", false}, {"OT", "SKULL", false},
 		{"CT", "CHEST", false}, {"MR", "", false}, {"SR", "CHEST", false}, {"MG", "CHEST", false},
 	} {

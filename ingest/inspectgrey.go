@@ -68,6 +68,7 @@ func (i *Inspection) greyOf(h dicom.Header) {
 
 // shown tells what made the grey values.
 func (i *Inspection) shown(r pixel.Rendered) {
+	i.VOI, i.VOIUsed, i.WindowCenter, i.WindowWidth = nil, nil, nil, nil // of an image before text was removed
 	for _, o := range r.Offers {
 		v := InspectedVOI{Center: &o.Window.Center, Width: &o.Window.Width, Unfit: string(o.Unfit)}
 		if l := o.LUT; l != nil {

@@ -29,8 +29,11 @@ func gate(h dicom.Header) error {
 }
 
 // chest tells whether a body part is of the chest. Senders write CHEST, THORAX, CHEST PA,
-// LUNGS, RIB SERIES and the like.
+// LUNGS, RIB SERIES and the like; THORACIC SPINE is another film.
 func chest(bodyPart string) bool {
+	if strings.Contains(bodyPart, "SPINE") || strings.Contains(bodyPart, "LUMBAR") || strings.Contains(bodyPart, "VERTEBRA") {
+		return false
+	}
 	return slices.ContainsFunc([]string{"CHEST", "THORA", "TORAX", "LUNG", "RIB"}, func(word string) bool {
 		return strings.Contains(bodyPart, word)
 	})

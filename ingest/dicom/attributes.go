@@ -84,6 +84,9 @@ func (w *walk) elements(s *scanner, in uint32, depth int) bool {
 		if err != nil || depth > maxDepth {
 			return false
 		}
+		if t == tagItemEnd && in == 0 && depth == 0 { // astray; the data set goes on behind it
+			continue
+		}
 		if t == tagItemEnd {
 			return true
 		}

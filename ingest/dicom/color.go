@@ -30,7 +30,7 @@ func (f *File) grey(s stored) (*Pixels, error) {
 	p := &Pixels{Rows: f.Rows, Columns: f.Columns, Signed: s.signed, Wide: f.BitsAllocated > 8, Samples: s.values}
 	switch {
 	case s.long != nil:
-		p.narrow(s.long)
+		p.narrow(s.long, &f.Header)
 		return p, nil
 	case f.Samples == 3:
 		p.Samples = f.luma(s.values)
@@ -55,20 +55,60 @@ func (f *File) grey(s stored) (*Pixels, error) {
 	return p, nil
 }
 
-// narrow takes as many high bits of the values as fit into 16.
-func (p *Pixels) narrow(long []uint32) {
-	for _, raw := range long {
-		for raw>>p.Shift > 0xFFFF && !p.Signed || p.Signed && int32(raw)>>p.Shift != int32(int16(int32(raw)>>p.Shift)) {
-			p.Shift++
+// outliers is the share of pixels that narrow may cut off at the ends of 16 bits: a marker, or a
+// broken pixel, must not take the film's range.
+const outliers = 1e-4
+
+// narrow takes as many high bits of the values as fit into 16, but for outliers and padding.
+// Padding keeps a range of its own there (h.PaddingLow and PaddingHigh, shifted): what is next to it
+// and would fall into it goes to its edge.
+func (p *Pixels) narrow(long []uint32, h *Header) {
+	value := func(raw uint32) int {
+		if p.Signed {
+			return int(int32(raw))
 		}
+		return int(raw)
+	}
+	padding := func(v int) bool { return h.HasPadding && v >= h.PaddingLow && v <= h.PaddingHigh }
+	low, high := 0, 1<<16-1
+	if p.Signed {
+		low, high = -1<<15, 1<<15-1
+	}
+	var needs [33]int // pixels by the shift that they need
+	for _, raw := range long {
+		v := value(raw)
+		if padding(v) {
+			continue
+		}
+		shift := 0
+		for v>>shift > high || v>>shift < low {
+			shift++
+		}
+		needs[shift]++
+	}
+	for cut := 0; ; {
+		most := 32
+		for most > 0 && needs[most] == 0 {
+			most--
+		}
+		if cut += needs[most]; most == 0 || float64(cut) > outliers*float64(len(long)) {
+			p.Shift = most
+			break
+		}
+		needs[most] = 0
 	}
 	p.Samples = make([]uint16, len(long))
+	from, to := h.PaddingLow>>p.Shift, h.PaddingHigh>>p.Shift
 	for i, raw := range long {
-		if p.Signed {
-			p.Samples[i] = uint16(int32(raw) >> p.Shift)
-		} else {
-			p.Samples[i] = uint16(raw >> p.Shift)
+		v := value(raw)
+		n := max(low, min(v>>p.Shift, high))
+		if h.HasPadding && p.Shift > 0 && n >= from && n <= to && !padding(v) {
+			if n = to + 1; v < h.PaddingLow || n > high {
+				n = from - 1
+			}
+			n = max(low, min(n, high))
 		}
+		p.Samples[i] = uint16(n)
 	}
 }
 

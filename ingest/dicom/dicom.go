@@ -135,6 +135,8 @@ func Parse(data []byte) (*File, error) {
 	f.ViewCode = viewCode(f.viewCodes, stream)
 	if luts := tables(f.modalityLUT, stream, f.Signed); len(luts) > 0 { // one item is allowed
 		f.ModalityLUT = &luts[0]
+	} else if len(f.modalityLUT.value) > 0 {
+		f.ModalityLUT = &LUT{} // there is one, and it cannot be read
 	}
 	f.VOILUTs = tables(f.voiLUTs, stream, f.ModalityLUT == nil && f.lowest() < 0)
 	return f, nil

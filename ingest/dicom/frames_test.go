@@ -222,3 +222,38 @@ func TestBombs(t *testing.T) {
 		}
 	}
 }
+
+// TestOutlier: one pixel of 32 bits does not take the range of all others, and padding stays apart
+// from the values beside it.
+func TestOutlier(t *testing.T) {
+	const n = 20_000
+	var values []int
+	for i := range n {
+		values = append(values, i, 1+i%7) // 17 or 18 bits
+	}
+	values[2], values[3] = 0xFFFF, 0xFFFF // the outlier
+	values[4], values[5] = 0, 0           // padding
+	values[6], values[7] = 1, 0           // next to it
+	o := object{syntax: string(dicom.FilmExplicitLE), rows: 100, columns: n / 100, allocated: 32, pixels: le16(values...), extra: map[uint32][]byte{0x00280120: le16(0)}}
+	p, s, err := o.parse(t).Survey(codec.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Shift != 3 || p.Samples[1] != 0xFFFF || s.Max != 1<<32-1 || p.Samples[0] != 1<<16>>3 || p.Samples[2] != 0 || p.Samples[3] == 0 {
+		t.Errorf("shift %d, %v, up to %d", p.Shift, p.Samples[:4], s.Max)
+	}
+}
+
+// TestBrokenModalityLUT: a sequence of which no table can be read is a table all the same, so that
+// nobody shows the stored values in its place.
+func TestBrokenModalityLUT(t *testing.T) {
+	for name, value := range map[string][]byte{
+		"an empty item":                    le16(0xFFFE, 0xE000, 0, 0),
+		"an item longer than its sequence": le16(0xFFFE, 0xE000, 100, 0, 0x28, 0x3002),
+	} {
+		f := object{syntax: string(dicom.FilmExplicitLE), rows: 1, columns: 2, allocated: 16, pixels: le16(1, 2), extra: map[uint32][]byte{0x00283000: value}}.parse(t)
+		if f.ModalityLUT == nil || len(f.ModalityLUT.Entries) != 0 {
+			t.Errorf("%s: %v", name, f.ModalityLUT)
+		}
+	}
+}

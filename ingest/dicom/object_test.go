@@ -2,6 +2,7 @@ package dicom_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"strings"
@@ -29,7 +30,7 @@ type object struct {
 	vr                         string // OW when empty
 	pixels                     []byte
 	fragments                  [][]byte          // in place of pixels; the first is the offset table
-	extra                      map[uint32][]byte // of VR OW, just before the pixels
+	extra                      map[uint32][]byte // just before the pixels
 }
 
 // bytes writes the object in explicit VR.
@@ -44,7 +45,7 @@ func (o object) bytes(t testing.TB) []byte {
 		out = order.AppendUint16(order.AppendUint16(out, uint16(tag>>16)), uint16(tag))
 		out = append(out, vr...)
 		switch vr {
-		case "OB", "OW", "OV":
+		case "OB", "OW", "OV", "SQ":
 			out = order.AppendUint32(append(out, 0, 0), uint32(len(value)))
 		default:
 			out = order.AppendUint16(out, uint16(len(value)))
@@ -86,9 +87,10 @@ func (o object) bytes(t testing.TB) []byte {
 	short(0x00280101, o.stored)
 	short(0x00280102, or(o.high, o.stored-1))
 	short(0x00280103, flag(o.signed))
-	for _, tag := range []uint32{0x00281101, 0x00281102, 0x00281103, 0x00281201, 0x00281202, 0x00281203, 0x7FE00001, 0x7FE00002} {
+	for _, tag := range []uint32{0x00280120, 0x00281101, 0x00281102, 0x00281103, 0x00281201, 0x00281202, 0x00281203, 0x00283000, 0x7FE00001, 0x7FE00002} {
 		if value, given := o.extra[tag]; given {
-			element(order, tag, "OW", value)
+			vr := map[uint32]string{0x00280120: "US", 0x00283000: "SQ"}[tag]
+			element(order, tag, cmp.Or(vr, "OW"), value)
 		}
 	}
 	if o.fragments != nil {

@@ -9,7 +9,7 @@ import (
 
 // MaxPixels bounds the samples of a frame, Rows x Columns x Samples per Pixel, those of 32
 // bits counted twice. The largest detectors have 18 million.
-const MaxPixels = 64 << 20
+const MaxPixels = 32 << 20
 
 // MaxSamples bounds the samples of all frames: decoding them costs time, not memory, since
 // one is held at a time. A tomosynthesis has 500 million.
@@ -188,7 +188,7 @@ func (d *decoder) frame(i int) (stored, error) {
 	}
 	values, err := d.decode(value, codec.Frame{
 		Rows: d.Rows, Columns: d.Columns, Samples: d.Samples,
-		BitsAllocated: d.BitsAllocated, BitsStored: d.BitsStored, Signed: d.signed,
+		BitsAllocated: d.BitsAllocated, BitsStored: d.BitsStored, HighBit: d.HighBit, Signed: d.signed,
 	})
 	s := stored{values: values, signed: d.signed}
 	if err == nil && d.TransferSyntax == codec.RLE {

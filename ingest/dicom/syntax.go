@@ -24,7 +24,7 @@ const (
 
 // Bounds on a deflated data set. Film compresses to a half; a blank one to a thousandth.
 const (
-	maxInflated = 256 << 20 // bytes
+	maxInflated = 128 << 20 // bytes; the frame that is decoded takes as much again
 	maxInflate  = 256       // times as long as the deflated data set, beyond its first MiB
 	inflateOnce = 64 << 20  // bytes that are inflated without being counted first
 	inflateHead = 1 << 20   // bytes of which the attributes are read when it is too large

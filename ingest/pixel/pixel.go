@@ -34,7 +34,7 @@ const Side = 224
 const MinSide = 64
 
 // MaxPixels bounds the pixels of a film.
-const MaxPixels = 64 << 20
+const MaxPixels = 32 << 20
 
 // Reasons for which a film is refused.
 const (

@@ -2,6 +2,7 @@ package pixel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"image"
 	"image/color"
@@ -13,8 +14,8 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// maxDecoded bounds the memory that decoding a plain film takes, in bytes.
-const maxDecoded = 256 << 20
+// maxDecoded bounds the memory that decoding a plain film takes, in bytes, its samples included.
+const maxDecoded = 224 << 20
 
 // Format is the format of a plain film.
 type Format string
@@ -61,7 +62,7 @@ func DecodePlain(data []byte) (Plain, error) {
 		return Plain{}, plainFault(data, err)
 	}
 	deep := c.ColorModel == color.Gray16Model || c.ColorModel == color.RGBA64Model || c.ColorModel == color.NRGBA64Model
-	if c.Width > MaxPixels || c.Height > MaxPixels || c.Width*c.Height > min(MaxPixels, maxDecoded/pixelBytes(c.ColorModel)) {
+	if c.Width > MaxPixels || c.Height > MaxPixels || c.Width*c.Height > min(MaxPixels, maxDecoded/pixelBytes(data, c.ColorModel)) {
 		return Plain{}, fault.Reject("pixel.DecodePlain", fault.Unsupported, ReasonTooLarge, "the image must have at most %d pixels and decode to at most %d bytes", MaxPixels, maxDecoded)
 	}
 	img, err := decode(bytes.NewReader(data))
@@ -110,18 +111,79 @@ func widen(from []byte, to []uint16) {
 	}
 }
 
-// pixelBytes returns the bytes of a decoded pixel, for the models that image/jpeg and
-// image/png name.
-func pixelBytes(m color.Model) int {
+// pixelBytes returns how many bytes image/jpeg or image/png and the samples made of its image
+// take for a pixel, at most.
+func pixelBytes(data []byte, m color.Model) int {
+	const samples = 2
+	if Sniff(data) == JPEG {
+		components := 3 // subsampled or not
+		switch m {
+		case color.GrayModel:
+			components = 1
+		case color.CMYKModel:
+			components = 4
+		}
+		if progressive(data) {
+			return samples + components*(1+4) // a coefficient has 4 bytes
+		}
+		return samples + components
+	}
+	bytes := 4 // a palette has 1
 	switch m {
 	case color.GrayModel:
-		return 1
+		bytes = 1
 	case color.Gray16Model:
-		return 2
+		bytes = 2
 	case color.RGBA64Model, color.NRGBA64Model:
-		return 8
+		bytes = 8
 	}
-	return 4 // a palette has 1, JPEG in colour up to 3
+	interlaced, transparent := pngFlags(data)
+	if transparent && bytes < 4 { // grey becomes colour with alpha
+		bytes *= 4
+	}
+	if interlaced { // its passes are images of their own
+		bytes *= 2
+	}
+	return samples + bytes
+}
+
+// progressive tells whether a JPEG's frame is (ITU T.81 B.2.2, SOF2).
+func progressive(data []byte) bool {
+	for pos := 2; pos+4 <= len(data) && data[pos] == 0xff; {
+		switch marker := data[pos+1]; {
+		case marker == 0xff: // fill
+			pos++
+		case marker == 0xc2:
+			return true
+		case marker == 0xda || marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
+			return false
+		case marker == 0x01 || marker >= 0xd0 && marker <= 0xd8: // without a length
+			pos += 2
+		default:
+			pos += 2 + int(data[pos+2])<<8 + int(data[pos+3])
+		}
+	}
+	return true // who knows: image/jpeg skips what this does not
+}
+
+// pngFlags tells whether a PNG is interlaced and has a chunk tRNS before its image.
+func pngFlags(data []byte) (interlaced, transparent bool) {
+	const header, chunk = 8, 12 // a chunk has length, type and sum around its data
+	interlaced = len(data) > header+8+12 && data[header+8+12] != 0
+	for pos := header; pos+chunk <= len(data); {
+		n := int(binary.BigEndian.Uint32(data[pos:]))
+		switch string(data[pos+4 : pos+8]) {
+		case "tRNS":
+			return interlaced, true
+		case "IDAT":
+			return interlaced, false
+		}
+		if n > len(data) {
+			break
+		}
+		pos += chunk + n
+	}
+	return interlaced, false
 }
 
 // plainFault classifies an error of image/jpeg or image/png by what is there of the file:
@@ -132,10 +194,13 @@ func plainFault(data []byte, err error) error {
 	var jpegFlavour jpeg.UnsupportedError
 	var pngFlavour png.UnsupportedError
 	switch {
-	case !ends(data), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fault.Reject(op, fault.Invalid, ReasonTruncated, "the file ends before its image does")
 	case errors.As(err, &jpegFlavour), errors.As(err, &pngFlavour):
 		return fault.Reject(op, fault.Unsupported, ReasonUnsupported, "JPEG must be baseline or progressive with 8 bits; PNG must follow version 1.2")
+	}
+	if !ends(data) {
+		return fault.Reject(op, fault.Invalid, ReasonTruncated, "the file ends before its image does")
 	}
 	return fault.Reject(op, fault.Invalid, ReasonMalformed, "the file is not a whole JPEG or PNG image")
 }

@@ -2,10 +2,13 @@ package pixel_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"slices"
 	"testing"
 
 	"github.com/radstream/radstream/ingest/pixel"
@@ -164,4 +167,35 @@ func FuzzDecodePlain(f *testing.F) {
 			t.Errorf("no reason: %v", err)
 		}
 	})
+}
+
+// TestPlainMemory: what image/jpeg and image/png take beside the pixels counts before they decode.
+func TestPlainMemory(t *testing.T) {
+	jpegOf := func(sof byte, side, components int, behind string) []byte {
+		b := []byte{0xFF, 0xD8, 0xFF, sof, 0, byte(8 + 3*components), 8, byte(side >> 8), byte(side), byte(side >> 8), byte(side), byte(components)}
+		for i := range components {
+			b = append(b, byte(i+1), 0x11, 0)
+		}
+		return append(append(b, 0xFF, 0xDA, 0, 2, 0xFF, 0xD9), behind...)
+	}
+	grey := encodePNG(t, image.NewGray16(image.Rect(0, 0, 4096, 8192)))
+	chunk := []byte{0, 0, 0, 2, 't', 'R', 'N', 'S', 0xFF, 0xFF}
+	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(chunk[4:]))
+	for _, c := range []struct {
+		name string
+		data []byte
+		want fault.Reason
+	}{
+		{"progressive in colour", jpegOf(0xC2, 5000, 3, ""), pixel.ReasonTooLarge},
+		{"sequential in colour", jpegOf(0xC0, 5000, 3, ""), pixel.ReasonMalformed},
+		{"PNG with a transparent grey", slices.Concat(grey[:33], chunk, grey[33:]), pixel.ReasonTooLarge},
+		{"another process, and bytes behind", jpegOf(0xC3, 64, 1, "trailer"), pixel.ReasonUnsupported},
+	} {
+		if _, err := pixel.DecodePlain(c.data); fault.ReasonOf(err) != c.want {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+	if _, err := pixel.DecodePlain(grey); err != nil {
+		t.Errorf("the PNG without: %v", err)
+	}
 }

@@ -84,6 +84,9 @@ func IsDCT(syntax string) bool {
 func signExtended(decode Decoder, mask bool) Decoder {
 	return func(codestream []byte, f Frame) ([]uint16, error) {
 		out, err := decode(codestream, f)
+		if err == nil {
+			f.lower(out)
+		}
 		free := 16 - f.BitsStored
 		switch {
 		case err != nil || free <= 0 || free > 15:

@@ -37,6 +37,7 @@ func decodeJPEG2000(codestream []byte, f Frame) ([]uint16, error) {
 			}
 		}
 	}
+	f.lower(out)
 	if f.Signed != img.Signed {
 		free := max(0, 16-f.BitsStored)
 		for i, raw := range out {

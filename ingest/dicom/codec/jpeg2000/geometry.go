@@ -78,18 +78,28 @@ type codeSegment struct {
 	more         [][]byte // of later layers
 }
 
-// budget bounds what layout may allocate by the samples of the tile: code-blocks of 4x4
-// samples, the least of T.800 A.6.1, fit in.
-type budget struct{ precincts, blocks int }
+// budget bounds what layout may allocate by the samples of the tile, and by its bytes. Encoders
+// use code-blocks of 32x32 or 64x64 samples; smaller ones are taken while they are few.
+type budget struct{ precincts, blocks, packets int }
 
 func (b *budget) take(precincts, blocks int) error {
 	b.precincts -= precincts
 	b.blocks -= blocks
-	if b.precincts < 0 || b.blocks < 0 {
-		return unsupported("a tile must have at most a precinct for 64 samples and a code-block for 8 (T.800 B.6, B.7)")
+	b.packets -= precincts
+	switch {
+	case b.precincts < 0 || b.blocks < 0:
+		return unsupported("a tile must have at most 16,384 precincts and 65,536 code-blocks, and one more of each for 64 samples (T.800 B.6, B.7)")
+	case b.packets < 0: // a packet has at least a byte
+		return truncated("the packets of every layer, resolution, component and precinct (T.800 B.12)")
 	}
 	return nil
 }
+
+const (
+	somePrecincts = 16 << 10
+	someBlocks    = 64 << 10
+	samplesEach   = 64
+)
 
 // layout lays out tile number i of h. packetBytes is what all packets have.
 func layout(h *header, i int, p *params, packetBytes int) (*tile, error) {
@@ -101,14 +111,13 @@ func layout(h *header, i int, p *params, packetBytes int) (*tile, error) {
 		comps: make([]tileComponent, len(p.comps)),
 	}
 	samples := (t.x1 - t.x0) * (t.y1 - t.y0) * len(p.comps)
-	limit := &budget{precincts: 4096 + samples/64, blocks: 4096 + samples/8}
+	limit := &budget{
+		precincts: somePrecincts + samples/samplesEach, blocks: someBlocks + samples/samplesEach, packets: packetBytes / max(1, p.layers),
+	}
 	for c := range t.comps {
 		if err := t.layoutComponent(h, c, limit); err != nil {
 			return nil, err
 		}
-	}
-	if p.layers > packetBytes/max(1, len(t.precincts)) { // a packet has at least a byte
-		return nil, truncated("the packets of every layer, resolution, component and precinct (T.800 B.12)")
 	}
 	return t, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -208,6 +209,42 @@ func TestProgressionChange(t *testing.T) {
 	poc[4+17] = 2 // the last progression stops short
 	if _, err := jpeg2000.Decode(slices.Insert(bytes.Clone(data), sot, poc...), limit); fault.ReasonOf(err) != "malformed_codestream" {
 		t.Error(err)
+	}
+}
+
+// TestManyProgressions: precincts that are read are not sorted again for each of a thousand
+// progressions, and what has too few bytes for its packets costs nothing.
+func TestManyProgressions(t *testing.T) {
+	const side, progressions = 512, 1000
+	be := binary.BigEndian
+	codestream := func(packets int) []byte {
+		b := []byte{0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0}
+		for _, v := range []uint32{side, side, 0, 0, side, side, 0, 0} {
+			b = be.AppendUint32(b, v)
+		}
+		b = append(b, 0, 1, 7, 1, 1)
+		b = append(b, 0xff, 0x52, 0, 14, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0x33, 0x34) // precincts of 8 x 8 and 16 x 8
+		b = append(b, 0xff, 0x5c, 0, 7, 0x40, 8<<3, 9<<3, 9<<3, 10<<3)
+		b = be.AppendUint16(append(b, 0xff, 0x5f), 2+7*progressions)
+		for range progressions {
+			b = append(b, 0, 0, 0xff, 0xff, 33, 1, 3)
+		}
+		b = be.AppendUint32(append(b, 0xff, 0x90, 0, 10, 0, 0), uint32(14+packets))
+		b = append(append(b, 0, 1, 0xff, 0x93), make([]byte, packets)...)
+		return append(b, 0xff, 0xd9)
+	}
+	allocated := func(data []byte) (mib uint64, err error) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = jpeg2000.Decode(data, jpeg2000.Limits{Rows: side, Columns: side, Components: 1})
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) >> 20, err
+	}
+	if mib, err := allocated(codestream(8000)); err != nil || mib > 16 {
+		t.Errorf("%d MiB, %v", mib, err)
+	}
+	if mib, err := allocated(codestream(10)); fault.KindOf(err) != fault.Invalid || mib > 8 {
+		t.Errorf("without packets: %d MiB, %v", mib, err)
 	}
 }
 

@@ -38,14 +38,14 @@ func (t *tile) packets(r *packetReader) error {
 // progress reads the packets of one progression. Within a volume of POC the layers that
 // earlier progressions read are passed over.
 func (t *tile) progress(c change, r *packetReader) error {
-	var some []*precinct
+	layers := min(c.layers, t.params.layers)
+	var some []*precinct // with a packet to read, so that sorting them is paid for by bytes
 	for _, p := range t.precincts {
-		if p.res >= c.res0 && p.res < c.res1 && p.comp >= c.comp0 && p.comp < c.comp1 && p.layers < c.layers {
+		if p.res >= c.res0 && p.res < c.res1 && p.comp >= c.comp0 && p.comp < c.comp1 && p.layers < layers {
 			some = append(some, p)
 		}
 	}
 	slices.SortFunc(some, order(c.progression))
-	layers := min(c.layers, t.params.layers)
 	switch c.progression {
 	case progLRCP:
 		return t.layerByLayer(some, layers, r)
