@@ -83,7 +83,7 @@ func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &Publisher{config: Config{Patience: time.Minute}}
 		away := fault.Errorf("test", fault.Unavailable, "away")
-		calls, began := 0, time.Now()
+		calls := 0
 		err := p.retry(t.Context(), func(alive func()) error {
 			calls++
 			alive()
@@ -96,7 +96,7 @@ func TestRetry(t *testing.T) {
 		if err != nil || calls != 3 {
 			t.Errorf("%d calls, %v", calls, err)
 		}
-		began = time.Now()
+		began := time.Now()
 		if err := p.patiently(t.Context(), func() error { return away }); fault.KindOf(err) != fault.Unavailable || time.Since(began) < time.Minute || time.Since(began) > 2*time.Minute {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
