@@ -6,6 +6,7 @@ import (
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/ingest/dicom/codec"
+	"github.com/radstream/radstream/ingest/ocr"
 	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -63,9 +64,9 @@ func (i *Inspection) FindText(ctx context.Context, b *deid.Burned, data []byte) 
 		i.BurnedInText = append(i.BurnedInText, BurnedInText{t.Box.X0, t.Box.Y0, t.Box.X1, t.Box.Y1, string(t.Kind), t.Matches, t.Text, t.Removed})
 	}
 	switch {
-	case fault.ReasonOf(err) == deid.ReasonBurnedIn:
+	case fault.ReasonOf(err) == deid.ReasonBurnedIn, fault.ReasonOf(err) == ocr.ReasonTooMuch:
 		if i.Quality == "ok" {
-			i.Quality = string(deid.ReasonBurnedIn)
+			i.Quality = string(fault.ReasonOf(err))
 		}
 	case err != nil:
 		return fault.Wrap(op, err)

@@ -90,6 +90,7 @@ func (b *Batcher) Batch(step int) Batch {
 			first[s.Patient] = i
 		}
 		drawn.addImages(&out, i, s, masked, draw(drawFilms, f))
+		out.Studies = append(out.Studies, s.Key)
 		out.Texts = append(out.Texts, b.text(s, part, groups, draw(drawSentence, i)))
 	}
 	return out

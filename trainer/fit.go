@@ -2,8 +2,10 @@ package trainer
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -88,7 +90,8 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 			return out, fault.Wrap(op, err)
 		}
 		if math.IsNaN(stats.Loss) || math.IsInf(stats.Loss, 0) {
-			return out, fault.Errorf(op, fault.Internal, "the loss of step %d is no number: the learning rate %g is too high, or a weight overflowed", out.Steps+1, lr)
+			return out, fault.Errorf(op, fault.Internal, "the loss of step %d is no number: the learning rate %g is too high, a weight overflowed, or it is one of the studies %s; what was kept last is as it was",
+				out.Steps+1, lr, some(batch.Studies))
 		}
 		out.Steps++
 		out.Temperature = stats.Temperature
@@ -123,6 +126,15 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 	var err error
 	out.Weights, err = s.Weights()
 	return out, fault.Wrap(op, err)
+}
+
+// some names the first of many studies.
+func some(keys []string) string {
+	const most = 32
+	if len(keys) <= most {
+		return strings.Join(keys, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(keys[:most], ", "), len(keys)-most)
 }
 
 // checkpoint keeps a run as it is, unless it is at its end.

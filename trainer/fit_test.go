@@ -152,7 +152,7 @@ func TestFitStops(t *testing.T) {
 			return 1
 		}}
 		r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, s, nil, trainer.Hooks{})
-		if fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "step 4") || r.Steps != 3 {
+		if fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "step 4") || !strings.Contains(err.Error(), d.Train[0].Key) || r.Steps != 3 {
 			t.Errorf("%d steps, %v", r.Steps, err)
 		}
 	})

@@ -19,7 +19,8 @@ type Batch struct {
 	// are in order.
 	Images []BatchImage
 	// Texts has one entry a study, so len(Texts) is B.
-	Texts []BatchText
+	Texts   []BatchText
+	Studies []string // their keys
 	// HoldText asks for an update that leaves the text tower as it is: its weights get no
 	// gradient, no decay and no step. See Config.HoldText.
 	HoldText bool

@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"image"
 	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/query"
 )
@@ -112,7 +115,7 @@ func newReader(t *testing.T) *reader {
 	if err := os.Symlink(binary, filepath.Join(dir, "bin", "radstream")); err != nil {
 		t.Fatal(err)
 	}
-	return &reader{
+	d := &reader{
 		dir: dir,
 		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS,
 			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
@@ -121,6 +124,21 @@ func newReader(t *testing.T) *reader {
 			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", "",
 			"--rounds 15", "--rounds 1 --rows 320 --columns 256 --venv "+peer),
 	}
+	trained := filepath.Join(dir, "work", "run", "model") // what radtrain fit would have left there
+	if err := os.CopyFS(trained, os.DirFS(filepath.Join("..", "..", "services", "app", "tiny"))); err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Load(trained)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Ref.Version = "1.1.0"
+	if err := m.Write(trained, slices.Collect(maps.Keys(m.Files))...); err != nil {
+		t.Fatal(err)
+	}
+	d.shell(t, "radstream models push work/run/model")
+	d.shell(t, "radstream models promote tiny@1.1.0") // so that there is something to roll back
+	return d
 }
 
 var (

@@ -93,10 +93,18 @@ func New(detection, recognition Graph, alphabet []string, id string) (*Reader, e
 // ID names the networks.
 func (r *Reader) ID() string { return r.id }
 
+// ReasonTooMuch refuses an image with more than mostLines pieces of text.
+const ReasonTooMuch fault.Reason = "too_much_text"
+
+// mostLines bounds what is read in one image, at some hundredths of a second a piece. A page of a
+// book has about 50 lines; a film has a dozen.
+const mostLines = 500
+
 // Read returns the text of img, from its top to its bottom. Text of 8 to about 160 pixels
 // height is looked for.
 //
-// Errors: those of the graphs and of ctx; Internal for an image that contradicts itself.
+// Errors: Invalid with ReasonTooMuch; those of the graphs and of ctx; Internal for an image that
+// contradicts itself.
 func (r *Reader) Read(ctx context.Context, img Image) ([]Line, error) {
 	const op = "ocr.Read"
 	if img.Columns <= 0 || img.Rows <= 0 || img.Columns*img.Rows != len(img.Pix) {
@@ -144,6 +152,9 @@ func (r *Reader) level(ctx context.Context, img Image) ([]Line, error) {
 			for _, l := range found {
 				if slices.ContainsFunc(before, func(b Line) bool { return l.inside(b) }) {
 					continue
+				}
+				if len(lines) == mostLines {
+					return nil, fault.Reject("ocr.Read", fault.Invalid, ReasonTooMuch, "an image has at most %d pieces of text: this is no film", mostLines)
 				}
 				if err := r.recognize(ctx, look, &l); err != nil {
 					return nil, err

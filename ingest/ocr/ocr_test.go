@@ -118,6 +118,37 @@ func TestReadFails(t *testing.T) {
 	}
 }
 
+// TestTooMuch: what is full of strokes is refused, and not read for minutes.
+func TestTooMuch(t *testing.T) {
+	img := film(1200, 800)
+	for y := 10; y < 780; y += 24 {
+		for x := 10; x < 1180; x += 30 {
+			for i := range 12 * 8 {
+				img.Pix[(y+i/12)*img.Columns+x+i%12] = 255
+			}
+		}
+	}
+	calls := counted{new(int), says{1}}
+	r, err := New(bright{}, calls, []string{"A", "B"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines, err := r.Read(t.Context(), img); fault.ReasonOf(err) != ReasonTooMuch || *calls.n == 0 || *calls.n > 2*mostLines {
+		t.Errorf("%d lines, %d pieces were read, %v", len(lines), *calls.n, err)
+	}
+}
+
+// counted counts how often a graph runs.
+type counted struct {
+	n *int
+	Graph
+}
+
+func (c counted) Run(ctx context.Context, shape []int64, data []float32) ([]int64, []float32, error) {
+	*c.n++
+	return c.Graph.Run(ctx, shape, data)
+}
+
 // TestCandidates: a network sees what has strokes, wherever it lies, and nothing else.
 func TestCandidates(t *testing.T) {
 	img := film(700, 500)

@@ -95,7 +95,7 @@ func servingModel(ctx context.Context, models *registry.Registry, dir string) (s
 		if err != nil {
 			return "", fault.Wrap(op, err)
 		}
-		rec, err := models.Push(ctx, home, nil)
+		rec, err := models.Push(ctx, home, "", nil)
 		if err == nil {
 			_, err = models.Promote(ctx, rec.Ref, serving.Ref, registry.ByDefault)
 		}

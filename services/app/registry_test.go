@@ -30,7 +30,7 @@ func TestPromotedModel(t *testing.T) {
 	if err := m.Write(other, slices.Collect(maps.Keys(m.Files))...); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.models.Push(t.Context(), other, nil); err != nil {
+	if _, err := s.models.Push(t.Context(), other, "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.models.Promote(t.Context(), m.Ref, shipped, registry.ByGate); err != nil {

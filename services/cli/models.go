@@ -46,7 +46,7 @@ own; the collection of the model before stays, so that a rollback is at once.`,
 		Use: "push DIR", Short: "Store the model in a directory", Args: cobra.ExactArgs(1),
 		Example: "  radstream models push work/run/model",
 		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, args []string) error {
-			rec, err := r.Push(ctx, args[0], nil)
+			rec, err := r.Push(ctx, args[0], "", nil)
 			if err != nil {
 				return err
 			}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
@@ -36,8 +37,9 @@ type Record struct {
 	Files map[string]string `json:"files"` // name -> sha256 in hex, the manifest's too
 	Bytes int64             `json:"bytes"`
 	Added time.Time         `json:"added"`
-	// Decision is what radtrain serve decided of it, as its event has it in JSON; absent for a
-	// model that somebody pushed.
+	// Of a model that radtrain serve made: whose studies it was trained on, and what was decided,
+	// as its event has it in JSON.
+	Tenant   event.Tenant    `json:"tenant,omitempty"`
 	Decision json.RawMessage `json:"decision,omitempty"`
 	Serving  bool            `json:"serving"` // set by [Registry.List]
 }
@@ -88,9 +90,9 @@ func Open(ctx context.Context, b *bus.Bus) (*Registry, error) {
 	return &Registry{kv, files}, fault.Wrap(op, err)
 }
 
-// Push stores the model in dir. One that is there with the same files is left as it is. decision
-// may be nil. Errors: those of [model.Load]; Conflict when another model has the name.
-func (r *Registry) Push(ctx context.Context, dir string, decision json.RawMessage) (Record, error) {
+// Push stores the model in dir. One that is there with the same files is left as it is. tenant and
+// decision are those of [Record], if it has any. Errors: those of [model.Load]; Conflict when another model has the name.
+func (r *Registry) Push(ctx context.Context, dir string, tenant event.Tenant, decision json.RawMessage) (Record, error) {
 	const op = "registry.Push"
 	m, err := model.Load(dir)
 	if err != nil {
@@ -100,7 +102,7 @@ func (r *Registry) Push(ctx context.Context, dir string, decision json.RawMessag
 	if err != nil {
 		return Record{}, fault.E(op, fault.Internal, err)
 	}
-	rec := Record{Ref: m.Ref, Files: maps.Clone(m.Files), Bytes: int64(len(text)), Added: time.Now().UTC(), Decision: decision}
+	rec := Record{Ref: m.Ref, Files: maps.Clone(m.Files), Bytes: int64(len(text)), Added: time.Now().UTC(), Tenant: tenant, Decision: decision}
 	sum := sha256.Sum256(text)
 	rec.Files[model.ManifestFile] = hex.EncodeToString(sum[:])
 	for name := range m.Files {
@@ -276,7 +278,7 @@ func (r *Registry) serving(ctx context.Context) (s Serving, revision uint64, err
 }
 
 // Promote makes ref what serves. With instead, only if that is what serves now; the zero Ref
-// stands for whatever does. The default does not take the place of what was chosen. Errors: NotFound for a model that was not pushed; Conflict when another
+// stands for whatever does. One that serves already goes on. The default does not take the place of what was chosen. Errors: NotFound for a model that was not pushed; Conflict when another
 // one serves than instead, or somebody else promotes at the same time.
 func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref, by string) (Serving, error) {
 	const op = "registry.Promote"
@@ -287,14 +289,14 @@ func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref, by strin
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return Serving{}, fault.Wrap(op, err)
 	}
+	if now.Ref == ref {
+		return now, nil
+	}
 	if instead != (model.Ref{}) && now.Ref != instead {
 		return Serving{}, fault.Errorf(op, fault.Conflict, "%s serves by now, not %s", now.Ref, instead)
 	}
 	if by == ByDefault && now.Ref != (model.Ref{}) && now.By != ByDefault {
 		return Serving{}, fault.Errorf(op, fault.Conflict, "%s was chosen by now", now.Ref)
-	}
-	if now.Ref == ref {
-		return now, nil
 	}
 	next := Serving{Ref: ref, Since: time.Now().UTC(), By: by, Before: now.Before}
 	if now.Ref != (model.Ref{}) {

@@ -67,16 +67,16 @@ func TestRegistry(t *testing.T) {
 	}
 	one := write(t, "1", 1)
 	for range 2 { // again is no other
-		rec, err := r.Push(ctx, one, nil)
+		rec, err := r.Push(ctx, one, "", nil)
 		if err != nil || rec.Ref != ref("1") || rec.Bytes < 1e6 || len(rec.Files) != 4 {
 			t.Fatalf("%+v, %v", rec, err)
 		}
 	}
-	if _, err := r.Push(ctx, write(t, "1", 2), nil); fault.KindOf(err) != fault.Conflict {
+	if _, err := r.Push(ctx, write(t, "1", 2), "", nil); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("another model of the same name: %v", err)
 	}
 	for _, v := range []string{"2", "3"} {
-		if _, err := r.Push(ctx, write(t, v, 3), []byte(`{"promoted":false}`)); err != nil {
+		if _, err := r.Push(ctx, write(t, v, 3), "clinic", []byte(`{"promoted":false}`)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -14,9 +15,12 @@ import (
 	"github.com/radstream/radstream/trainer"
 )
 
-// Range is the part of a stream that is frozen: sequences First to Last, both in it. A Last of
-// 0 is all there is now.
-type Range struct{ First, Last uint64 }
+// Range is the part of a stream that is frozen: sequences First to Last, both in it, of what was
+// stored from From on and before To. A Last of 0 is all there is now, and so is a zero To.
+type Range struct {
+	First, Last uint64
+	From, To    time.Time
+}
 
 // Freeze freezes a range of PREPARED: the newest revision in the range of every study of a
 // tenant, by hash. Later revisions change nothing. validation is the share of patients, 0 to
@@ -25,7 +29,7 @@ type Range struct{ First, Last uint64 }
 // Errors: Usage for an empty range, Invalid where there is nothing to train on, and the bus's.
 func Freeze(ctx context.Context, nats bus.Config, tenant event.Tenant, r Range, validation float64, progress func(done, total int)) (*trainer.Manifest, error) {
 	const op = "train.Freeze"
-	if r.Last != 0 && r.Last < r.First {
+	if r.Last != 0 && r.Last < r.First || !r.To.IsZero() && !r.From.Before(r.To) {
 		return nil, fault.Errorf(op, fault.Usage, "the range ends before it begins")
 	}
 	b, err := bus.Connect(ctx, nats, zerolog.Nop())
@@ -42,28 +46,43 @@ func Freeze(ctx context.Context, nats bus.Config, tenant event.Tenant, r Range, 
 		r.Last = state.LastSeq
 	}
 	freezer := trainer.NewFreezer(validation)
-	if err := freeze(ctx, b, tenant, r, freezer, progress); err != nil {
+	if err := freeze(ctx, b, tenant, &r, freezer, progress); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
 	m, err := freezer.Manifest(trainer.Origin{Stream: event.StreamPrepared, First: r.First, Last: r.Last})
 	return m, fault.Wrap(op, err)
 }
 
-// freeze hands the messages of the range to f.
-func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r Range, f *trainer.Freezer, progress func(done, total int)) error {
+// freeze hands the messages of the range to f. A range by time becomes one by sequence.
+func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r *Range, f *trainer.Freezer, progress func(done, total int)) error {
+	start := bus.FromSeq(r.First)
+	if !r.From.IsZero() && r.First == 1 {
+		start = bus.FromTime(r.From)
+	}
 	w, err := b.Watch(ctx, bus.WatchConfig{
-		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(tenant, "*", "*")}, Start: bus.FromSeq(r.First),
+		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(tenant, "*", "*")}, Start: start,
 	})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
+	begun := false
 	for w.Pending() > 0 {
 		m, err := w.Next(ctx)
 		if err != nil {
 			return err
 		}
 		if m.Sequence > r.Last {
+			break
+		}
+		if m.Stored.Before(r.From) {
+			continue
+		}
+		if !begun && !r.From.IsZero() {
+			r.First, begun = m.Sequence, true
+		}
+		if !r.To.IsZero() && !m.Stored.Before(r.To) {
+			r.Last = m.Sequence - 1
 			break
 		}
 		if m.Type != event.StudyPrepared {

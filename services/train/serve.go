@@ -331,7 +331,7 @@ func (s *server) candidate(ctx context.Context) error {
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
 	}
-	rec, err := s.models.Push(ctx, filepath.Join(fit.Out, ModelDir), text)
+	rec, err := s.models.Push(ctx, filepath.Join(fit.Out, ModelDir), o.Tenant, text)
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
@@ -446,7 +446,7 @@ func (s *server) takeUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(r registry.Record) bool { return r.Decision == nil })
+	all = slices.DeleteFunc(all, func(r registry.Record) bool { return r.Decision == nil || r.Tenant != s.options.Tenant })
 	if len(all) == 0 {
 		return nil
 	}

@@ -76,7 +76,7 @@ func TestServe(t *testing.T) {
 	if err := onnxexport.WriteModel(first, model.Tiny(), onnxexport.Untrained(model.Tiny(), 1), onnxexport.FP16, tok, random); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := models.Push(ctx, first, nil); err != nil {
+	if _, err := models.Push(ctx, first, "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := models.Promote(ctx, random.Ref, model.Ref{}, registry.ByOperator); err != nil {
@@ -102,6 +102,17 @@ func TestServe(t *testing.T) {
 		t.Fatalf("%+v serves, %v", serving, err)
 	}
 
+	// As if the process had died before it could say so: the next one says it.
+	_, seq, err := b.LastForSubject(ctx, event.StreamTraining, event.ModelDecidedSubject(tenant))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SecureDelete(ctx, event.StreamTraining, seq); err != nil {
+		t.Fatal(err)
+	}
+	var said []*radstreamv1.ModelDecided
+	hooks.Decided = func(d *radstreamv1.ModelDecided) { said = append(said, d) }
+
 	for i, m := range all[:3] { // three studies change
 		m.Rev++
 		publish(t, b, tenant, m, m.PrepId+"again"+string(rune('0'+i)))
@@ -110,6 +121,10 @@ func TestServe(t *testing.T) {
 	if err := train.Serve(ctx, o, hooks); err != nil {
 		t.Fatal(err)
 	}
+	if len(said) != 2 || !proto.Equal(said[0], better) {
+		t.Fatalf("said: %v", said)
+	}
+	decided = said[1]
 	if decided.GetPromoted() || decided.GetChampionRef() != better.GetModelRef() || !strings.Contains(decided.GetReason(), "limit") {
 		t.Fatalf("the second candidate: %v", decided)
 	}

@@ -201,6 +201,26 @@ func TestAStreamAndAnArchiveGiveTheSameBatches(t *testing.T) {
 	if _, err := train.Freeze(t.Context(), conf, "nobody", train.Range{}, 0, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("a tenant without studies: %v", err)
 	}
+	// By time it is the same as by sequence.
+	third, err := b.Get(t.Context(), event.StreamPrepared, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenth, err := b.Get(t.Context(), event.StreamPrepared, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySequence, err := train.Freeze(t.Context(), conf, tenant, train.Range{First: 3, Last: 9}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byTime, err := train.Freeze(t.Context(), conf, tenant, train.Range{From: third.Stored, To: tenth.Stored}, 0, nil)
+	if err != nil || byTime.ID != bySequence.ID || byTime.Source.Last != 9 || byTime.Source.First != 3 {
+		t.Errorf("from %v to %v: %+v, %v; by sequence %+v", third.Stored, tenth.Stored, byTime.Source, err, bySequence.Source)
+	}
+	if _, err := train.Freeze(t.Context(), conf, tenant, train.Range{From: tenth.Stored, To: third.Stored}, 0, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a time that ends before it begins: %v", err)
+	}
 	part, err := train.Freeze(t.Context(), conf, tenant, train.Range{First: 1, Last: 4}, 0, nil)
 	if err != nil || len(part.Studies) != 4 {
 		t.Errorf("four messages gave %d studies, %v", len(part.Studies), err)

@@ -1,6 +1,8 @@
 package traincli
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"github.com/radstream/radstream/schemas/event"
@@ -19,7 +21,8 @@ func (c *cli) manifest() *cobra.Command {
 newest revision in the range, and its hash. Studies are split by patient. The messages stay
 in the stream; radtrain fit fetches them from there.`,
 		Example: `  radtrain manifest data.json
-  radtrain manifest data.json --from-seq 1 --to-seq 20000`,
+  radtrain manifest data.json --from-seq 1 --to-seq 20000
+  radtrain manifest data.json --from-time 2026-01-01 --to-time 2026-07-01`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := event.ParseTenant(tenant)
@@ -41,6 +44,8 @@ in the stream; radtrain fit fetches them from there.`,
 	f.StringVar(&tenant, "tenant", tenant, "tenant")
 	f.Uint64Var(&r.First, "from-seq", 0, "first sequence of the range")
 	f.Uint64Var(&r.Last, "to-seq", 0, "last sequence of the range; 0 is all there is")
+	f.TimeVar(&r.From, "from-time", time.Time{}, []string{time.RFC3339, time.DateOnly}, "leave out what was stored before, such as 2026-11-01 or 2026-11-01T08:00:00Z")
+	f.TimeVar(&r.To, "to-time", time.Time{}, []string{time.RFC3339, time.DateOnly}, "leave out what was stored then or later")
 	f.Float64Var(&validation, "validation", validation, "share of patients that is kept for validation")
 	return cmd
 }
