@@ -126,6 +126,38 @@ func TestEnsureStreamsReportsDifferences(t *testing.T) {
 	}
 }
 
+// TestEnsureStreamsBringsUp: a stream of an earlier version of Radstream becomes what it is now.
+func TestEnsureStreamsBringsUp(t *testing.T) {
+	url := serve(t, t.TempDir()).ClientURL()
+	b := connect(t, url)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), event.StreamEmbedded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := s.CachedInfo().Config
+	was := now
+	was.MaxAge, was.MaxMsgsPerSubject = 7*24*time.Hour, -1
+	if _, err := js.UpdateStream(t.Context(), was); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EnsureStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err = js.Stream(t.Context(), event.StreamEmbedded)
+	if err != nil || s.CachedInfo().Config.MaxAge != now.MaxAge || s.CachedInfo().Config.MaxMsgsPerSubject != now.MaxMsgsPerSubject {
+		t.Errorf("%+v, %v", s.CachedInfo().Config, err)
+	}
+}
+
 func TestEnsureStreamsNamesAStreamInTheWay(t *testing.T) {
 	s := serve(t, t.TempDir())
 	nc, err := nats.Connect(s.ClientURL())

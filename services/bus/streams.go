@@ -55,7 +55,7 @@ func streamConfig(s event.Stream) jetstream.StreamConfig {
 }
 
 // EnsureStreams creates the streams of [event.Streams] that are missing. A stream that
-// exists is left as it is; where its settings differ from what Radstream relies on, the
+// exists is left as it is, unless an earlier version of Radstream made it so; where its settings differ from what Radstream relies on, the
 // error (Usage) lists every difference of every stream.
 func (b *Bus) EnsureStreams(ctx context.Context) error {
 	const op = "bus.EnsureStreams"
@@ -76,6 +76,12 @@ func (b *Bus) EnsureStreams(ctx context.Context) error {
 		if err != nil {
 			return fault.Errorf(op, fault.KindOf(Failure(op, err)), "stream %s: %w", s.Name, err)
 		}
+		if have := stream.CachedInfo().Config; outdated(have) {
+			have.MaxAge, have.MaxMsgsPerSubject, have.Description = want.MaxAge, want.MaxMsgsPerSubject, want.Description
+			if stream, err = b.js.UpdateStream(ctx, have); err != nil {
+				return fault.Errorf(op, fault.KindOf(Failure(op, err)), "stream %s: %w", s.Name, err)
+			}
+		}
 		for _, d := range differences(stream.CachedInfo().Config, want) {
 			all = append(all, s.Name+": "+d)
 		}
@@ -84,6 +90,12 @@ func (b *Bus) EnsureStreams(ctx context.Context) error {
 		return fault.Errorf(op, fault.Usage, "streams exist with other settings, which are left as they are: %s", strings.Join(all, "; "))
 	}
 	return nil
+}
+
+// outdated tells whether a stream is EMBEDDED as it was at first, which kept vectors for a week
+// and lost those of an index stage that was away for longer.
+func outdated(c jetstream.StreamConfig) bool {
+	return c.Name == event.StreamEmbedded && c.MaxAge == keep && c.MaxMsgsPerSubject == -1
 }
 
 // differences names the settings of have that Radstream cannot work with.
