@@ -15,7 +15,7 @@ import (
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
-	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/bus/bustest"
 )
 
 // rig is a bus and what its processes share: streams, buckets, one key for all tenants.
@@ -34,18 +34,9 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	c := natsd.DefaultConfig(t.TempDir())
-	c.Port = 0
-	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Shutdown)
-	r := &rig{url: srv.ClientURL(), news: make(chan struct{})}
-	if r.bus, err = r.dial(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.bus.Close)
+	r := &rig{url: bustest.Serve(t), news: make(chan struct{})}
+	r.bus = bustest.Connect(t, r.url)
+	var err error
 	if r.key, err = deid.NewKey(make([]byte, deid.KeySize)); err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +45,6 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	if r.preparer, err = ingest.New(ingest.Default(), tok); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.bus.EnsureStreams(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	bucket, stream, err := r.bus.ObjectStore(t.Context(), bus.BucketObjects)

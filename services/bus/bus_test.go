@@ -15,6 +15,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/services/natsd"
 	"github.com/radstream/radstream/services/stage"
 	"github.com/radstream/radstream/services/stage/stagetest"
@@ -33,23 +34,7 @@ func serve(t testing.TB, dir string) *natsd.Server {
 	return s
 }
 
-// connect dials url and makes the streams.
-func connect(t testing.TB, url string) *bus.Bus {
-	t.Helper()
-	c := bus.DefaultConfig()
-	c.URL = url
-	b, err := bus.Connect(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func open(t testing.TB) *bus.Bus { return connect(t, serve(t, t.TempDir()).ClientURL()) }
+func open(t testing.TB) *bus.Bus { return bustest.Connect(t, bustest.Serve(t)) }
 
 func TestSuite(t *testing.T) {
 	stagetest.Suite(t, func(t *testing.T) stagetest.Bus {
@@ -128,8 +113,8 @@ func TestEnsureStreamsReportsDifferences(t *testing.T) {
 
 // TestEnsureStreamsBringsUp: a stream of an earlier version of Radstream becomes what it is now.
 func TestEnsureStreamsBringsUp(t *testing.T) {
-	url := serve(t, t.TempDir()).ClientURL()
-	b := connect(t, url)
+	url := bustest.Serve(t)
+	b := bustest.Connect(t, url)
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +272,7 @@ func TestAddressStaysSecret(t *testing.T) {
 
 // TestSchedule: the server repeats an event on a schedule that a later one replaces.
 func TestSchedule(t *testing.T) {
-	b := connect(t, serve(t, t.TempDir()).ClientURL())
+	b := bustest.Connect(t, bustest.Serve(t))
 	ctx := t.Context()
 	due := func(reason string) event.Envelope {
 		e, err := event.New("id", "test", event.TrainingScheduleSubject("t"), time.Unix(1, 0), &radstreamv1.TrainingDue{Reason: reason})
@@ -332,7 +317,7 @@ func TestSchedule(t *testing.T) {
 
 func TestLastPerSubject(t *testing.T) {
 	srv := serve(t, t.TempDir())
-	b := connect(t, srv.ClientURL())
+	b := bustest.Connect(t, srv.ClientURL())
 	const subjects = 150
 	for round := range 2 {
 		for i := range subjects {
@@ -436,7 +421,7 @@ func TestWatch(t *testing.T) {
 
 func TestInputWithoutID(t *testing.T) {
 	s := serve(t, t.TempDir())
-	b := connect(t, s.ClientURL())
+	b := bustest.Connect(t, s.ClientURL())
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)

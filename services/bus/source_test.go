@@ -12,6 +12,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/services/natsd"
 	"github.com/radstream/radstream/services/stage/stagetest"
 )
@@ -68,7 +69,7 @@ func TestCloseHandsBack(t *testing.T) {
 func TestServerRestart(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
-	b := connect(t, s.ClientURL())
+	b := bustest.Connect(t, s.ClientURL())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	src, err := b.Source(ctx, bus.DefaultSourceConfig(event.StreamStudies, "d"))
@@ -122,7 +123,7 @@ func TestSourceErrors(t *testing.T) {
 
 func TestDeletedConsumer(t *testing.T) {
 	s := serve(t, t.TempDir())
-	b := connect(t, s.ClientURL())
+	b := bustest.Connect(t, s.ClientURL())
 	src, err := b.Source(t.Context(), bus.DefaultSourceConfig(event.StreamStudies, "d"))
 	if err != nil {
 		t.Fatal(err)

@@ -8,11 +8,12 @@ import (
 
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/bus/bustest"
 )
 
 func TestKV(t *testing.T) {
 	dir := t.TempDir()
-	b := connect(t, serve(t, dir).ClientURL())
+	b := bustest.Connect(t, serve(t, dir).ClientURL())
 	ctx := t.Context()
 	if _, err := b.KV(ctx, bus.BucketIdentity, 0); err != nil {
 		t.Fatal(err)

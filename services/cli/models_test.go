@@ -5,23 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rs/zerolog"
-
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/schemas/model"
-	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
 func TestModels(t *testing.T) {
-	c := natsd.DefaultConfig(t.TempDir())
-	c.Port = 0
-	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Shutdown)
-	t.Setenv("RADSTREAM_NATS_URL", srv.ClientURL())
+	t.Setenv("RADSTREAM_NATS_URL", bustest.Serve(t))
 	k, err := tokenizer.BERTBaseCased()
 	if err != nil {
 		t.Fatal(err)

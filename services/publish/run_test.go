@@ -7,35 +7,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
-	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/bus/bustest"
 )
 
 // station is a bus with its streams and objects, and no stage behind it.
 func station(t *testing.T) (*bus.Bus, *blob.JetStream) {
 	t.Helper()
-	c := natsd.DefaultConfig(t.TempDir())
-	c.Port = 0
-	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Shutdown)
-	bc := bus.DefaultConfig()
-	bc.URL = srv.ClientURL()
-	b, err := bus.Connect(t.Context(), bc, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b := bustest.Connect(t, bustest.Serve(t))
 	bucket, stream, err := b.ObjectStore(t.Context(), bus.BucketObjects)
 	if err != nil {
 		t.Fatal(err)

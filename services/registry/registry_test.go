@@ -6,34 +6,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
-	"github.com/radstream/radstream/services/bus"
-	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/services/registry"
 	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
 func open(t *testing.T) *registry.Registry {
 	t.Helper()
-	c := natsd.DefaultConfig(t.TempDir())
-	c.Port = 0
-	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Shutdown)
-	conf := bus.DefaultConfig()
-	conf.URL = srv.ClientURL()
-	b, err := bus.Connect(t.Context(), conf, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	r, err := registry.Open(t.Context(), b)
+	r, err := registry.Open(t.Context(), bustest.Connect(t, bustest.Serve(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -261,13 +261,20 @@ func (s *server) working(ctx context.Context, due stage.Delivery, f func(context
 	}
 }
 
-// round trains one candidate and decides. Errors: with trainer.ReasonData when there are too few
-// studies yet; they count as seen all the same.
+// round trains one candidate and decides. Errors: with trainer.ReasonData when nothing is new, or
+// there are too few studies yet; they count as seen all the same.
 func (s *server) round(ctx context.Context) error {
 	const op = "train.round"
 	archive, err := s.bus.StreamState(ctx, event.StreamPrepared)
 	if err != nil {
 		return fault.Wrap(op, err)
+	}
+	seen, err := s.seen(ctx)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	if archive.LastSeq <= seen { // such as when many came due while nobody served
+		return fault.Reject(op, fault.Invalid, trainer.ReasonData, "the archive is as it was at the last round")
 	}
 	err = s.candidate(ctx)
 	if err != nil && fault.ReasonOf(err) != trainer.ReasonData {

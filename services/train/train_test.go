@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,7 +22,7 @@ import (
 	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
-	"github.com/radstream/radstream/services/natsd"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
@@ -106,24 +105,9 @@ func TestPhantomsRefuse(t *testing.T) {
 // serve starts a NATS server with the streams of radstream and returns how to reach it.
 func serve(t *testing.T) (bus.Config, *bus.Bus) {
 	t.Helper()
-	c := natsd.DefaultConfig(t.TempDir())
-	c.Port = 0
-	srv, err := natsd.Start(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Shutdown)
 	conf := bus.DefaultConfig()
-	conf.URL = srv.ClientURL()
-	b, err := bus.Connect(t.Context(), conf, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return conf, b
+	conf.URL = bustest.Serve(t)
+	return conf, bustest.Connect(t, conf.URL)
 }
 
 // publish puts a message into PREPARED as the prepare stage does.
