@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
@@ -86,6 +87,35 @@ own; the collection of the model before stays, so that a rollback is at once.`,
 			return c.printModel(s.Ref.String()+" serves from the next start of radstream up on", s)
 		}),
 	}
+	saw := &cobra.Command{
+		Use: "saw STUDY_KEY", Short: "Say which models were trained on a study, or measured on it", Args: cobra.ExactArgs(1),
+		Long: `Say which models were trained on a study, or measured on it, so that they can be trained anew when
+it is erased. The study is named by its key, as events and the query API have it. Of a model that
+was pushed, nobody can tell: radtrain serve alone keeps the data that its models saw.`,
+		Example: "  radstream models saw 0123456789abcdef0123456789abcdef",
+		RunE: c.withRegistry(func(ctx context.Context, r *registry.Registry, args []string) error {
+			saw, unknown, err := r.Saw(ctx, event.StudyKey(args[0]))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(struct {
+					Saw     []model.Ref `json:"saw"`
+					Unknown []model.Ref `json:"unknown"`
+				}{append([]model.Ref{}, saw...), append([]model.Ref{}, unknown...)})
+			}
+			for _, ref := range saw {
+				fmt.Fprintf(c.Stdout, "%s saw it\n", ref)
+			}
+			for _, ref := range unknown {
+				fmt.Fprintf(c.Stdout, "%s may have seen it: its data were not kept\n", ref)
+			}
+			if len(saw)+len(unknown) == 0 {
+				fmt.Fprintln(c.Stdout, "no model saw it")
+			}
+			return nil
+		}),
+	}
 	rollback := &cobra.Command{
 		Use: "rollback", Short: "Make the model serve that served before", Args: cobra.NoArgs,
 		Example: "  radstream models rollback",
@@ -97,7 +127,7 @@ own; the collection of the model before stays, so that a rollback is at once.`,
 			return c.printModel(s.Ref.String()+" serves from the next start of radstream up on", s)
 		}),
 	}
-	for _, sub := range []*cobra.Command{list, push, pull, promote, rollback} {
+	for _, sub := range []*cobra.Command{list, push, pull, promote, rollback, saw} {
 		sub.Flags().String("nats-url", envOr("RADSTREAM_NATS_URL", "nats://127.0.0.1:4222"), "NATS server [RADSTREAM_NATS_URL]")
 		sub.Flags().String("nats-creds", os.Getenv("RADSTREAM_NATS_CREDS"), "credentials file of the NATS server [RADSTREAM_NATS_CREDS]; a token is taken from RADSTREAM_NATS_TOKEN")
 		cmd.AddCommand(sub)

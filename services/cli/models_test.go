@@ -45,6 +45,8 @@ func TestModels(t *testing.T) {
 		{"models pull m@2 " + out, 1, "is there already"},
 		{"models list --json", 0, `"ref":"m@1"`},
 		{"models list", 0, "serves"},
+		{"models saw 0123456789abcdef0123456789abcdef", 0, "no model saw it"},
+		{"models saw 0123456789abcdef0123456789abcdef --json", 0, `{"saw":[],"unknown":[]}`},
 		{"models list too", 2, "models list --help"},
 		{"models", 0, "radstream models rollback"},
 	} {

@@ -29,6 +29,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/trainer"
 )
 
 // Record says of a model what the registry knows.
@@ -36,6 +37,7 @@ type Record struct {
 	Ref   model.Ref         `json:"ref"`
 	Files map[string]string `json:"files"` // name -> sha256 in hex, the manifest's too
 	Bytes int64             `json:"bytes"`
+	Data  []string          `json:"data,omitempty"` // ids of the data manifests that it saw
 	Added time.Time         `json:"added"`
 	// Of a model that radtrain serve made: whose studies it was trained on, and what was decided,
 	// as its event has it in JSON.
@@ -102,7 +104,7 @@ func (r *Registry) Push(ctx context.Context, dir string, tenant event.Tenant, de
 	if err != nil {
 		return Record{}, fault.E(op, fault.Internal, err)
 	}
-	rec := Record{Ref: m.Ref, Files: maps.Clone(m.Files), Bytes: int64(len(text)), Added: time.Now().UTC(), Tenant: tenant, Decision: decision}
+	rec := Record{Ref: m.Ref, Files: maps.Clone(m.Files), Bytes: int64(len(text)), Data: m.DataManifests, Added: time.Now().UTC(), Tenant: tenant, Decision: decision}
 	sum := sha256.Sum256(text)
 	rec.Files[model.ManifestFile] = hex.EncodeToString(sum[:])
 	for name := range m.Files {
@@ -147,6 +149,57 @@ func (r *Registry) SetDecision(ctx context.Context, ref model.Ref, decision json
 	}
 	_, err = r.kv.Put(ctx, modelPrefix+ref.Key(), text)
 	return fault.Wrap(op, err)
+}
+
+// PutData keeps the data manifest in a file, so that [Registry.Saw] can tell.
+func (r *Registry) PutData(ctx context.Context, m *trainer.Manifest, path string) error {
+	return fault.Wrap("registry.PutData", r.put(ctx, dataName(m.ID), path))
+}
+
+func dataName(id string) string { return "data/" + id + ".json" }
+
+// Saw returns the models that were trained on a study or measured on it, and those of which nobody
+// can tell, since a data manifest that they saw was not kept.
+func (r *Registry) Saw(ctx context.Context, study event.StudyKey) (saw, unknown []model.Ref, err error) {
+	const op = "registry.Saw"
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, nil, fault.Wrap(op, err)
+	}
+	dir, err := os.MkdirTemp("", "radstream-data-*")
+	if err != nil {
+		return nil, nil, fault.E(op, fault.Usage, err)
+	}
+	defer os.RemoveAll(dir)
+	holds := map[string]bool{} // by id of a manifest; one that was not kept is not in it
+	for _, rec := range all {
+		for _, id := range rec.Data {
+			if _, known := holds[id]; known {
+				continue
+			}
+			path := filepath.Join(dir, "data.json")
+			_, err := r.get(ctx, dataName(id), path)
+			if err != nil && fault.KindOf(err) == fault.NotFound {
+				continue
+			}
+			var m *trainer.Manifest
+			if err == nil {
+				m, err = trainer.ReadManifest(path)
+			}
+			if err != nil {
+				return nil, nil, fault.Wrap(op, err)
+			}
+			holds[id] = slices.ContainsFunc(m.Studies, func(e trainer.Entry) bool { return e.StudyKey == string(study) })
+		}
+		kept := func(id string) bool { _, known := holds[id]; return known }
+		switch {
+		case slices.ContainsFunc(rec.Data, func(id string) bool { return holds[id] }):
+			saw = append(saw, rec.Ref)
+		case slices.ContainsFunc(rec.Data, func(id string) bool { return !kept(id) }):
+			unknown = append(unknown, rec.Ref)
+		}
+	}
+	return saw, unknown, nil
 }
 
 func objectName(r model.Ref, file string) string { return r.Key() + "/" + file }

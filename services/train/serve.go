@@ -313,6 +313,9 @@ func (s *server) candidate(ctx context.Context) error {
 	if err := m.Write(data); err != nil {
 		return fault.Wrap(op, err)
 	}
+	if err := s.models.PutData(ctx, m, data); err != nil {
+		return fault.Wrap(op, err)
+	}
 	champion := filepath.Join(dir, "champion")
 	if err := s.models.Pull(ctx, serving.Ref, champion); err != nil {
 		return fault.Wrap(op, err)

@@ -143,6 +143,13 @@ func TestServe(t *testing.T) {
 	if err != nil || len(records) != 3 || !records[1].Serving || !strings.Contains(string(records[2].Decision), "limit") {
 		t.Errorf("%+v, %v", records, err)
 	}
+	saw, unknown, err := models.Saw(ctx, event.StudyKey(all[0].StudyKey))
+	if err != nil || len(saw) != 2 || saw[0] != records[1].Ref || saw[1] != records[2].Ref || len(unknown) != 0 {
+		t.Errorf("a study was seen by %v, and perhaps %v: %v", saw, unknown, err)
+	}
+	if saw, unknown, err = models.Saw(ctx, "nobody"); err != nil || len(saw)+len(unknown) != 0 {
+		t.Errorf("a study that is not there was seen by %v %v: %v", saw, unknown, err)
+	}
 	back, err := models.Rollback(ctx)
 	if err != nil || back.Ref != random.Ref {
 		t.Errorf("back to %v, %v", back.Ref, err)
