@@ -70,8 +70,9 @@ const maxHeldOut = 1000
 // Several processes may serve one tenant: a message that says a round is due goes to one of them,
 // and a promotion instead of a model that serves no more is refused.
 //
-// Errors: Usage where nothing serves, and for wrong options; what ends a round ends Serve, but for
-// data that cannot be trained on yet.
+// Errors: Usage where nothing serves, and for wrong options; Canceled, with the way to go on, when ctx
+// ends during a round, and nil when it ends between two; what ends a round ends Serve, but for data
+// that cannot be trained on yet.
 func Serve(ctx context.Context, o ServeOptions, h ServeHooks) error {
 	const op = "train.Serve"
 	if o.After < 0 || o.Rounds < 0 || o.Schedule == "" && o.After == 0 {
@@ -118,8 +119,8 @@ func Serve(ctx context.Context, o ServeOptions, h ServeHooks) error {
 		}
 		err = s.working(ctx, due, s.round)
 		switch {
-		case ctx.Err() != nil:
-			return nil
+		case ctx.Err() != nil: // what is left of the round is told
+			return fault.Wrap(op, err)
 		case fault.ReasonOf(err) == trainer.ReasonData:
 			if h.Skipped != nil {
 				h.Skipped(err)
