@@ -25,9 +25,9 @@
 // ImagingStudy, as its page in R4 says, else of the report, else of the ServiceRequests
 // that the report or the study is based on, where R5 moves it. A reference may carry the
 // identifier itself. Where none is typed ACSN, one typed FILL (filler order number), else PLAC
-// (placer), in the same order, for the reasons that package hl7 gives. Untyped identifiers of a report number the report, and are not
-// used. One typed FILL numbers it, as it does in package hl7; issued, else meta.lastUpdated,
-// says which of two versions is the later.
+// (placer), in the same order, for the reasons that package hl7 gives. Untyped identifiers of a
+// report number the report, and are not used. One typed FILL numbers it, as it does in package
+// hl7; issued, else meta.lastUpdated, says which of two versions is the later.
 //
 // Names and identifiers of people, of whatever resource, and the display of references to them
 // come with each report: they are to be removed from the text.

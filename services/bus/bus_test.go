@@ -34,6 +34,21 @@ func serve(t testing.TB, dir string) *natsd.Server {
 	return s
 }
 
+// raw is JetStream as others see it.
+func raw(t testing.TB, url string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
 func open(t testing.TB) *bus.Bus { return bustest.Connect(t, bustest.Serve(t)) }
 
 func TestSuite(t *testing.T) {
@@ -69,15 +84,7 @@ func TestConnectNamesTheServer(t *testing.T) {
 
 func TestEnsureStreamsReportsDifferences(t *testing.T) {
 	s := serve(t, t.TempDir())
-	nc, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := raw(t, s.ClientURL())
 	odd := jetstream.StreamConfig{Name: event.StreamPrepared, Subjects: []string{"rad.v1.*.prepared.*.*"}, Retention: jetstream.WorkQueuePolicy,
 		MaxAge: time.Hour, Storage: jetstream.MemoryStorage, DenyDelete: true, Duplicates: time.Second, MaxMsgsPerSubject: 1}
 	if _, err := js.CreateStream(t.Context(), odd); err != nil {
@@ -115,15 +122,7 @@ func TestEnsureStreamsReportsDifferences(t *testing.T) {
 func TestEnsureStreamsBringsUp(t *testing.T) {
 	url := bustest.Serve(t)
 	b := bustest.Connect(t, url)
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := raw(t, url)
 	s, err := js.Stream(t.Context(), event.StreamEmbedded)
 	if err != nil {
 		t.Fatal(err)
@@ -145,15 +144,7 @@ func TestEnsureStreamsBringsUp(t *testing.T) {
 
 func TestEnsureStreamsNamesAStreamInTheWay(t *testing.T) {
 	s := serve(t, t.TempDir())
-	nc, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := raw(t, s.ClientURL())
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"rad.v1.*.prepared.>"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -342,15 +333,7 @@ func TestLastPerSubject(t *testing.T) {
 	if none, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.other.unchanged.*", bus.Last{}); err != nil || len(none) != 0 {
 		t.Errorf("%d messages of nobody, %v", len(none), err)
 	}
-	nc, err := nats.Connect(srv.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := raw(t, srv.ClientURL())
 	stream, err := js.Stream(t.Context(), event.StreamAnswers)
 	if err != nil || stream.CachedInfo().State.Consumers != 0 {
 		t.Errorf("%d consumers are left, %v", stream.CachedInfo().State.Consumers, err)

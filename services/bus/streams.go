@@ -55,8 +55,8 @@ func streamConfig(s event.Stream) jetstream.StreamConfig {
 }
 
 // EnsureStreams creates the streams of [event.Streams] that are missing. A stream that
-// exists is left as it is, unless an earlier version of Radstream made it so; where its settings differ from what Radstream relies on, the
-// error (Usage) lists every difference of every stream.
+// exists is left as it is, unless an earlier version of Radstream made it so; where its settings
+// differ from what Radstream relies on, the error (Usage) lists every difference of every stream.
 func (b *Bus) EnsureStreams(ctx context.Context) error {
 	const op = "bus.EnsureStreams"
 	var all []string
