@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -225,6 +226,40 @@ func TestIncompleteObject(t *testing.T) {
 	if got, err := store.Get(t.Context(), ref); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("putting again does not mend it: %d bytes, %v", len(got), err)
 	}
+}
+
+// TestReplacedObject: a Put that began before the object was there replaces it, pieces
+// and all, under who reads it.
+func TestReplacedObject(t *testing.T) {
+	bucket, stream, _ := startBucket(t)
+	store := blob.NewJetStream(bucket, stream, 1<<20)
+	data := bytes.Repeat([]byte("film"), 100_000)
+	ref, err := store.Put(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	wg.Go(func() {
+		defer close(done)
+		for range 50 {
+			if _, err := bucket.PutBytes(t.Context(), strings.TrimPrefix(ref.Uri, "objects:"), data); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		if got, err := store.Get(t.Context(), ref); err != nil || !bytes.Equal(got, data) {
+			t.Error("while it was replaced:", err)
+			break
+		}
+	}
+	wg.Wait()
 }
 
 // startBucket runs a server on a free port and makes an Object Store on it.

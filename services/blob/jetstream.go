@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 )
 
 // JetStream keeps objects in a NATS Object Store, under the hash as name. The server
-// holds an object in pieces and its own digest over them; both hashes are checked.
+// holds an object in pieces.
 //
 // Delete purges the pieces; their bytes may lie in the server's files until it compacts
 // them.
@@ -62,17 +61,19 @@ func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRe
 	return ref, nil
 }
 
+// pieces is the subject that an object's pieces have (ADR-20).
+func pieces(info *jetstream.ObjectInfo) string { return "$O." + info.Bucket + ".C." + info.NUID }
+
 // whole checks that every piece of an object is there. The client library sends the pieces
 // and the description of an object at once, so a server that dies meanwhile may keep the
-// description alone; reading such an object would wait for its pieces in vain.
+// description alone.
 func (s *JetStream) whole(ctx context.Context, info *jetstream.ObjectInfo) error {
 	const op = "blob.whole"
-	pieces := "$O." + info.Bucket + ".C." + info.NUID // ADR-20
-	state, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(pieces))
+	state, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(pieces(info)))
 	if err != nil {
 		return busFault(op, err)
 	}
-	if have := state.State.Subjects[pieces]; have != uint64(info.Chunks) {
+	if have := state.State.Subjects[pieces(info)]; have != uint64(info.Chunks) {
 		return fault.Reject(op, fault.NotFound, ReasonIncomplete, "%d of the object's %d pieces are there; it has to be put again", have, info.Chunks)
 	}
 	return nil
@@ -85,31 +86,53 @@ func (s *JetStream) Get(ctx context.Context, ref *radstreamv1.ObjectRef) (_ []by
 	if err != nil {
 		return nil, err
 	}
-	// The size first: opening the object makes the server send it.
-	info, err := s.bucket.GetInfo(ctx, name)
-	if err != nil {
-		return nil, busFault(op, err)
-	}
-	if err := errors.Join(checkSize(op, ref, info.Size, s.maxBytes), s.whole(ctx, info)); err != nil {
+	for {
+		info, err := s.bucket.GetInfo(ctx, name)
+		if err != nil {
+			return nil, busFault(op, err)
+		}
+		if err := checkSize(op, ref, info.Size, s.maxBytes); err != nil {
+			return nil, err
+		}
+		data, err := s.read(ctx, info)
+		if err == nil {
+			err = checkStored(op, name, data)
+		}
+		if err == nil {
+			return data, nil
+		}
+		// Who put the same bytes at the same time has taken these pieces away for its own.
+		if now, err := s.bucket.GetInfo(ctx, name); err == nil && now.NUID != info.NUID {
+			continue
+		}
 		return nil, fault.Wrap(op, err)
 	}
-	ctx, cancel := limit(ctx, info.Size)
-	defer cancel()
-	object, err := s.bucket.Get(ctx, name)
-	if err != nil {
-		return nil, busFault(op, err)
+}
+
+// read asks for the pieces of an object one by one. The client library's own reader has
+// the server send them, and waits until its time is over for one that was taken away.
+func (s *JetStream) read(ctx context.Context, info *jetstream.ObjectInfo) ([]byte, error) {
+	const op = "blob.read"
+	data := make([]byte, 0, info.Size)
+	sequence := uint64(1)
+	for range info.Chunks {
+		piece, err := s.stream.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(pieces(info)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			if err := s.whole(ctx, info); err != nil {
+				return nil, err
+			}
+			return nil, fault.Errorf(op, fault.Transient, "the server that was asked does not have all of the object's pieces yet")
+		}
+		if err != nil {
+			return nil, busFault(op, err)
+		}
+		if uint64(len(data)+len(piece.Data)) > info.Size {
+			return nil, fault.Errorf(op, fault.Corrupt, "the pieces of object %s have more than its %d bytes", info.Name, info.Size)
+		}
+		data = append(data, piece.Data...)
+		sequence = piece.Sequence + 1
 	}
-	defer object.Close()
-	// One byte more than announced, so that the reader reaches the end and compares the digest.
-	var data bytes.Buffer
-	data.Grow(int(info.Size))
-	if _, err := io.Copy(&data, io.LimitReader(object, int64(info.Size)+1)); err != nil {
-		return nil, busFault(op, err)
-	}
-	if err := checkStored(op, name, data.Bytes()); err != nil {
-		return nil, err
-	}
-	return data.Bytes(), nil
+	return data, nil
 }
 
 // Stat implements [Store].
@@ -152,8 +175,6 @@ func busFault(op string, err error) error {
 		return fault.Wrap(op, err)
 	case errors.Is(err, jetstream.ErrObjectNotFound):
 		return missing(op)
-	case errors.Is(err, jetstream.ErrDigestMismatch):
-		return fault.E(op, fault.Corrupt, err)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout),
 		errors.Is(err, nats.ErrDisconnected), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, jetstream.ErrBucketNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
