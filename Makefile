@@ -51,6 +51,7 @@ radtrain: setup setup-train ## build bin/radtrain with libtorch; the first time 
 
 .PHONY: test-train
 test-train: setup setup-train ## test what needs libtorch
+	deploy/setup.sh backbones
 	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m ./trainer/... ./services/train/... ./services/traincli/... ./cmd/radtrain
 
 .PHONY: model

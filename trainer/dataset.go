@@ -21,7 +21,6 @@ type Dataset struct {
 	Train, Validation []*Study
 	Manifests         []string // ids
 	Preparation       string
-	Tokenizer         string
 }
 
 // Part is one manifest with the place where its messages are.
@@ -39,7 +38,7 @@ type Part struct {
 // message that is not the frozen one, and the source's own.
 func Load(ctx context.Context, parts []Part, t report.Tokenizer, progress func(done, total int)) (*Dataset, error) {
 	const op = "trainer.Load"
-	d := &Dataset{Tokenizer: t.ID()}
+	d := &Dataset{}
 	total, done := 0, 0
 	for _, p := range parts {
 		total += len(p.Manifest.Studies)
@@ -50,8 +49,8 @@ func Load(ctx context.Context, parts []Part, t report.Tokenizer, progress func(d
 		if i == 0 {
 			d.Preparation = m.Preparation
 		}
-		if m.Preparation != d.Preparation || m.Tokenizer != d.Tokenizer {
-			return nil, fault.Reject(op, fault.Invalid, ReasonData, "the manifests were prepared by different versions, or tokenised with another vocabulary than the model's")
+		if m.Preparation != d.Preparation {
+			return nil, fault.Reject(op, fault.Invalid, ReasonData, "the manifests were prepared by different versions")
 		}
 		for _, e := range m.Studies {
 			if seen[e.StudyKey] {

@@ -90,17 +90,27 @@ type Entry struct {
 // Freezer collects the messages of a manifest. Of a study the newest message counts, whatever
 // the order of arrivals; those that [LeftOut] counts are left out.
 type Freezer struct {
-	validation float64
-	newest     map[string]Entry // by study key
-	usable     map[string]bool
-	versions   map[string]string // study key -> preparation and tokenizer
+	held     HeldOut
+	patients map[string]string // study key -> patient key
+	newest   map[string]Entry  // by study key
+	usable   map[string]bool
+	versions map[string]string // study key -> preparation and tokenizer
 }
 
-// NewFreezer returns a Freezer that puts this share of patients, 0 to 1, into the validation
-// split: by a hash of the patient's key, so that all studies of a patient are on one side and
-// a patient keeps the side in every manifest.
-func NewFreezer(validation float64) *Freezer {
-	return &Freezer{validation: validation, newest: map[string]Entry{}, usable: map[string]bool{}, versions: map[string]string{}}
+// HeldOut says which patients are in the validation split: by a hash of the patient's key, so
+// that all studies of a patient are on one side and, with a Share, a patient keeps the side in
+// every manifest.
+type HeldOut struct {
+	Share float64 // of patients, 0 to 1
+	// Studies, if above 0, takes the place of Share: the patients whose hashes are lowest, until
+	// there are as many studies.
+	Studies int
+	Salt    string // another one gives another split
+}
+
+// NewFreezer returns a Freezer that holds out these patients.
+func NewFreezer(held HeldOut) *Freezer {
+	return &Freezer{held: held, patients: map[string]string{}, newest: map[string]Entry{}, usable: map[string]bool{}, versions: map[string]string{}}
 }
 
 // Add takes one message. Errors: Corrupt for a body that is no StudyPrepared.
@@ -116,8 +126,9 @@ func (f *Freezer) Add(r Record, labelled bool, labels []string) error {
 	labels = slices.Sorted(slices.Values(labels))
 	f.newest[s.StudyKey] = Entry{
 		StudyKey: s.StudyKey, PrepID: s.PrepId, Rev: s.Rev, Sequence: r.Sequence, SHA256: hex.EncodeToString(sum[:]),
-		Split: splitOf(s.PatientKey, f.validation), Labelled: labelled, Labels: labels,
+		Labelled: labelled, Labels: labels,
 	}
+	f.patients[s.StudyKey] = s.PatientKey
 	f.usable[s.StudyKey] = len(s.Views) > 0 && len(s.GetReport().GetTokens()) > 2
 	f.versions[s.StudyKey] = s.GetProvenance().GetPreparationVersion() + "\x00" + s.GetProvenance().GetTokenizer()
 	return nil
@@ -147,18 +158,35 @@ func (f *Freezer) Manifest(from Origin) (*Manifest, error) {
 		m.Studies = append(m.Studies, e)
 	}
 	m.Preparation, m.Tokenizer, _ = strings.Cut(version, "\x00")
+	f.split(m.Studies)
 	slices.SortFunc(m.Studies, func(a, b Entry) int { return cmp.Compare(a.StudyKey, b.StudyKey) })
 	m.ID = m.identity()
 	return m, m.Validate()
 }
 
-// splitOf places a patient: the hash of the key as a number from 0 to 1 against the share.
-func splitOf(patientKey string, validation float64) Split {
-	sum := sha256.Sum256([]byte("split\x00" + patientKey))
-	if float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53) < validation {
-		return Validation
+// split places the studies.
+func (f *Freezer) split(studies []Entry) {
+	place := func(e Entry) float64 { return placeOf(f.patients[e.StudyKey], f.held.Salt) }
+	share := f.held.Share
+	if f.held.Studies > 0 {
+		slices.SortFunc(studies, func(a, b Entry) int { return cmp.Compare(place(a), place(b)) })
+		share = 1
+		if f.held.Studies < len(studies) {
+			share = place(studies[f.held.Studies])
+		}
 	}
-	return Train
+	for i, e := range studies {
+		studies[i].Split = Train
+		if place(e) < share {
+			studies[i].Split = Validation
+		}
+	}
+}
+
+// placeOf is the hash of a patient's key as a number from 0 to 1.
+func placeOf(patientKey, salt string) float64 {
+	sum := sha256.Sum256([]byte("split" + salt + "\x00" + patientKey))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
 }
 
 func (m *Manifest) identity() string {

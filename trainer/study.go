@@ -43,8 +43,9 @@ type Report struct {
 
 const viewSide = 224 // pixels a side of a prepared view: the promise of ingest
 
-// NewStudy decodes a prepared study. t is the tokenizer that made its tokens. Errors: Corrupt
-// for views that are no 224 x 224 grey PNG or not the pixels of their hash.
+// NewStudy decodes a prepared study. t is the model's tokenizer: where another made the study's
+// tokens, its cleaned text is tokenised again. Errors: Corrupt for views that are no 224 x 224
+// grey PNG or not the pixels of their hash, and for a report that is none.
 func NewStudy(s *radstreamv1.StudyPrepared, t report.Tokenizer) (*Study, error) {
 	out := &Study{Key: s.StudyKey, Patient: s.PatientKey}
 	if s.ShiftedTime != nil {
@@ -57,8 +58,15 @@ func NewStudy(s *radstreamv1.StudyPrepared, t report.Tokenizer) (*Study, error) 
 		}
 		out.Images = append(out.Images, i)
 	}
-	if s.Report != nil {
-		out.Report = sentences(s.Report, t)
+	r := s.Report
+	if r != nil && s.GetProvenance().GetTokenizer() != t.ID() {
+		var err error
+		if r, err = report.Compose(r.Sections, t, reportTokens); err != nil {
+			return nil, fault.E("trainer.NewStudy", fault.Corrupt, err)
+		}
+	}
+	if r != nil {
+		out.Report = sentences(r, t)
 	}
 	return out, nil
 }
@@ -126,6 +134,9 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 	}
 	return out
 }
+
+// reportTokens is how long a report may be: the promise of ingest.
+const reportTokens = 128
 
 // maxReportTokens is enough for the sections of any prepared report.
 const maxReportTokens = 4096

@@ -118,9 +118,10 @@ func syncDir(dir string) error {
 	return err
 }
 
-// ReadTensors reads a safetensors file of numbers of 32 bits (F32), of [WriteTensors] or another
-// program. Errors: NotFound; Corrupt for a file that is cut or changed, as far as it can be
-// told; Unsupported for numbers of another kind.
+// ReadTensors reads a safetensors file, of [WriteTensors] or another program: what it holds as
+// float32 (F32), float16 or bfloat16. Integers are no weights and are left out. Errors: NotFound;
+// Corrupt for a file that is cut or changed, as far as it can be told; Unsupported for numbers of
+// another kind.
 func ReadTensors(path string) (tensors map[string]onnxexport.Tensor, metadata map[string]string, err error) {
 	const op = "trainer.ReadTensors"
 	file, err := os.ReadFile(path)
@@ -160,7 +161,8 @@ func ReadTensors(path string) (tensors map[string]onnxexport.Tensor, metadata ma
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return nil, nil, corrupt("has a damaged header")
 		}
-		if e.Type != "F32" {
+		number, width := decoder(e.Type)
+		if width == 0 {
 			return nil, nil, fault.Errorf(op, fault.Unsupported, "%s holds %s as %s: save it as float32", path, name, e.Type)
 		}
 		size, fits := 1, e.Offsets[0] >= 0 && e.Offsets[0] <= e.Offsets[1] && e.Offsets[1] <= len(data)
@@ -170,14 +172,39 @@ func ReadTensors(path string) (tensors map[string]onnxexport.Tensor, metadata ma
 				size *= d
 			}
 		}
-		if !fits || e.Offsets[1]-e.Offsets[0] != 4*size {
+		if !fits || e.Offsets[1]-e.Offsets[0] != width*size {
 			return nil, nil, corrupt("has a damaged header")
+		}
+		if number == nil {
+			continue
 		}
 		t := onnxexport.Tensor{Shape: e.Shape, Data: make([]float32, size)}
 		for i := range t.Data {
-			t.Data[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[e.Offsets[0]+4*i:]))
+			t.Data[i] = number(data[e.Offsets[0]+width*i:])
 		}
 		tensors[name] = t
 	}
 	return tensors, metadata, nil
+}
+
+// decoder returns what reads a number of a type of safetensors, nil for integers, and its bytes,
+// 0 for what is not read.
+func decoder(kind string) (number func([]byte) float32, width int) {
+	switch kind {
+	case "F32":
+		return func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }, 4
+	case "BF16":
+		return func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) }, 2
+	case "F16":
+		return func(b []byte) float32 { return onnxexport.FromFloat16(binary.LittleEndian.Uint16(b)) }, 2
+	case "I64", "U64":
+		return nil, 8
+	case "I32", "U32":
+		return nil, 4
+	case "I16", "U16":
+		return nil, 2
+	case "I8", "U8", "BOOL":
+		return nil, 1
+	}
+	return nil, 0
 }

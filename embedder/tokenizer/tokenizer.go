@@ -1,7 +1,9 @@
-// Package tokenizer turns report text into the token ids of a cased BERT: BasicTokenizer and
-// WordPiece of google-research/bert (tokenization.py) with lower-casing off, to the letter.
+// Package tokenizer turns report text into the token ids of a BERT: BasicTokenizer and
+// WordPiece of google-research/bert (tokenization.py), to the letter but for the one Greek
+// letter that [Uncased] names.
 //
-// Text flows through two steps. Splitting removes control characters, turns every kind of space
+// Text flows through two steps, three for an uncased vocabulary, whose text is first put into
+// lower case, without accents. Splitting removes control characters, turns every kind of space
 // into a break, isolates each CJK character and each punctuation mark. WordPiece then covers
 // each word greedily with the longest entries of the vocabulary; a word that cannot be covered,
 // or is longer than 200 characters, becomes [UNK]. Special tokens written in running text, such
@@ -25,6 +27,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -51,6 +55,7 @@ var bertBaseCased []byte
 // Tokenizer is an immutable WordPiece tokenizer; any number of goroutines may use it at once.
 type Tokenizer struct {
 	id      string
+	cased   Case
 	raw     []byte
 	tokens  []string         // by id
 	words   map[string]int32 // entries that start a word
@@ -60,15 +65,25 @@ type Tokenizer struct {
 	padding, unknown, start, end int32
 }
 
+// Case says whether a vocabulary keeps case.
+type Case bool
+
+// The cases. Uncased follows do_lower_case, but that a sigma at the end of a word becomes the
+// one inside a word, as in the tokenizers of Hugging Face.
+const (
+	Cased   Case = true
+	Uncased Case = false
+)
+
 // BERTBaseCased returns the tokenizer of bert-base-cased and BioBERT.
 func BERTBaseCased() (*Tokenizer, error) {
-	return Read("bert-base-cased", bytes.NewReader(bertBaseCased))
+	return Read("bert-base-cased", Cased, bytes.NewReader(bertBaseCased))
 }
 
 // Read builds a tokenizer from a vocabulary, one entry a line, the line number being the id.
 // name becomes part of the identity. A vocabulary without the special tokens, with doubled or
 // empty lines or above 8 MiB is Invalid.
-func Read(name string, vocabulary io.Reader) (*Tokenizer, error) {
+func Read(name string, c Case, vocabulary io.Reader) (*Tokenizer, error) {
 	const op = "tokenizer.Read"
 	raw, err := io.ReadAll(io.LimitReader(vocabulary, maxVocabulary+1))
 	if err != nil {
@@ -78,8 +93,13 @@ func Read(name string, vocabulary io.Reader) (*Tokenizer, error) {
 		return nil, fault.Reject(op, fault.Invalid, ReasonVocabulary, "a vocabulary has at most %d bytes", maxVocabulary)
 	}
 	sum := sha256.Sum256(raw)
+	kind := "wordpiece"
+	if c == Uncased {
+		kind = "wordpiece-uncased"
+	}
 	t := &Tokenizer{
-		id:     "wordpiece/" + name + "/" + hex.EncodeToString(sum[:6]),
+		id:     kind + "/" + name + "/" + hex.EncodeToString(sum[:6]),
+		cased:  c,
 		raw:    raw,
 		words:  make(map[string]int32, 32768),
 		pieces: make(map[string]int32, 8192),
@@ -110,8 +130,12 @@ func Read(name string, vocabulary io.Reader) (*Tokenizer, error) {
 }
 
 // ID returns the identity wordpiece/NAME/HASH, HASH being the first 12 hex digits of the
-// SHA-256 of the vocabulary file: wordpiece/bert-base-cased/eeaa9875b23b.
+// SHA-256 of the vocabulary file: wordpiece/bert-base-cased/eeaa9875b23b. That of an uncased
+// one begins with wordpiece-uncased.
 func (t *Tokenizer) ID() string { return t.id }
+
+// Case says whether upper and lower case differ.
+func (t *Tokenizer) Case() Case { return t.cased }
 
 // Vocabulary returns the bytes of the vocabulary file. The caller must not change them.
 func (t *Tokenizer) Vocabulary() []byte { return t.raw }
@@ -152,6 +176,9 @@ func (t *Tokenizer) Tokens(text string) []string {
 }
 
 func (t *Tokenizer) appendIDs(ids []int32, text string) []int32 {
+	if t.cased == Uncased {
+		text = lower(text)
+	}
 	splitWords(text, func(word string) { ids = t.appendWord(ids, word) })
 	return ids
 }
@@ -178,6 +205,17 @@ func (t *Tokenizer) appendWord(ids []int32, word string) []int32 {
 		start, entries = end, t.pieces
 	}
 	return ids
+}
+
+// lower is do_lower_case: lower case, without accents (_run_strip_accents).
+func lower(text string) string {
+	text = norm.NFD.String(strings.ToLower(text))
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // splitWords calls yield for each word of text (BasicTokenizer.tokenize, do_lower_case=False).

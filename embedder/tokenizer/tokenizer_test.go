@@ -127,7 +127,7 @@ func TestReadRefuses(t *testing.T) {
 		"empty line": "[PAD]\n[UNK]\n[CLS]\n\n[SEP]\n",
 		"huge":       strings.Repeat("x", 9<<20),
 	} {
-		_, err := tokenizer.Read("x", strings.NewReader(text))
+		_, err := tokenizer.Read("x", tokenizer.Cased, strings.NewReader(text))
 		if fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) != tokenizer.ReasonVocabulary {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -200,7 +200,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(s, "ab \xff##")
 	}
 	f.Fuzz(func(t *testing.T, vocabulary, text string) {
-		k, err := tokenizer.Read("fuzz", strings.NewReader(vocabulary))
+		k, err := tokenizer.Read("fuzz", tokenizer.Cased, strings.NewReader(vocabulary))
 		if err != nil {
 			if fault.KindOf(err) != fault.Invalid {
 				t.Fatal(err)
@@ -213,4 +213,21 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestUncased: lower case without accents, as do_lower_case has it; trainer/backbone holds the
+// vocabulary of bert-base-uncased to the tokens of another program.
+func TestUncased(t *testing.T) {
+	vocabulary := strings.NewReader("[PAD]\n[UNK]\n[CLS]\n[SEP]\netat\n##s\n5\nmm\n,\nistanbul\n")
+	k, err := tokenizer.Read("small", tokenizer.Uncased, vocabulary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"etat", "5", "mm", ",", "etat", "##s", "istanbul", "[UNK]"}
+	if d := cmp.Diff(want, k.Tokens("\u00c9TAT 5 MM, e\u0301tats \u0130stanbul \u6c17")); d != "" {
+		t.Errorf("tokens (-want +got)\n%s", d)
+	}
+	if !strings.HasPrefix(k.ID(), "wordpiece-uncased/small/") {
+		t.Errorf("its id is %s", k.ID())
+	}
 }

@@ -166,7 +166,7 @@ func (m *Manifest) Validate() error {
 		check(err == nil && len(sum) == sha256.Size, "files: %s has no SHA-256 of 64 hex digits", name)
 	}
 	check(m.Preprocessing != "", "preprocessing is empty")
-	check(m.Tokenizer.Type == "wordpiece" && m.Tokenizer.Cased, "tokenizer is %q, cased %t; only wordpiece, cased is known", m.Tokenizer.Type, m.Tokenizer.Cased)
+	check(m.Tokenizer.Type == "wordpiece", "tokenizer is %q; only wordpiece is known", m.Tokenizer.Type)
 	check(m.Tokenizer.ID != "", "tokenizer.id is empty")
 	check(m.Tokenizer.MaxLength >= 2 && m.Tokenizer.MaxLength <= m.Config.Text.MaxLength, "tokenizer.max_length is %d, not 2 to config.text.max_length", m.Tokenizer.MaxLength)
 	check(m.Precision == "fp32" || m.Precision == "fp16", "precision is %q, not fp32 or fp16", m.Precision)

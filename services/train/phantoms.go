@@ -41,8 +41,9 @@ const EvaluationSeed = 20260
 // stamp says what an archive was made from; one that differs is not continued. The number of
 // studies is left out: no study depends on it, so an archive can grow.
 type stamp struct {
-	Phantoms    phantom.Config `json:"phantoms"`
-	Preparation string         `json:"preparation"`
+	Phantoms    *phantom.Config `json:"phantoms,omitempty"`
+	Studies     []string        `json:"studies,omitempty"` // paths
+	Preparation string          `json:"preparation"`
 }
 
 // Phantoms makes training data: phantom studies, prepared by ingest as a running radstream
@@ -69,7 +70,7 @@ func Phantoms(ctx context.Context, dir string, c phantom.Config, validation floa
 	}
 	kind := c
 	kind.Studies = 0
-	if err := claim(dir, stamp{kind, preparer.Version()}); err != nil {
+	if err := claim(dir, stamp{Phantoms: &kind, Preparation: preparer.Version()}); err != nil {
 		return nil, err
 	}
 	if err := generate(ctx, dir, c, preparer, progress); err != nil {
@@ -79,7 +80,7 @@ func Phantoms(ctx context.Context, dir string, c phantom.Config, validation floa
 	if err != nil {
 		return nil, err
 	}
-	freezer := trainer.NewFreezer(validation)
+	freezer := trainer.NewFreezer(trainer.HeldOut{Share: validation})
 	err = trainer.Archive{Path: filepath.Join(dir, archiveFile)}.Each(ctx, func(r trainer.Record) error {
 		if r.Sequence > uint64(c.Studies) { // an earlier call made more
 			return nil
@@ -180,7 +181,7 @@ func claim(dir string, s stamp) error {
 	case err != nil:
 		return fault.E(op, fault.Usage, err)
 	case !bytes.Equal(have, want):
-		return fault.Errorf(op, fault.Usage, "%s holds phantoms of other settings (see %s): remove it or name another folder", dir, stampFile)
+		return fault.Errorf(op, fault.Usage, "%s holds data of other settings (see %s): remove it or name another folder", dir, stampFile)
 	}
 	return nil
 }

@@ -352,7 +352,15 @@ func (s *server) candidate(ctx context.Context) error {
 // decide measures both models on the held-out studies of the data and holds the one against the
 // other.
 func (s *server) decide(ctx context.Context, serving model.Ref, champion, candidate string, report FitReport, data string) (*radstreamv1.ModelDecided, error) {
-	d, err := Load(ctx, []string{data}, s.options.NATS, nil)
+	m, err := model.Load(champion)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := embedder.ReadTokenizer(champion, m) // the candidate's too
+	if err != nil {
+		return nil, err
+	}
+	d, err := Load(ctx, []string{data}, s.options.NATS, tok, nil)
 	if err != nil {
 		return nil, err
 	}

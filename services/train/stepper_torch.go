@@ -13,5 +13,5 @@ import (
 const canTrain = true
 
 func newStepper(c model.Config, w onnxexport.Weights, temperature float64, o FitOptions) (trainer.Stepper, error) {
-	return torch.New(c, w, torch.Options{Objective: o.Objective, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
+	return torch.New(c, w, torch.Options{Objective: o.Objective, Mode: o.Mode, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
 }

@@ -76,8 +76,11 @@ func withStudies(ctx context.Context, dir, path string, progress func(done, tota
 				progress(i+1, len(plan.Studies))
 			}
 			group.Go(func() error {
-				study, err := prepare(ctx, preparer, key, s, e.Tokenizer())
-				found[i] = foundStudy{s.UID, study}
+				found[i] = foundStudy{s.UID, &trainer.Study{}}
+				prepared, err := prepare(ctx, preparer, key, s)
+				if err == nil && prepared != nil {
+					found[i].study, err = trainer.NewStudy(prepared, e.Tokenizer())
+				}
 				return err
 			})
 		}
@@ -88,8 +91,8 @@ func withStudies(ctx context.Context, dir, path string, progress func(done, tota
 	})
 }
 
-// prepare takes one study through ingest.
-func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.Study, t ingest.Tokenizer) (*trainer.Study, error) {
+// prepare takes one study through ingest; nil where nothing of it can be read at all.
+func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.Study) (*radstreamv1.StudyPrepared, error) {
 	a := ingest.Arrival{ID: event.ID("eval", string(s.UID)), StudyUID: s.UID, PatientID: s.PatientID, StudyTime: s.Time, Report: s.Report, HasReport: s.Report != ""}
 	for _, o := range s.Objects {
 		object := ingest.Object{Ref: &radstreamv1.ObjectRef{Uri: "file:" + o.Path, MediaType: o.MediaType}, Projection: o.Projection}
@@ -98,16 +101,13 @@ func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.St
 	}
 	facts, _, err := p.Prepare(ctx, key, a)
 	if fault.ReasonOf(err) == ingest.ReasonNoStudy { // an object that cannot be read at all
-		return &trainer.Study{}, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	prepared, _, err := assemble.Next(nil, facts)
-	if err != nil {
-		return nil, err
-	}
-	return trainer.NewStudy(prepared, t)
+	return prepared, err
 }
 
 func readObject(path string) ([]byte, error) {

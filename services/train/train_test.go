@@ -32,6 +32,78 @@ import (
 // tenant is whose studies the tests publish.
 const tenant event.Tenant = "clinic"
 
+// TestStudies: films and captions of a CSV become training data, held out by a hash of the
+// patient, otherwise in each split.
+func TestStudies(t *testing.T) {
+	source := filepath.Join(sharedFilms(), "rocov2cxr", "studies.csv")
+	rows, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	csv := filepath.Join(folder, "some.csv")
+	some := strings.SplitAfter(string(rows), "\n")[:25]
+	if err := os.WriteFile(csv, []byte(strings.Join(some, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(folder, "images"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range some[1:] {
+		name := strings.Split(row, ",")[2]
+		film, err := os.ReadFile(filepath.Join(filepath.Dir(source), name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, name), film, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := train.StudiesOptions{Dir: t.TempDir(), Paths: []string{csv}, Held: trainer.HeldOut{Studies: 6}, Splits: 2}
+	manifests, paths, err := train.Studies(t.Context(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sides := map[trainer.Split]int{}
+	other := 0
+	for i, m := range manifests {
+		if m.Count(trainer.Train) != 18 || m.Count(trainer.Validation) != 6 {
+			t.Errorf("split %d has %d and %d studies", i, m.Count(trainer.Train), m.Count(trainer.Validation))
+		}
+	}
+	for i, e := range manifests[0].Studies {
+		sides[e.Split]++
+		if e.Split != manifests[1].Studies[i].Split {
+			other++
+		}
+	}
+	if other == 0 {
+		t.Error("both splits hold out the same studies")
+	}
+	again, _, err := train.Studies(t.Context(), o, nil) // nothing is left to do
+	if err != nil || again[1].ID != manifests[1].ID {
+		t.Errorf("made once more it is %s, not %s: %v", again[1].ID, manifests[1].ID, err)
+	}
+	// The tokens of another vocabulary are made from the cleaned text.
+	k, err := tokenizer.Read("letters", tokenizer.Uncased, strings.NewReader("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##a\nchest\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := train.Load(t.Context(), paths[:1], bus.DefaultConfig(), k, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int32]bool{}
+	for _, s := range d.Train {
+		for _, id := range s.Report.Tokens {
+			seen[id] = true
+		}
+	}
+	if len(seen) > 7 || !seen[6] || !seen[2] {
+		t.Errorf("tokens of a vocabulary of 7: %v", seen)
+	}
+}
+
 func small(studies int) phantom.Config {
 	c := phantom.Defaults()
 	c.Studies, c.Side, c.Seed = studies, 128, 4
@@ -159,8 +231,12 @@ func TestAStreamAndAnArchiveGiveTheSameBatches(t *testing.T) {
 	if err := m.Write(path); err != nil {
 		t.Fatal(err)
 	}
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
 	load := func(path string) *trainer.Dataset {
-		d, err := train.Load(t.Context(), []string{path}, conf, nil)
+		d, err := train.Load(t.Context(), []string{path}, conf, tok, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -411,4 +487,12 @@ func TestEvaluateZeroShot(t *testing.T) {
 	if _, err := train.EvaluatePairs(t.Context(), untrained(t), bare, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no reports: %v", err)
 	}
+}
+
+// sharedFilms is the folder of films and captions that tests read where they lie.
+func sharedFilms() string {
+	if dir := os.Getenv("RADSTREAM_DATA"); dir != "" {
+		return dir
+	}
+	return "../../../shared/data"
 }

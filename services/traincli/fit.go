@@ -46,7 +46,8 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 		Example: `  radtrain fit --preset tiny --data work/data/manifest.json --out work/run
   radtrain fit --data work/data/manifest.json --data work/more/manifest.json --steps 200 --out work/try
   radtrain fit --resume --out work/run
-  radtrain fit --from work/run/model --model tiny@1.1.0 --lr 2e-4 --hold-text 0 --data new.json --out work/next`,
+  radtrain fit --from work/run/model --model tiny@1.1.0 --lr 2e-4 --hold-text 0 --data new.json --out work/next
+  radtrain fit --from work/small/model --mode adapters --model small@1.0.0 --hold-text 0 --data work/rocov2/split1.json --out work/films`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if o.Ref, err = model.ParseRef(ref); err != nil {
 				return err
@@ -69,7 +70,9 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	}
 	f, t := cmd.Flags(), &o.Trainer
 	f.StringVar(&o.Preset, "preset", "tiny", "architecture: tiny, small or base")
-	f.StringVar(&o.From, "from", "", "directory of a model to go on from; without it, weights start anew")
+	f.StringVar(&o.From, "from", "", "directory of a model to go on from, with its architecture; without it, weights start anew")
+	cmd.MarkFlagsMutuallyExclusive("preset", "from")
+	modeFlag(f, &o.Mode)
 	f.StringVar(&ref, "model", ref, "name@version of the model that is made")
 	f.StringArrayVar(&o.Data, "data", nil, "data manifest; may be repeated")
 	f.StringVar(&o.Out, "out", "run", "folder of the run")
@@ -96,6 +99,14 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.Float64Var(&t.ViewDrop, "view-drop", t.ViewDrop, "share of studies that lack one of their views")
 	f.IntVar(&t.ValidateEvery, "validate-every", t.ValidateEvery, "steps between validations; 0 is never")
 	return cmd
+}
+
+func modeFlag(f *pflag.FlagSet, mode *string) {
+	var names []string
+	for _, m := range trainer.Modes {
+		names = append(names, m.Name)
+	}
+	f.StringVar(mode, "mode", trainer.Modes[0].Name, "what trains: "+strings.Join(names, ", ")+". Adapters and heads always start as if they were not there; full trains the encoders too")
 }
 
 // resume replaces o by the options of the run in its folder, but for those that do not change
@@ -175,7 +186,8 @@ func (c *cli) printFit(r train.FitReport, dir string) error {
 			train.FitReport
 		}{dir, r})
 	}
-	fmt.Fprintf(c.Stdout, "%d steps in %.0f s, loss %.4f -> %.4f, model in %s\n", r.Steps, r.Seconds, r.FirstLoss, r.LastLoss, dir)
+	fmt.Fprintf(c.Stdout, "%d steps in %.0f s, loss %.4f -> %.4f, %d of %d parameters trained (%.1f %%), model in %s\n", r.Steps, r.Seconds, r.FirstLoss, r.LastLoss,
+		r.Trained, r.Parameters, 100*float64(r.Trained)/float64(max(r.Parameters, 1)), dir)
 	if r.Interrupted {
 		fmt.Fprintf(c.Stdout, "The run was interrupted: the model is what was reached, and was not measured. To go on: radtrain fit --resume --out %s\n", filepath.Dir(dir))
 	}

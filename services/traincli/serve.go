@@ -24,7 +24,7 @@ func (c *cli) serve() *cobra.Command {
 	conf.Steps, conf.UnmaskedSteps, conf.HoldText, conf.LearningRate, conf.Warmup, conf.ValidateEvery = 1000, 600, 0, 2e-4, 50, 0
 	o := train.ServeOptions{
 		NATS: bus.DefaultConfig(), Dir: "rounds", Validation: 0.1, Gate: eval.DefaultGate(),
-		Fit: train.FitOptions{Preset: "tiny", Objective: "clinvla", Trainer: conf, Version: c.Version, CheckpointEvery: 250},
+		Fit: train.FitOptions{Objective: "clinvla", Trainer: conf, Version: c.Version, CheckpointEvery: 250},
 	}
 	tenant := string(event.DefaultTenant)
 	cmd := &cobra.Command{
@@ -79,8 +79,8 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 	f.Float64Var(&o.Validation, "validation", o.Validation, "share of patients that is never trained on")
 	f.IntVar(&o.Gate.MinStudies, "min-held-out", o.Gate.MinStudies, "held-out studies without which no round is run")
 	f.Float64Var(&o.Gate.MaxSlower, "max-slower", o.Gate.MaxSlower, "times that a study may take under the candidate, of its time under the model that serves")
-	f.StringVar(&o.Fit.Preset, "preset", o.Fit.Preset, "architecture of the model that serves: tiny, small or base")
 	f.StringVar(&o.Fit.Objective, "objective", o.Fit.Objective, "loss: clinvla, paper, convirt or gloria")
+	modeFlag(f, &o.Fit.Mode)
 	f.IntVar(&o.Fit.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")
 	f.BoolVar(&o.Fit.BFloat16, "bf16", cpu.X86.HasAVX512BF16, "matrix products in bfloat16; the default is true on CPUs that multiply such numbers")
 	f.Uint64Var(&t.Seed, "seed", t.Seed, "of order, augmentation and masks")

@@ -2,7 +2,7 @@ package onnxexport
 
 import (
 	"github.com/radstream/radstream/schemas/model"
-	pb "github.com/radstream/radstream/trainer/onnxexport/internal/onnxpb"
+	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
 // masked is added to the score of what is not a token. exp of it is exactly 0 in float32, so

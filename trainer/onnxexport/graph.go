@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/schemas/fault"
-	pb "github.com/radstream/radstream/trainer/onnxexport/internal/onnxpb"
+	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
 // Precision says how a graph stores its matrices. Arithmetic is float32 either way.

@@ -27,7 +27,7 @@ func TestMicroModel(t *testing.T) {
 	for r := 'a'; r <= 'z'; r++ {
 		vocabulary = append(vocabulary, string(r), "##"+string(r), strings.ToUpper(string(r)))
 	}
-	k, err := tokenizer.Read("micro", strings.NewReader(strings.Join(vocabulary, "\n")+"\n"))
+	k, err := tokenizer.Read("micro", tokenizer.Cased, strings.NewReader(strings.Join(vocabulary, "\n")+"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
-	pb "github.com/radstream/radstream/trainer/onnxexport/internal/onnxpb"
+	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
 // ReadModel returns the weights of a model directory that [WriteModel] wrote, so that training
@@ -97,14 +97,14 @@ func numbers(t *pb.TensorProto) []float32 {
 		}
 	case pb.TensorProto_FLOAT16:
 		for ; len(raw) >= 2; raw = raw[2:] {
-			out = append(out, fromFloat16(binary.LittleEndian.Uint16(raw)))
+			out = append(out, FromFloat16(binary.LittleEndian.Uint16(raw)))
 		}
 	}
 	return out
 }
 
-// fromFloat16 returns the number of an IEEE 754 half that is finite.
-func fromFloat16(h uint16) float32 {
+// FromFloat16 returns the number of an IEEE 754 half, which must be finite.
+func FromFloat16(h uint16) float32 {
 	sign, exponent, mantissa := uint32(h&0x8000)<<16, uint32(h>>10&0x1f), uint32(h&0x3ff)
 	if exponent == 0 {
 		v := float32(mantissa) * 0x1p-24

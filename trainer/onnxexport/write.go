@@ -44,6 +44,6 @@ func WriteModel(dir string, c model.Config, w Weights, p Precision, k *tokenizer
 		}
 	}
 	m.Config, m.Precision = c, string(p)
-	m.Tokenizer = model.Tokenizer{Type: "wordpiece", ID: k.ID(), Vocabulary: vocabularyFile, Cased: true, MaxLength: c.Text.MaxLength}
+	m.Tokenizer = model.Tokenizer{Type: "wordpiece", ID: k.ID(), Vocabulary: vocabularyFile, Cased: bool(k.Case()), MaxLength: c.Text.MaxLength}
 	return fault.Wrap(op, m.Write(dir, model.ImageGraph, model.TextGraph, vocabularyFile))
 }

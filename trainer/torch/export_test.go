@@ -12,6 +12,7 @@ import (
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/backbone"
 	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
@@ -29,9 +30,14 @@ func TestExportEqualsTraining(t *testing.T) {
 	})
 	tiny := model.Tiny()
 	tiny.Text.Vocabulary = 1000 // quicker
-	for name, c := range map[string]model.Config{"micro": micro(), "other": other(), "tiny": tiny} {
+	for name, c := range map[string]model.Config{"micro": micro(), "other": other(), "tiny": tiny, "small": model.Small()} {
 		t.Run(name, func(t *testing.T) {
-			w := shaken(c, 3)
+			var w onnxexport.Weights
+			if name == "small" {
+				c, w = imported(t)
+			} else {
+				w = shaken(c, 3)
+			}
 			tr := open(t, c, w, Options{})
 			b := toy(c, 5, false, true, rand.New(rand.NewPCG(1, 2)))
 			got := vectorsOf(t, tr, b)
@@ -104,6 +110,28 @@ func TestExportEqualsTraining(t *testing.T) {
 			}
 		})
 	}
+}
+
+// imported is the preset small with the encoders that make test-train fetches, whose equality
+// with the originals trainer/backbone tests.
+func imported(t *testing.T) (model.Config, onnxexport.Weights) {
+	t.Helper()
+	c, w := model.Small(), onnxexport.Weights{}
+	for _, name := range []string{"vit_s_focus.onnx", "model.safetensors"} {
+		tensors, err := backbone.Read("../../.deps/backbones/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backbone.Import(&c, w, tensors); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, row := range onnxexport.Shapes(c) {
+		if _, have := w[row.Name]; !have {
+			w[row.Name] = row.New(3)
+		}
+	}
+	return c, w
 }
 
 // vectors are what a forward pass made.

@@ -17,28 +17,11 @@ import (
 	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
-// Mode says which weights train.
-type Mode string
-
-// The modes.
-const (
-	Full     Mode = "full"     // all
-	Adapters Mode = "adapters" // adapters and heads; the encoders stay as they are
-	TaskOnly Mode = "task"     // task adapters and heads
-)
-
-// modes lists the groups of weights that each mode trains.
-var modes = map[Mode][]onnxexport.Group{
-	Full:     {onnxexport.Base, onnxexport.Invertible, onnxexport.Language, onnxexport.Task, onnxexport.Head},
-	Adapters: {onnxexport.Invertible, onnxexport.Language, onnxexport.Task, onnxexport.Head},
-	TaskOnly: {onnxexport.Task, onnxexport.Head},
-}
-
 // Options say how a Trainer trains. The zero value is ready to use.
 type Options struct {
 	Objective string   // paper, clinvla, convirt or gloria; "" is clinvla
 	Lambda    *float64 // weight of the local terms, 0 or more; nil is 0.8
-	Mode      Mode     // "" is full
+	Mode      string   // of trainer.Modes; "" is full
 	Decay     *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
 	Threads   int      // of one operator; 0 is one a core
 	BFloat16  bool     // matrix products in bfloat16: for CPUs with AVX512-BF16
@@ -90,11 +73,9 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	if !(lambda >= 0) || !(decay >= 0) || !(o.Temperature >= 0) || o.Threads < 0 {
 		return nil, fault.Errorf(op, fault.Usage, "lambda, weight decay, temperature and threads are 0 or more")
 	}
-	if o.Mode == "" {
-		o.Mode = Full
-	}
-	if _, ok := modes[o.Mode]; !ok {
-		return nil, fault.Errorf(op, fault.Usage, "the mode is %s, %s or %s", Full, Adapters, TaskOnly)
+	mode, err := trainer.FindMode(o.Mode)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
 	}
 	if o.Objective == "" {
 		o.Objective = "clinvla"
@@ -122,7 +103,7 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 		if err := setThreads(o.Threads); err != nil {
 			return err
 		}
-		return t.load(w, o.Mode, decay, start)
+		return t.load(w, mode, decay, start)
 	}); err != nil {
 		t.end()
 		return nil, fault.E(op, fault.Internal, err)
@@ -131,11 +112,7 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 }
 
 // load makes the tensors of the weights, and the optimiser of those that the mode trains.
-func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay, start float64) error {
-	trained := make(map[onnxexport.Group]bool)
-	for _, g := range modes[mode] {
-		trained[g] = true
-	}
+func (t *Trainer) load(w onnxexport.Weights, mode trainer.Mode, decay, start float64) error {
 	a := t.lasting
 	for _, head := range []string{"image.global", "image.local", "text.global", "text.local"} {
 		t.centred = t.centred || slices.ContainsFunc(w[head+".bias"].Data, func(x float32) bool { return x != 0 })
@@ -148,14 +125,14 @@ func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay, start float64) er
 		}
 		x := a.floats(w[row.Name].Data, shape...)
 		t.weights[row.Name] = x
-		if !trained[row.Group] {
+		if !mode.Trains(row) {
 			continue
 		}
 		d := decay
 		if len(shape) < 2 {
 			d = 0
 		}
-		t.optimiser.add(a, row.Name, x, rate(row), d, ofText(row))
+		t.optimiser.add(a, row.Name, x, rate(row, mode), d, ofText(row))
 	}
 	scale := func(name string, start float64) tensor {
 		x := a.floats([]float32{float32(start)}, 1)
@@ -173,13 +150,13 @@ func (t *Trainer) load(w onnxexport.Weights, mode Mode, decay, start float64) er
 const textRate = 0.2
 
 // rate scales the learning rate of a weight: the paper's 5e-5 for language and invertible
-// adapters beside 1e-4 for the others, less for the text tower.
-func rate(row onnxexport.TensorSpec) float64 {
+// adapters beside 1e-4 for the others, less for a text tower that is trained itself.
+func rate(row onnxexport.TensorSpec, mode trainer.Mode) float64 {
 	rate := 1.0
 	if row.Group == onnxexport.Language || row.Group == onnxexport.Invertible {
 		rate = 0.5
 	}
-	if ofText(row) {
+	if ofText(row) && mode.Trains(onnxexport.TensorSpec{Group: onnxexport.Base}) {
 		rate *= textRate
 	}
 	return rate
@@ -189,7 +166,7 @@ func rate(row onnxexport.TensorSpec) float64 {
 func ofText(row onnxexport.TensorSpec) bool { return strings.HasPrefix(row.Name, "text.") }
 
 // Step implements [trainer.Stepper]. Language and invertible adapters train at half of lr, the
-// text tower at a fifth. While that is held, the biases of its heads follow the batches all the
+// text tower in mode full at a fifth. While that is held, the biases of its heads follow the batches all the
 // same. A gradient that is no number leaves the weights as they are, like a loss that is none.
 func (t *Trainer) Step(ctx context.Context, b trainer.Batch, lr float64) (trainer.StepStats, error) {
 	const op = "torch.Trainer.Step"

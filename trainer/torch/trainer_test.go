@@ -158,18 +158,15 @@ func TestRestore(t *testing.T) {
 // TestModes: only the weights of the mode's groups change, and each of them does.
 func TestModes(t *testing.T) {
 	c := micro()
-	for mode, groups := range modes {
-		t.Run(string(mode), func(t *testing.T) {
+	for _, mode := range trainer.Modes {
+		t.Run(mode.Name, func(t *testing.T) {
 			before := shaken(c, 1)
-			tr := open(t, c, before, Options{Mode: mode})
+			tr := open(t, c, before, Options{Mode: mode.Name})
 			b := toy(c, 8, false, true, rand.New(rand.NewPCG(7, 7)))
 			step(t, tr, b, 1e-3)
 			after := weightsOf(t, tr)
 			for _, row := range onnxexport.Shapes(c) {
-				trains := false
-				for _, g := range groups {
-					trains = trains || g == row.Group
-				}
+				trains := mode.Trains(row)
 				if same := cmp.Equal(before[row.Name], after[row.Name]); same == trains {
 					t.Errorf("%s (group %s): changed is %v, want %v", row.Name, row.Group, !same, trains)
 				}

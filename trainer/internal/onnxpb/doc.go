@@ -4,4 +4,4 @@
 // that write or read ONNX files use it.
 package onnxpb
 
-//go:generate protoc -I. --go_out=. --go_opt=paths=source_relative --go_opt=Monnx.proto=github.com/radstream/radstream/trainer/onnxexport/internal/onnxpb onnx.proto
+//go:generate protoc -I. --go_out=. --go_opt=paths=source_relative --go_opt=Monnx.proto=github.com/radstream/radstream/trainer/internal/onnxpb onnx.proto

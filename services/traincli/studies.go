@@ -1,0 +1,38 @@
+package traincli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/services/train"
+)
+
+func (c *cli) studies() *cobra.Command {
+	o := train.StudiesOptions{}
+	o.Held.Share = 0.1
+	cmd := &cobra.Command{
+		Use:   "studies DIR PATH...",
+		Short: "Make training data of films and reports in folders and CSVs",
+		Long: `Make training data without a server: studies of folders and CSVs, as radstream publish reads them,
+prepared by ingest as a running radstream would, but for the quality gate, and frozen in
+DIR/manifest.json. A study needs an image and a report (columns report, caption or notes). With
+--splits there is one manifest for each split, DIR/split1.json and so on, of the same studies. A
+call that was interrupted goes on where it was when it is repeated.`,
+		Example: `  radtrain studies work/rocov2 ../shared/data/rocov2cxr/studies.csv --held-out 400 --splits 5`,
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Dir, o.Paths = args[0], args[1:]
+			manifests, paths, err := train.Studies(cmd.Context(), o, c.progress("studies"))
+			for i, m := range manifests {
+				if err == nil {
+					err = c.printManifest(m, paths[i])
+				}
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.Float64Var(&o.Held.Share, "validation", o.Held.Share, "share of patients that is kept for validation")
+	f.IntVar(&o.Held.Studies, "held-out", 0, "how many studies are kept for validation, in the place of a share")
+	f.IntVar(&o.Splits, "splits", 1, "how many splits, each with other patients held out")
+	return cmd
+}
