@@ -496,3 +496,87 @@ func sharedFilms() string {
 	}
 	return "../../../shared/data"
 }
+
+// TestAdapters: adapters leave a model and enter another with the same encoders, whatever
+// precision stores them, and no other.
+func TestAdapters(t *testing.T) {
+	k, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := model.Tiny()
+	write := func(name string, w onnxexport.Weights, p onnxexport.Precision, saw string) string {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		m := model.Manifest{Ref: model.Ref{Name: name, Version: "1.0.0"}, Preprocessing: "p", Temperature: 0.5, DataManifests: []string{saw}}
+		if name == "trained" {
+			m.Temperature = 0.25
+		}
+		if err := onnxexport.WriteModel(dir, c, w, p, k, m); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	base := onnxexport.Untrained(c, 1)
+	trained := maps.Clone(base)
+	for _, row := range onnxexport.Shapes(c) {
+		if row.Group == onnxexport.Task || row.Group == onnxexport.Head || row.Group == onnxexport.Language {
+			row.Init.Std = 0.5
+			trained[row.Name] = row.New(2)
+		}
+	}
+	from, onto := write("trained", trained, onnxexport.FP16, "two"), write("base", base, onnxexport.FP32, "one")
+	other := write("other", onnxexport.Untrained(c, 3), onnxexport.FP16, "three")
+	file := filepath.Join(t.TempDir(), "task.safetensors")
+	if _, err := train.ExtractAdapters(from, []string{"base"}, file); fault.KindOf(err) != fault.Usage {
+		t.Errorf("the encoders as adapters: %v", err)
+	}
+	if _, err := train.ExtractAdapters(from, []string{"task", "head"}, file); err != nil {
+		t.Fatal(err)
+	}
+	ref, out := model.Ref{Name: "both", Version: "1.0.0"}, filepath.Join(t.TempDir(), "both")
+	set, err := train.ApplyAdapters(onto, file, ref, out, "test")
+	if err != nil || set.From.Name != "trained" || len(set.Groups) != 2 {
+		t.Fatalf("%+v: %v", set, err)
+	}
+	m, got, err := onnxexport.ReadModel(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Ref != ref || m.Temperature != 0.25 || !slices.Equal(m.DataManifests, []string{"one", "two"}) || m.Precision != "fp32" {
+		t.Errorf("%+v", m)
+	}
+	_, stored, err := onnxexport.ReadModel(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range onnxexport.Shapes(c) {
+		want := base[row.Name] // language adapters too: they were not taken
+		if row.Group == onnxexport.Task || row.Group == onnxexport.Head {
+			want = stored[row.Name]
+		}
+		if !slices.Equal(want.Data, got[row.Name].Data) {
+			t.Errorf("%s (group %s) is not as it should be", row.Name, row.Group)
+		}
+	}
+	for name, c := range map[string]struct {
+		dir, file, out string
+		ref            model.Ref
+		kind           fault.Kind
+	}{
+		"other encoders":    {other, file, "x", ref, fault.Invalid},
+		"no such file":      {onto, file + "x", "x", ref, fault.NotFound},
+		"its own name":      {onto, file, "x", model.Ref{Name: "base", Version: "1.0.0"}, fault.Usage},
+		"a model's folder":  {onto, file, from, ref, fault.Usage},
+		"no adapters' file": {onto, filepath.Join(from, "vocab.txt"), "x", ref, fault.Corrupt},
+	} {
+		if c.out == "x" {
+			c.out = t.TempDir()
+		}
+		if _, err := train.ApplyAdapters(c.dir, c.file, c.ref, c.out, "test"); fault.KindOf(err) != c.kind {
+			t.Errorf("%s: %v, want %v", name, err, c.kind)
+		}
+	}
+}

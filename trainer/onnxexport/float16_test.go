@@ -36,20 +36,20 @@ func TestFloat16(t *testing.T) {
 			{low, h}, {high, h + 1}, {(low + high) / 2, even},
 			{low + (high-low)*0.49, h}, {low + (high-low)*0.51, h + 1},
 		} {
-			if got := float16(float32(c.x)); got != c.want {
+			if got := Float16(float32(c.x)); got != c.want {
 				t.Fatalf("%g becomes %#04x, want %#04x", c.x, got, c.want)
 			}
-			if got := float16(float32(-c.x)); got != c.want|0x8000 {
+			if got := Float16(float32(-c.x)); got != c.want|0x8000 {
 				t.Fatalf("%g becomes %#04x, want %#04x", -c.x, got, c.want|0x8000)
 			}
 		}
 	}
 	for x, want := range map[float64]uint16{65519: 0x7bff, 65520: 0x7c00, 1e9: 0x7c00, math.Inf(-1): 0xfc00} {
-		if got := float16(float32(x)); got != want {
+		if got := Float16(float32(x)); got != want {
 			t.Errorf("%g becomes %#04x, want %#04x", x, got, want)
 		}
 	}
-	if got := float16(float32(math.NaN())); !math.IsNaN(value16(got)) {
+	if got := Float16(float32(math.NaN())); !math.IsNaN(value16(got)) {
 		t.Errorf("NaN becomes %#04x", got)
 	}
 }

@@ -235,7 +235,7 @@ func (b *builder) matrix(name string, t Tensor) value {
 	}
 	raw := make([]byte, 0, 2*len(t.Data))
 	for _, x := range t.Data {
-		h := float16(x)
+		h := Float16(x)
 		if h&0x7c00 == 0x7c00 {
 			b.tooLarge = fmt.Errorf("weight %s holds a number that float16 cannot", name)
 		}
@@ -260,8 +260,8 @@ func floats(data []float32) []byte {
 	return raw
 }
 
-// float16 rounds x to the nearest IEEE 754 half, ties to even.
-func float16(x float32) uint16 {
+// Float16 rounds x to the nearest IEEE 754 half, ties to even.
+func Float16(x float32) uint16 {
 	bits := math.Float32bits(x)
 	sign := uint16(bits >> 16 & 0x8000)
 	abs := math.Abs(float64(x))
