@@ -122,14 +122,14 @@ func (b *Batcher) addImage(out *Batch, study int, i embedder.Image, masked bool,
 	out.Pixels = append(out.Pixels, pixels...)
 	e := BatchImage{Study: study, View: i.View, Exposed: exposed, Prior: i.Prior, Days: i.Days}
 	if masked {
-		e.Keep = keep(exposed, b.image, b.config.KeepShare, r)
+		e.Keep = Keep(exposed, b.image, b.config.KeepShare, r)
 	}
 	out.Images = append(out.Images, e)
 }
 
-// keep draws which patches enter the encoder: the given share of all patches of an image, of
+// Keep draws which patches enter the encoder: the given share of all patches of an image, of
 // those that are at least partly exposed.
-func keep(exposed image.Rectangle, c model.ImageConfig, share float64, r *rand.Rand) []int32 {
+func Keep(exposed image.Rectangle, c model.ImageConfig, share float64, r *rand.Rand) []int32 {
 	var seen []int32
 	side := c.Size / c.Patch
 	for p := range c.Patches() {

@@ -23,13 +23,13 @@ import (
 )
 
 // words returns the tokenizer of the reports.
-func words(t testing.TB) *tokenizer.Tokenizer {
+func words(t testing.TB) trainer.Reader {
 	t.Helper()
 	tok, err := tokenizer.BERTBaseCased()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tok
+	return trainer.Reader{Tokenizer: tok, MaxTokens: 128}
 }
 
 // phantoms returns n small studies as prepared messages, two of each patient where they pair.

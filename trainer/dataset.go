@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -36,7 +35,7 @@ type Part struct {
 //
 // Errors: Invalid for manifests that do not fit together or that share a study, Corrupt for a
 // message that is not the frozen one, and the source's own.
-func Load(ctx context.Context, parts []Part, t report.Tokenizer, progress func(done, total int)) (*Dataset, error) {
+func Load(ctx context.Context, parts []Part, t Reader, progress func(done, total int)) (*Dataset, error) {
 	const op = "trainer.Load"
 	d := &Dataset{}
 	total, done := 0, 0
@@ -83,7 +82,7 @@ func Load(ctx context.Context, parts []Part, t report.Tokenizer, progress func(d
 }
 
 // loadPart returns the studies of one manifest in its order.
-func loadPart(ctx context.Context, p Part, t report.Tokenizer, one func()) ([]*Study, error) {
+func loadPart(ctx context.Context, p Part, t Reader, one func()) ([]*Study, error) {
 	const op = "trainer.loadPart"
 	places := make(map[uint64]int, len(p.Manifest.Studies))
 	sequences := make([]uint64, len(p.Manifest.Studies))
@@ -122,7 +121,7 @@ func (e Entry) check(r Record) error {
 	return nil
 }
 
-func decode(e Entry, r Record, t report.Tokenizer) (*Study, error) {
+func decode(e Entry, r Record, t Reader) (*Study, error) {
 	const op = "trainer.decode"
 	if err := e.check(r); err != nil {
 		return nil, err

@@ -43,10 +43,16 @@ type Report struct {
 
 const viewSide = 224 // pixels a side of a prepared view: the promise of ingest
 
-// NewStudy decodes a prepared study. t is the model's tokenizer: where another made the study's
-// tokens, its cleaned text is tokenised again. Errors: Corrupt for views that are no 224 x 224
+// Reader is how a model reads reports.
+type Reader struct {
+	report.Tokenizer
+	MaxTokens int // of a text, [CLS] and [SEP] included
+}
+
+// NewStudy decodes a prepared study. Where its tokens are of another tokenizer than t's, or more
+// than t takes, its cleaned text is tokenised again. Errors: Corrupt for views that are no 224 x 224
 // grey PNG or not the pixels of their hash, and for a report that is none.
-func NewStudy(s *radstreamv1.StudyPrepared, t report.Tokenizer) (*Study, error) {
+func NewStudy(s *radstreamv1.StudyPrepared, t Reader) (*Study, error) {
 	out := &Study{Key: s.StudyKey, Patient: s.PatientKey}
 	if s.ShiftedTime != nil {
 		out.Time = s.ShiftedTime.AsTime()
@@ -59,9 +65,9 @@ func NewStudy(s *radstreamv1.StudyPrepared, t report.Tokenizer) (*Study, error) 
 		out.Images = append(out.Images, i)
 	}
 	r := s.Report
-	if r != nil && s.GetProvenance().GetTokenizer() != t.ID() {
+	if r != nil && (s.GetProvenance().GetTokenizer() != t.ID() || len(r.Tokens) > t.MaxTokens) {
 		var err error
-		if r, err = report.Compose(r.Sections, t, reportTokens); err != nil {
+		if r, err = report.Compose(r.Sections, t, t.MaxTokens); err != nil {
 			return nil, fault.E("trainer.NewStudy", fault.Corrupt, err)
 		}
 	}
@@ -98,7 +104,7 @@ func decodeView(v *radstreamv1.PreparedView) (embedder.Image, error) {
 
 // sentences finds the sentences of a prepared report again. Cleaned text is cleaned once more
 // to the same sentences; where that ever fails, the whole text counts as one.
-func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
+func sentences(r *radstreamv1.PreparedReport, t Reader) Report {
 	out := Report{Tokens: r.Tokens}
 	if len(r.Tokens) < 3 {
 		return Report{}
@@ -134,9 +140,6 @@ func sentences(r *radstreamv1.PreparedReport, t report.Tokenizer) Report {
 	}
 	return out
 }
-
-// reportTokens is how long a report may be: the promise of ingest.
-const reportTokens = 128
 
 // maxReportTokens is enough for the sections of any prepared report.
 const maxReportTokens = 4096

@@ -46,7 +46,7 @@ func EvaluateRetrieval(ctx context.Context, dir string, o RetrievalOptions, prog
 	}
 	err = withModel(ctx, dir, preparer.Version(), func(e *embedder.Encoder) error {
 		out.Model = e.Model().Ref.String()
-		samples, err := eval.PhantomSamples(ctx, c, preparer, e.Tokenizer(), progress)
+		samples, err := eval.PhantomSamples(ctx, c, preparer, readerOf(e), progress)
 		if err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	r := run{options: o, maker: "radtrain fit"}
 	weights, temperature, err := r.begin()
 	if err == nil {
-		r.data, err = Load(ctx, o.Data, o.NATS, r.tokenizer, h.Load)
+		r.data, err = Load(ctx, o.Data, o.NATS, trainer.Reader{Tokenizer: r.tokenizer, MaxTokens: r.config.Text.MaxLength}, h.Load)
 	}
 	var from *trainer.Checkpoint
 	if err == nil {

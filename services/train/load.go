@@ -6,16 +6,15 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/trainer"
 )
 
-// Load reads the manifests at the given paths and decodes their studies, with reports in the
-// tokens of tok. nats is asked only
+// Load reads the manifests at the given paths and decodes their studies, with reports as
+// t reads them. nats is asked only
 // for manifests of a stream; an archive lies beside its manifest.
-func Load(ctx context.Context, paths []string, nats bus.Config, tok *tokenizer.Tokenizer, progress func(done, total int)) (*trainer.Dataset, error) {
+func Load(ctx context.Context, paths []string, nats bus.Config, t trainer.Reader, progress func(done, total int)) (*trainer.Dataset, error) {
 	const op = "train.Load"
 	if len(paths) == 0 {
 		return nil, fault.Errorf(op, fault.Usage, "name at least one data manifest: radtrain phantoms and radtrain manifest make them")
@@ -25,7 +24,7 @@ func Load(ctx context.Context, paths []string, nats bus.Config, tok *tokenizer.T
 		return nil, fault.Wrap(op, err)
 	}
 	defer done()
-	return trainer.Load(ctx, parts, tok, progress)
+	return trainer.Load(ctx, parts, t, progress)
 }
 
 // Export writes the studies of a manifest as WebDataset shards; see [trainer.Export].

@@ -8,7 +8,13 @@ import (
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/trainer"
 )
+
+// readerOf is how a model reads reports.
+func readerOf(e *embedder.Encoder) trainer.Reader {
+	return trainer.Reader{Tokenizer: e.Tokenizer(), MaxTokens: e.Model().Tokenizer.MaxLength}
+}
 
 // withModel opens the model in dir and closes it behind f. preparation, if not empty, is what
 // it will be fed: a model that was trained on another is refused.

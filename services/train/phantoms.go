@@ -55,8 +55,8 @@ type stamp struct {
 // other data; Canceled when ctx ends, after which what was made stays.
 func Phantoms(ctx context.Context, dir string, c phantom.Config, validation float64, progress func(done, total int)) (*trainer.Manifest, error) {
 	const op = "train.Phantoms"
-	if c.Seed == EvaluationSeed {
-		return nil, fault.Errorf(op, fault.Usage, "seed %d is the evaluation's and must never be trained on: choose another", EvaluationSeed)
+	if c.Seed == EvaluationSeed || c.Seed == ValidationSeed {
+		return nil, fault.Errorf(op, fault.Usage, "seed %d is the evaluation's and must never be trained on: choose another", c.Seed)
 	}
 	if c.Broken > 0 {
 		return nil, fault.Errorf(op, fault.Usage, "training data has no broken studies")

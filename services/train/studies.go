@@ -79,7 +79,7 @@ func withStudies(ctx context.Context, dir, path string, progress func(done, tota
 				found[i] = foundStudy{s.UID, &trainer.Study{}}
 				prepared, err := prepare(ctx, preparer, key, s)
 				if err == nil && prepared != nil {
-					found[i].study, err = trainer.NewStudy(prepared, e.Tokenizer())
+					found[i].study, err = trainer.NewStudy(prepared, readerOf(e))
 				}
 				return err
 			})

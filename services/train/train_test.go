@@ -89,7 +89,7 @@ func TestStudies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := train.Load(t.Context(), paths[:1], bus.DefaultConfig(), k, nil)
+	d, err := train.Load(t.Context(), paths[:1], bus.DefaultConfig(), trainer.Reader{Tokenizer: k, MaxTokens: 128}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestAStreamAndAnArchiveGiveTheSameBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	load := func(path string) *trainer.Dataset {
-		d, err := train.Load(t.Context(), []string{path}, conf, tok, nil)
+		d, err := train.Load(t.Context(), []string{path}, conf, trainer.Reader{Tokenizer: tok, MaxTokens: 128}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -432,7 +432,7 @@ func studies(t *testing.T, header string, row func(i int, uid string) string) st
 		t.Fatal(err)
 	}
 	m := generate(t, dir, small(6))
-	d, err := trainer.Load(t.Context(), []trainer.Part{{Manifest: m, Source: trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}}}, tok, nil)
+	d, err := trainer.Load(t.Context(), []trainer.Part{{Manifest: m, Source: trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}}}, trainer.Reader{Tokenizer: tok, MaxTokens: 128}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -578,5 +578,38 @@ func TestAdapters(t *testing.T) {
 		if _, err := train.ApplyAdapters(c.dir, c.file, c.ref, c.out, "test"); fault.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, want %v", name, err, c.kind)
 		}
+	}
+}
+
+// TestReport: a page of two models that needs no other file, and the same tables as JSON has.
+func TestReport(t *testing.T) {
+	micro := "../../embedder/testdata/micro"
+	o := train.TablesOptions{Studies: 16, Validation: 16, Side: 128, Keep: 0.25}
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := train.Report(t.Context(), []string{micro, micro}, o, path, nil); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, n := range map[string]int{"<img src=\"data:image/png;base64,": 16*2*8 + 8, "micro@1": 5, "src=\"http": 0, "ZgotmplZ": 0, "the paper, on CheXpert": 1, ">NaN": 0, "(NaN": 0} {
+		if got := strings.Count(string(page), want); got < n || n == 0 && got > 0 || strings.HasPrefix(want, "<img") && got != n {
+			t.Errorf("the page has %d of %q, want %d", got, want, n)
+		}
+	}
+	tables, err := train.MeasureTables(t.Context(), micro, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := json.Marshal(tables); err != nil {
+		t.Errorf("the tables as JSON: %v", err)
+	}
+	if tables.Coverage.Views == 0 || tables.Cost.Millis <= 0 || tables.Retrieval.ImageToText.Number != 16 {
+		t.Errorf("%+v %+v", tables.Coverage, tables.Cost)
+	}
+	o.Studies = 3
+	if _, err := train.MeasureTables(t.Context(), micro, o, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("three studies: %v", err)
 	}
 }

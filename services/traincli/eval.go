@@ -18,7 +18,7 @@ func (c *cli) eval() *cobra.Command {
 		Long:  "Measure a model through the same runtime and preparation that serve it. Intervals are 95 % bootstrap intervals.",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalViews(), c.evalQuality())
+	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalReport(), c.evalViews(), c.evalQuality())
 	return cmd
 }
 
@@ -107,6 +107,96 @@ func (c *cli) evalZeroShot() *cobra.Command {
 		},
 	}
 	return needsCSV(needsModel(cmd, &dir), &csv)
+}
+
+func tablesFlags(cmd *cobra.Command, o *train.TablesOptions) {
+	f := cmd.Flags()
+	f.IntVar(&o.Studies, "studies", o.Studies, "how many phantoms")
+	f.IntVar(&o.Validation, "validation-studies", o.Validation, "phantoms that the thresholds of answers come from")
+	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")
+	f.Float64Var(&o.Keep, "keep", o.Keep, "share of patches that a masked training step keeps")
+}
+
+func (c *cli) evalTables() *cobra.Command {
+	o := train.DefaultTables()
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "tables",
+		Short: "The counterparts of the paper's Tables 3, 4 and 7, on phantoms",
+		Long: `Measure a model on phantoms of a seed that training refuses, one finding each, both views:
+retrieval image to image, text to image and image to text (Table 3); zero-shot answers, with
+thresholds from phantoms of another seed (Table 4); operations, parameters and time (Table 7); and
+how much of the lesions the patches show that a masked training step keeps. The paper's
+headline figures stand beside them; they are of other data.`,
+		Example: "  radtrain eval tables --model services/app/tiny",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			t, err := train.MeasureTables(cmd.Context(), dir, o, c.progress("phantoms"))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(t)
+			}
+			return printTables(c.Stdout, t)
+		},
+	}
+	tablesFlags(cmd, &o)
+	return needsModel(cmd, &dir)
+}
+
+func (c *cli) evalReport() *cobra.Command {
+	o := train.DefaultTables()
+	var dirs []string
+	var out string
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "One HTML page: tables, what is found with pictures, curves",
+		Long: `Measure models as radtrain eval tables does and write one HTML page that needs no other file: the
+tables beside the paper's figures, the top hits of a text and of a film of each finding with their
+similarity, right or wrong, for every model, and the curves of the runs whose folders hold them.`,
+		Example: `  radtrain eval report --model work/run/model --out report.html
+  radtrain eval report --model work/run/model --model work/gloria/model --out report.html`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := train.Report(cmd.Context(), dirs, o, out, c.progress("phantoms")); err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(map[string]string{"report": out})
+			}
+			_, err := fmt.Fprintln(c.Stdout, "report in", out)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&dirs, "model", nil, "model directory; may be repeated")
+	f.StringVar(&out, "out", "report.html", "the page")
+	_ = cmd.MarkFlagRequired("model") // the flag is there
+	tablesFlags(cmd, &o)
+	return cmd
+}
+
+func printTables(out io.Writer, t *train.Tables) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	r := t.Retrieval
+	fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\nTable 3\tP@5\tP@10\tP@50\tP@100\n", t.Model, t.Studies, train.EvaluationSeed, t.Side)
+	for _, row := range []struct {
+		name string
+		p    eval.Precision
+	}{{"image to image", r.ImageToImage}, {"text to image", r.TextToImage}, {"image to text", r.ImageToText}, {"random, image to image", r.Random}} {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", row.name, interval(row.p.P5, row.p.P5CI), interval(row.p.P10, row.p.P10CI), interval(row.p.P50, row.p.P50CI), interval(row.p.P100, row.p.P100CI))
+	}
+	fmt.Fprintf(w, "\nTable 4\taccuracy\tF1\tAUC\tcalibration error\n")
+	for _, l := range t.Answers.Labels {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.3f\n", l.Label, interval(l.Accuracy.Value, l.Accuracy.CI), interval(l.F1.Value, l.F1.CI), interval(l.AUC.Value, l.AUC.CI), l.Calibration)
+	}
+	a := t.Answers
+	fmt.Fprintf(w, "which of %d findings\t%s\t\t\t\n", len(a.Classes), interval(a.Accuracy.Value, a.Accuracy.CI))
+	k := t.Cost
+	fmt.Fprintf(w, "\nTable 7\nparameters\t%d\nGFLOPs an image\t%.3f\nGFLOPs a text of %d tokens\t%.3f\nms an image, alone\t%.2f\nms an image, batch %d\t%.2f\n",
+		k.Parameters, k.Image/1e9, k.TextTokens, k.Text/1e9, k.Millis, k.BestBatch, k.Best)
+	v := t.Coverage
+	fmt.Fprintf(w, "\nof the area of lesions in %.0f %% of the patches\t%s\nof the lesions touched by them\t%s\n", 100*v.Patches, interval(v.Area.Value, v.Area.CI), interval(v.Touched.Value, v.Touched.CI))
+	return w.Flush()
 }
 
 func needsModel(cmd *cobra.Command, dir *string) *cobra.Command {

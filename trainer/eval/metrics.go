@@ -134,6 +134,9 @@ func aucFigure(scores []float64, positive, negative []int) Figure {
 	return f
 }
 
+// Cosine is the cosine of vectors of unit length.
+func Cosine(a, b []float32) float64 { return dot(a, b) }
+
 // dot is the cosine of vectors of unit length.
 func dot(a, b []float32) float64 {
 	sum := 0.0

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	_ "embed" // the queries
 	"encoding/json"
+	"image"
 	"math"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +26,14 @@ import (
 //go:embed queries.json
 var queriesJSON []byte
 
+// paper.json holds what the paper printed, as far as it is known here.
+//
+//go:embed paper.json
+var paperJSON []byte
+
+// Paper returns the figures of the paper, for tables that stand beside them.
+func Paper() json.RawMessage { return slices.Clone(paperJSON) }
+
 // PhantomConfig returns the phantoms of the retrieval evaluation: one finding each, the first
 // eight of phantom.Ranges dealt out evenly, both views, no priors.
 func PhantomConfig(studies int, seed uint64) phantom.Config {
@@ -40,11 +50,13 @@ type Sample struct {
 	Study *trainer.Study
 	Class string
 	Size  float64
+	// Lesions are where each view of Study shows it, in pixels of the view; empty where it does not.
+	Lesions []image.Rectangle
 }
 
 // PhantomSamples makes phantoms and takes them through ingest. Those of c have one finding
 // each. progress, if not nil, is called after each study, never twice at once.
-func PhantomSamples(ctx context.Context, c phantom.Config, p *ingest.Preparer, t ingest.Tokenizer, progress func(done, total int)) ([]Sample, error) {
+func PhantomSamples(ctx context.Context, c phantom.Config, p *ingest.Preparer, t trainer.Reader, progress func(done, total int)) ([]Sample, error) {
 	const op = "eval.PhantomSamples"
 	secret := sha256.Sum256([]byte("radtrain eval"))
 	key, err := deid.NewKey(secret[:])
@@ -86,6 +98,7 @@ func PhantomSamples(ctx context.Context, c phantom.Config, p *ingest.Preparer, t
 			if samples[i].Study, err = trainer.NewStudy(prepared, t); err != nil {
 				return err
 			}
+			samples[i].Lesions = lesions(study, f, samples[i].Study)
 			select {
 			case finished <- struct{}{}:
 				return nil
@@ -95,6 +108,26 @@ func PhantomSamples(ctx context.Context, c phantom.Config, p *ingest.Preparer, t
 		})
 	}
 	return samples, fault.Wrap(op, group.Wait())
+}
+
+// lesions moves the boxes of a finding from a phantom's films to its prepared views. Film and
+// exposed box have the same shape.
+func lesions(p phantom.Study, f phantom.Finding, s *trainer.Study) []image.Rectangle {
+	out := make([]image.Rectangle, len(s.Images))
+	for i, view := range s.Images {
+		box := f.Frontal
+		if view.View == embedder.Lateral {
+			box = f.Lateral
+		}
+		if box == nil {
+			continue
+		}
+		film := p.Views[int(view.View)] // frontal, then lateral
+		scale := func(v, from, to int) int { return int(math.Round(float64(v) * float64(to) / float64(from))) }
+		e := view.Exposed
+		out[i] = image.Rect(scale(box[0], film.Columns, e.Dx()), scale(box[1], film.Rows, e.Dy()), scale(box[2], film.Columns, e.Dx()), scale(box[3], film.Rows, e.Dy())).Add(e.Min)
+	}
+	return out
 }
 
 // Cases encodes samples and scores their labels.
@@ -110,7 +143,7 @@ func Cases(ctx context.Context, e *embedder.Encoder, samples []Sample) ([]Case, 
 	}
 	cases := make([]Case, len(samples))
 	for i, s := range samples {
-		cases[i] = Case{Class: s.Class, Size: s.Size, Image: vectors[i].Image, Pixel: pixels(s.Study), Scores: vectors[i].Scores}
+		cases[i] = Case{Class: s.Class, Size: s.Size, Image: vectors[i].Image, Text: vectors[i].Text, Pixel: pixels(s.Study), Scores: vectors[i].Scores}
 	}
 	return cases, nil
 }

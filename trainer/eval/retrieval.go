@@ -12,6 +12,7 @@ type Case struct {
 	Class string
 	Size  float64   // of the finding, comparable inside a class
 	Image []float32 // vector of all its views, of unit length
+	Text  []float32 // vector of its report, of unit length; may be nil
 	Pixel []float32 // the control's vector, of unit length; may be nil
 	// Scores are the zero-shot scores by label; a class without a score of its name has no area.
 	Scores map[string]float64
@@ -24,14 +25,28 @@ type Query struct {
 	Image []float32 // vector of the text, of unit length
 }
 
-// Precision is the share of relevant studies among the first 5 and 10 of a ranking, averaged
-// over queries, with 95 % intervals.
+// Precision is the share of relevant studies among the first 5, 10, 50 and 100 of a ranking,
+// averaged over queries, with 95 % intervals. Of fewer candidates all count.
 type Precision struct {
 	P5     float64    `json:"p5"`
 	P5CI   [2]float64 `json:"p5_ci"`
 	P10    float64    `json:"p10"`
 	P10CI  [2]float64 `json:"p10_ci"`
+	P50    float64    `json:"p50"`
+	P50CI  [2]float64 `json:"p50_ci"`
+	P100   float64    `json:"p100"`
+	P100CI [2]float64 `json:"p100_ci"`
 	Number int        `json:"queries"`
+}
+
+// depths are those of Precision.
+var depths = [...]int{5, 10, 50, 100}
+
+func newPrecision(at [len(depths)]Figure, queries int) Precision {
+	ci := func(f Figure) [2]float64 { return [2]float64{f.Low, f.High} }
+	return Precision{
+		at[0].Value, ci(at[0]), at[1].Value, ci(at[1]), at[2].Value, ci(at[2]), at[3].Value, ci(at[3]), queries,
+	}
 }
 
 // Area is an area under the ROC curve with its 95 % interval.
@@ -64,12 +79,13 @@ type Table struct {
 	Cases        int          `json:"cases"`
 	ImageToImage Precision    `json:"image_to_image"`
 	TextToImage  Precision    `json:"text_to_image"`
-	Random       Precision    `json:"random"`      // image to image, by random rankings
-	RandomText   Precision    `json:"random_text"` // text to image, by random rankings
-	Pixels       Precision    `json:"pixels"`      // image to image, by 32 x 32 pixels
-	ZeroShot     Area         `json:"zero_shot"`   // mean over the classes with a label
-	Classes      []ClassTable `json:"classes"`     // by name
-	Thirds       []ByThird    `json:"by_size"`     // mean over classes
+	ImageToText  Precision    `json:"image_to_text"` // reports of its class, for an image; zero where a case has no report
+	Random       Precision    `json:"random"`        // image to image, by random rankings
+	RandomText   Precision    `json:"random_text"`   // text to image, by random rankings
+	Pixels       Precision    `json:"pixels"`        // image to image, by 32 x 32 pixels
+	ZeroShot     Area         `json:"zero_shot"`     // mean over the classes with a label
+	Classes      []ClassTable `json:"classes"`       // by name
+	Thirds       []ByThird    `json:"by_size"`       // mean over classes
 }
 
 // found is how deep a text query looks in [ByThird].
@@ -92,14 +108,17 @@ func Retrieval(cases []Case, queries []Query) Table {
 	}
 	texts := scores(queries, cases, func(q, c int) float64 { return dot(queries[q].Image, cases[c].Image) })
 	t.TextToImage = e.fromTexts(queries, texts)
+	if !slices.ContainsFunc(cases, func(c Case) bool { return c.Text == nil }) {
+		t.ImageToText = e.rankings(false, func(i, j int) float64 { return dot(cases[i].Image, cases[j].Text) }).precision(e.groups)
+	}
 	t.RandomText = e.fromTexts(queries, scores(queries, cases, func(int, int) float64 { return r.Float64() }))
 
 	areas := 0
 	for g, class := range e.classes {
 		own := e.groups[g]
 		row := ClassTable{Class: class, Cases: len(own), ImageToImage: images.precision([][]int{own})}
-		if pixels.p10 != nil {
-			row.Pixels = meanOf(pixels.p10, own)
+		if pixels[0] != nil {
+			row.Pixels = meanOf(pixels[1], own)
 		}
 		var mine []Query
 		var mineScores [][]float64
@@ -110,7 +129,7 @@ func Retrieval(cases []Case, queries []Query) Table {
 		}
 		row.TextToImage = e.fromTexts(mine, mineScores)
 		row.ZeroShot = e.area(class, own)
-		row.Sizes = e.thirds(class, own, images.p10, mineScores)
+		row.Sizes = e.thirds(class, own, images[1], mineScores)
 		t.Classes = append(t.Classes, row)
 		if row.ZeroShot != nil {
 			areas++
@@ -153,26 +172,36 @@ func newRetrieval(cases []Case) *retrieval {
 	return e
 }
 
-// perQuery holds one precision a query.
-type perQuery struct{ p5, p10 []float64 }
+// perQuery holds, for each depth, one precision a query.
+type perQuery [len(depths)][]float64
 
 func (p perQuery) precision(groups [][]int) Precision {
-	a, b := meanFigure(p.p5, groups), meanFigure(p.p10, groups)
+	var at [len(depths)]Figure
+	for k := range depths {
+		at[k] = meanFigure(p[k], groups)
+	}
 	n := 0
 	for _, g := range groups {
 		n += len(g)
 	}
-	return Precision{a.Value, [2]float64{a.Low, a.High}, b.Value, [2]float64{b.Low, b.High}, n}
+	return newPrecision(at, n)
 }
 
 // fromImages ranks all other cases for each case.
-func (e *retrieval) fromImages(score func(i, j int) float64) perQuery {
+func (e *retrieval) fromImages(score func(i, j int) float64) perQuery { return e.rankings(true, score) }
+
+// rankings ranks all cases for each case, without itself if others says so.
+func (e *retrieval) rankings(others bool, score func(i, j int) float64) perQuery {
 	var out perQuery
 	for i, c := range e.cases {
-		order := rank(len(e.cases), i, func(j int) float64 { return score(i, j) })
-		same := func(j int) bool { return e.cases[j].Class == c.Class }
-		out.p5 = append(out.p5, precisionAt(order, 5, same))
-		out.p10 = append(out.p10, precisionAt(order, 10, same))
+		skip := -1
+		if others {
+			skip = i
+		}
+		order := rank(len(e.cases), skip, func(j int) float64 { return score(i, j) })
+		for k, depth := range depths {
+			out[k] = append(out[k], precisionAt(order, depth, func(j int) bool { return e.cases[j].Class == c.Class }))
+		}
 	}
 	return out
 }
@@ -222,10 +251,12 @@ func (e *retrieval) fromTexts(queries []Query, scores [][]float64) Precision {
 		}
 	}
 	every := slices.Concat(e.groups...)
-	p := Precision{P5: at(5)(every), P10: at(10)(every), Number: len(queries)}
-	p.P5CI[0], p.P5CI[1] = bootstrap(e.groups, at(5))
-	p.P10CI[0], p.P10CI[1] = bootstrap(e.groups, at(10))
-	return p
+	var figures [len(depths)]Figure
+	for i, k := range depths {
+		figures[i].Value = at(k)(every)
+		figures[i].Low, figures[i].High = bootstrap(e.groups, at(k))
+	}
+	return newPrecision(figures, len(queries))
 }
 
 // area is the area of one class against all others; nil where the model has no such label.
