@@ -85,3 +85,22 @@ func TestCover(t *testing.T) {
 		t.Errorf("all patches show %+v", all)
 	}
 }
+
+// TestMultiView: of two cases that only the lateral view shows, one is found by it; what the
+// frontal view shows does not count.
+func TestMultiView(t *testing.T) {
+	samples := []Sample{{Class: "a", LateralOnly: true}, {Class: "a", LateralOnly: true}, {Class: "a"}, {Class: "b"}, {Class: "b"}}
+	scored := func(scores ...float64) (out []Case) {
+		for _, s := range scores {
+			out = append(out, Case{Scores: map[string]float64{"a": s}})
+		}
+		return out
+	}
+	rows := MultiView(samples, scored(0.9, 0.3, 0.9, 0.2, 0.4), scored(0.1, 0.3, 0.9, 0.2, 0.4))
+	if len(rows) != 2 || rows[0].Class != "a" || rows[1].Class != "all" {
+		t.Fatalf("%+v", rows)
+	}
+	if r := rows[0]; r.Cases != 2 || r.Both.Value != 0.75 || r.Frontal.Value != 0.25 || r.Gain.Value != 0.5 || r.Gain.CI != [2]float64{0, 1} {
+		t.Errorf("%+v", r)
+	}
+}
