@@ -7,6 +7,8 @@ import (
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
 )
 
@@ -96,21 +98,49 @@ func measure(ctx context.Context, e *embedder.Encoder, samples []eval.Sample) (e
 type PairsResult struct {
 	Model string `json:"model"`
 	eval.PairsTable
-	Skipped int `json:"skipped"` // studies without an image or a report that ingest takes
+	Skipped int             `json:"skipped"` // studies without an image or a report that ingest takes
+	Gain    *eval.PairsGain `json:"gain,omitempty"`
+}
+
+// PairsOptions are one call of `radtrain eval pairs`.
+type PairsOptions struct {
+	Model   string     // directory
+	Against string     // of a model to compare with, or ""
+	Path    string     // folder or CSV in the layout that radstream publish reads
+	Data    string     // or data manifest, whose validation studies count
+	NATS    bus.Config // for manifests of a stream
 }
 
 // EvaluatePairs measures how well a model finds the report of an image and the image of a
-// report, over the studies of a folder or CSV in the layout that radstream publish reads.
-func EvaluatePairs(ctx context.Context, dir, path string, progress func(done, total int)) (PairsResult, error) {
+// report, and how much better than another.
+func EvaluatePairs(ctx context.Context, o PairsOptions, progress func(done, total int)) (PairsResult, error) {
 	const op = "train.EvaluatePairs"
-	var out PairsResult
-	err := withStudies(ctx, dir, path, progress, func(e *embedder.Encoder, found []foundStudy) error {
+	out, pairs, err := pairsOf(ctx, o, o.Model, progress)
+	if err != nil {
+		return out, fault.Wrap(op, err)
+	}
+	if len(pairs) == 0 {
+		return out, fault.Reject(op, fault.Invalid, ReasonStudies, "no study there has both an image and a report that ingest takes")
+	}
+	out.PairsTable = eval.Pairs(pairs)
+	if o.Against == "" {
+		return out, nil
+	}
+	other, against, err := pairsOf(ctx, o, o.Against, progress)
+	if err != nil {
+		return out, fault.Wrap(op, err)
+	}
+	gain := eval.ComparePairs(pairs, against)
+	gain.Against = other.Model
+	out.Gain = &gain
+	return out, nil
+}
+
+// pairsOf encodes the studies with one model.
+func pairsOf(ctx context.Context, o PairsOptions, dir string, progress func(done, total int)) (out PairsResult, pairs []eval.Pair, err error) {
+	encode := func(e *embedder.Encoder, studies []*trainer.Study) error {
 		out.Model = e.Model().Ref.String()
-		encoded, err := eval.Encode(ctx, e, studiesOf(found))
-		if err != nil {
-			return err
-		}
-		var pairs []eval.Pair
+		encoded, err := eval.Encode(ctx, e, studies)
 		for _, v := range encoded {
 			if v.Image == nil || v.Text == nil {
 				out.Skipped++
@@ -118,13 +148,24 @@ func EvaluatePairs(ctx context.Context, dir, path string, progress func(done, to
 			}
 			pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
 		}
-		if len(pairs) == 0 {
-			return fault.Reject(op, fault.Invalid, ReasonStudies, "no study there has both an image and a report that ingest takes")
+		return err
+	}
+	if o.Data == "" {
+		err = withStudies(ctx, dir, o.Path, progress, func(e *embedder.Encoder, found []foundStudy) error { return encode(e, studiesOf(found)) })
+		return out, pairs, err
+	}
+	m, err := trainer.ReadManifest(o.Data)
+	if err != nil {
+		return out, nil, err
+	}
+	err = withModel(ctx, dir, m.Preparation, func(e *embedder.Encoder) error {
+		d, err := Load(ctx, []string{o.Data}, o.NATS, readerOf(e), progress)
+		if err != nil {
+			return err
 		}
-		out.PairsTable = eval.Pairs(pairs)
-		return nil
+		return encode(e, d.Validation)
 	})
-	return out, fault.Wrap(op, err)
+	return out, pairs, err
 }
 
 // ZeroShotResult is what `radtrain eval zeroshot` prints.

@@ -55,7 +55,7 @@ type stamp struct {
 // other data; Canceled when ctx ends, after which what was made stays.
 func Phantoms(ctx context.Context, dir string, c phantom.Config, validation float64, progress func(done, total int)) (*trainer.Manifest, error) {
 	const op = "train.Phantoms"
-	if c.Seed == EvaluationSeed || c.Seed == ValidationSeed {
+	if c.Seed >= EvaluationSeed && c.Seed <= lastKeptSeed {
 		return nil, fault.Errorf(op, fault.Usage, "seed %d is the evaluation's and must never be trained on: choose another", c.Seed)
 	}
 	if c.Broken > 0 {

@@ -29,6 +29,10 @@ func DefaultTables() TablesOptions { return TablesOptions{Studies: 240, Validati
 // never trained on.
 const ValidationSeed = 20261
 
+// lastKeptSeed is the last of the seeds that no model is trained on; probes are trained on those
+// behind ValidationSeed.
+const lastKeptSeed = 20279
+
 // Tables are the counterparts of the paper's Tables 3, 4 and 7 for one model, on phantoms.
 type Tables struct {
 	Model     string              `json:"model"`

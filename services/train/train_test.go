@@ -102,6 +102,15 @@ func TestStudies(t *testing.T) {
 	if len(seen) > 7 || !seen[6] || !seen[2] {
 		t.Errorf("tokens of a vocabulary of 7: %v", seen)
 	}
+	// The studies that a split holds out are what models are compared on.
+	tiny := "../app/tiny"
+	r, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Model: tiny, Against: tiny, Data: paths[1]}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pairs != 6 || r.Gain == nil || r.Gain.Against != r.Model || r.Gain.ImageToText != [3]eval.Rate{} || r.Gain.TextToImage != [3]eval.Rate{} {
+		t.Errorf("a model against itself on 6 pairs: %+v", r)
+	}
 }
 
 func small(studies int) phantom.Config {
@@ -455,7 +464,7 @@ func TestEvaluatePairs(t *testing.T) {
 		caption := strings.Repeat("Left pleural effusion. ", i) // the first has none
 		return strings.Join([]string{"s" + name, name, "frontal", caption}, ",")
 	})
-	r, err := train.EvaluatePairs(t.Context(), untrained(t), path, nil)
+	r, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Model: untrained(t), Path: path}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +493,7 @@ func TestEvaluateZeroShot(t *testing.T) {
 	if _, err := train.EvaluateZeroShot(t.Context(), untrained(t), bare, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no labels: %v", err)
 	}
-	if _, err := train.EvaluatePairs(t.Context(), untrained(t), bare, nil); fault.KindOf(err) != fault.Invalid {
+	if _, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Model: untrained(t), Path: bare}, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no reports: %v", err)
 	}
 }
@@ -611,5 +620,28 @@ func TestReport(t *testing.T) {
 	o.Studies = 3
 	if _, err := train.MeasureTables(t.Context(), micro, o, nil); fault.KindOf(err) != fault.Usage {
 		t.Errorf("three studies: %v", err)
+	}
+}
+
+// TestViewsAndPriors: what the lateral view and the prior add is measured on any model. The micro
+// model knows nothing, so only the form is looked at; docs/RESULTS.md has figures.
+func TestViewsAndPriors(t *testing.T) {
+	micro := "../../embedder/testdata/micro"
+	p, err := train.EvaluateProgression(t.Context(), micro, train.ProgressionOptions{Pairs: 32, Training: 32, Sets: 1, Side: 128}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(p.Rows); n != 5 || p.Rows[4].Finding != "mean" || p.Rows[4].Pairs != 32 || p.Rows[0].Pairs != 8 {
+		t.Errorf("%+v", p.Rows)
+	}
+	m, err := train.EvaluateMultiView(t.Context(), micro, train.RetrievalOptions{Studies: 54, Seed: train.EvaluationSeed, Side: 128}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Rows); n == 0 || m.Rows[n-1].Class != "all" || m.Rows[n-1].Cases == 0 {
+		t.Errorf("%+v", m.Rows)
+	}
+	if _, err := train.EvaluateProgression(t.Context(), micro, train.ProgressionOptions{Pairs: 32, Training: 32, Sets: 99}, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("more sets than seeds: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer/eval"
 )
@@ -18,7 +19,7 @@ func (c *cli) eval() *cobra.Command {
 		Long:  "Measure a model through the same runtime and preparation that serve it. Intervals are 95 % bootstrap intervals.",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalMultiView(), c.evalReport(), c.evalViews(), c.evalQuality())
+	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalMultiView(), c.evalProgression(), c.evalReport(), c.evalViews(), c.evalQuality())
 	return cmd
 }
 
@@ -62,14 +63,19 @@ says were measured: so a training run is shown to be reproduced.`,
 }
 
 func (c *cli) evalPairs() *cobra.Command {
-	var dir, csv string
+	o := train.PairsOptions{NATS: bus.DefaultConfig()}
 	cmd := &cobra.Command{
-		Use:     "pairs",
-		Short:   "Find the report of an image and the image of a report",
-		Long:    "Rank all reports for each image and all images for each report of a CSV (columns study_id, image, view, and report, caption or notes; as radstream publish reads it), and print how often the right one is among the first 1, 5, 10 and 50.",
-		Example: "  radtrain eval pairs --model work/run/model --csv ../shared/data/rocov2cxr/studies.csv",
+		Use:   "pairs",
+		Short: "Find the report of an image and the image of a report",
+		Long: `Rank all reports for each image and all images for each report, and print how often the right one
+is among the first 1, 5, 10 and 50. Studies are those of a CSV (columns study_id, image, view, and
+report, caption or notes; as radstream publish reads it), or those that a data manifest holds
+out. With --against, another model ranks the same, and what the one finds more often than the
+other is printed with its paired interval.`,
+		Example: `  radtrain eval pairs --model work/run/model --csv ../shared/data/rocov2cxr/studies.csv
+  radtrain eval pairs --model work/films/model --against work/heads/model --data work/rocov2/split1.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := train.EvaluatePairs(cmd.Context(), dir, csv, c.progress("studies"))
+			r, err := train.EvaluatePairs(cmd.Context(), o, c.progress("studies"))
 			if err != nil {
 				return err
 			}
@@ -79,7 +85,14 @@ func (c *cli) evalPairs() *cobra.Command {
 			return printPairs(c.Stdout, r)
 		},
 	}
-	return needsCSV(needsModel(cmd, &dir), &csv)
+	f := cmd.Flags()
+	f.StringVar(&o.Path, "csv", "", "list of studies")
+	f.StringVar(&o.Data, "data", "", "data manifest, whose validation studies count")
+	f.StringVar(&o.Against, "against", "", "directory of a model to compare with")
+	natsFlags(f, &o.NATS)
+	cmd.MarkFlagsOneRequired("csv", "data")
+	cmd.MarkFlagsMutuallyExclusive("csv", "data")
+	return needsModel(cmd, &o.Model)
 }
 
 func (c *cli) evalZeroShot() *cobra.Command {
@@ -173,6 +186,41 @@ view shows, how probably they score above a study without the finding, and the g
 	f := cmd.Flags()
 	f.IntVar(&o.Studies, "studies", o.Studies, "how many phantoms")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the phantoms")
+	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")
+	return needsModel(cmd, &dir)
+}
+
+func (c *cli) evalProgression() *cobra.Command {
+	o := train.DefaultProgression()
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "progression",
+		Short: "Improved, stable or worsened: the counterpart of the paper's Table 5, on phantoms",
+		Long: `Make pairs of phantoms of one patient, of seeds that training refuses, whose finding grew, shrank
+or stayed. Train linear probes on the vectors of the model, which stays as it is: on [current,
+prior, difference], and on the current study alone. Print macro accuracies over three classes
+(chance is 0.333), mean and deviation over sets of training pairs, and what the prior adds.`,
+		Example: "  radtrain eval progression --model services/app/tiny",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := train.EvaluateProgression(cmd.Context(), dir, o, c.progress("phantoms"))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(r)
+			}
+			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintf(w, "%s, probes trained on %d sets of %d pairs, films of %d pixels\n\nfinding\tpairs\tcurrent and prior\tcurrent only\tgain\n", r.Model, r.Sets, r.Training, r.Side)
+			for _, row := range r.Rows {
+				fmt.Fprintf(w, "%s\t%d\t%.3f +- %.3f\t%.3f\t%s\n", row.Finding, row.Pairs, row.Both, row.BothSD, row.Current, interval(row.Gain.Value, row.Gain.CI))
+			}
+			return w.Flush()
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Pairs, "pairs", o.Pairs, "how many pairs are measured")
+	f.IntVar(&o.Training, "training-pairs", o.Training, "pairs of each set that probes are trained on")
+	f.IntVar(&o.Sets, "seeds", o.Sets, "how many sets of training pairs, each of another seed")
 	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")
 	return needsModel(cmd, &dir)
 }
@@ -294,5 +342,14 @@ func printPairs(out io.Writer, r train.PairsResult) error {
 			interval(row.r.R10, row.r.R10CI), interval(row.r.R50, row.r.R50CI), row.r.Median)
 	}
 	fmt.Fprintf(w, "chance\t%.3f\t%.3f\t%.3f\t%.3f\t%.1f\n", r.Chance.R1, r.Chance.R5, r.Chance.R10, r.Chance.R50, r.Chance.Median)
+	if g := r.Gain; g != nil {
+		fmt.Fprintf(w, "\nmore than %s\tR@1\tR@10\tR@50\n", g.Against)
+		for _, row := range []struct {
+			name string
+			gain [3]eval.Rate
+		}{{"image to text", g.ImageToText}, {"text to image", g.TextToImage}} {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.name, interval(row.gain[0].Value, row.gain[0].CI), interval(row.gain[1].Value, row.gain[1].CI), interval(row.gain[2].Value, row.gain[2].CI))
+		}
+	}
 	return w.Flush()
 }

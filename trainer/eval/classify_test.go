@@ -104,3 +104,19 @@ func TestMultiView(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestComparePairs: of four pairs one model finds all at once; the other has texts that two of them share.
+func TestComparePairs(t *testing.T) {
+	unit := func(i int) []float32 { v := make([]float32, 4); v[i] = 1; return v }
+	var good, half []Pair
+	for i := range 4 {
+		good, half = append(good, Pair{unit(i), unit(i)}), append(half, Pair{unit(i), unit(i ^ i&1)})
+	}
+	g := ComparePairs(good, half)
+	if g.ImageToText[0].Value != 1 || g.ImageToText[1].Value != 0 {
+		t.Errorf("%+v", g)
+	}
+	if same := ComparePairs(good, good); same.ImageToText[0] != (Rate{}) {
+		t.Errorf("against itself: %+v", same)
+	}
+}

@@ -28,6 +28,41 @@ type PairsTable struct {
 	Chance      Recall `json:"chance"` // of random rankings, either way, without intervals
 }
 
+// PairsGain is how much more often one model finds the partner than another, over the same
+// queries, with paired 95 % intervals.
+type PairsGain struct {
+	Against     string  `json:"against"`
+	ImageToText [3]Rate `json:"image_to_text_r1_r10_r50"`
+	TextToImage [3]Rate `json:"text_to_image_r1_r10_r50"`
+}
+
+// gainDepths are those of [PairsGain].
+var gainDepths = [...]int{1, 10, 50}
+
+// ComparePairs holds a model against another on the same studies in the same order.
+func ComparePairs(model, against []Pair) PairsGain {
+	var g PairsGain
+	images, texts := before(model)
+	images2, texts2 := before(against)
+	gain := func(a, b []int, k int) Rate {
+		diff, all := make([]float64, len(a)), make([]int, len(a))
+		for i := range a {
+			all[i] = i
+			if a[i] < k {
+				diff[i]++
+			}
+			if b[i] < k {
+				diff[i]--
+			}
+		}
+		return newRate(meanFigure(diff, [][]int{all}))
+	}
+	for i, k := range gainDepths {
+		g.ImageToText[i], g.TextToImage[i] = gain(images, images2, k), gain(texts, texts2, k)
+	}
+	return g
+}
+
 // Pairs ranks all texts for each image and all images for each text. Equal scores count
 // against the partner, so that a model that says the same of everything finds nothing.
 // Intervals resample queries; the candidates stay all.
@@ -37,7 +72,16 @@ func Pairs(pairs []Pair) PairsTable {
 	if n == 0 {
 		return t
 	}
-	images, texts := make([]int, n), make([]int, n)
+	images, texts := before(pairs)
+	t.ImageToText, t.TextToImage = recall(images), recall(texts)
+	chance := func(k int) float64 { return min(1, float64(k)/float64(n)) }
+	t.Chance = Recall{R1: chance(1), R5: chance(5), R10: chance(10), R50: chance(50), Median: float64(n+1) / 2}
+	return t
+}
+
+// before counts what is ranked before the partner, for each image and for each text.
+func before(pairs []Pair) (images, texts []int) {
+	images, texts = make([]int, len(pairs)), make([]int, len(pairs))
 	for i, p := range pairs {
 		own := dot(p.Image, p.Text)
 		for j, q := range pairs {
@@ -52,10 +96,7 @@ func Pairs(pairs []Pair) PairsTable {
 			}
 		}
 	}
-	t.ImageToText, t.TextToImage = recall(images), recall(texts)
-	chance := func(k int) float64 { return min(1, float64(k)/float64(n)) }
-	t.Chance = Recall{R1: chance(1), R5: chance(5), R10: chance(10), R50: chance(50), Median: float64(n+1) / 2}
-	return t
+	return images, texts
 }
 
 // recall takes how many were ranked before each query's partner.

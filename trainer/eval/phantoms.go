@@ -52,7 +52,8 @@ type Sample struct {
 	Size  float64
 	// Lesions are where each view of Study shows it, in pixels of the view; empty where it does not.
 	Lesions     []image.Rectangle
-	LateralOnly bool // the frontal view hides it
+	LateralOnly bool                // the frontal view hides it
+	Progression phantom.Progression // since the prior; empty where there is none
 }
 
 // PhantomSamples makes phantoms and takes them through ingest. Those of c have one finding
@@ -95,7 +96,7 @@ func PhantomSamples(ctx context.Context, c phantom.Config, p *ingest.Preparer, t
 				return fault.Errorf(op, fault.Usage, "the phantoms of an evaluation have one finding each")
 			}
 			f := study.Truth.Findings[0]
-			samples[i] = Sample{Class: string(f.Kind), Size: f.SizeMM, LateralOnly: f.LateralOnly}
+			samples[i] = Sample{Class: string(f.Kind), Size: f.SizeMM, LateralOnly: f.LateralOnly, Progression: f.Progression}
 			if samples[i].Study, err = trainer.NewStudy(prepared, t); err != nil {
 				return err
 			}

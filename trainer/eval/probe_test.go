@@ -1,0 +1,78 @@
+package eval
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/radstream/radstream/ingest/phantom"
+)
+
+// TestProbe: classes that a line divides are told apart on new rows, noise is not, and the same
+// rows give the same probe.
+func TestProbe(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	draw := func(n int, signal float64) (x [][]float64, y []int, groups []string) {
+		for i := range n {
+			class := i % 3
+			row := make([]float64, 6)
+			for j := range row {
+				row[j] = r.NormFloat64()
+			}
+			row[class] += signal
+			x, y, groups = append(x, row), append(y, class), append(groups, fmt.Sprint(i/2))
+		}
+		return x, y, groups
+	}
+	score := func(signal float64) float64 {
+		x, y, g := draw(150, signal)
+		p := FitProbe(x, y, g, 3)
+		if d := cmp.Diff(p, FitProbe(x, y, g, 3), cmp.AllowUnexported(Probe{})); d != "" {
+			t.Errorf("fitted once more it differs:\n%s", d)
+		}
+		tx, ty, _ := draw(300, signal)
+		answers := make([]int, len(tx))
+		for i := range tx {
+			answers[i] = p.Answer(tx[i])
+			sum := 0.0
+			for _, q := range p.Probabilities(tx[i]) {
+				sum += q
+			}
+			if math.Abs(sum-1) > 1e-9 {
+				t.Fatalf("probabilities add up to %g", sum)
+			}
+		}
+		return macro(answers, ty, 3)
+	}
+	if a := score(4); a < 0.95 {
+		t.Errorf("macro accuracy %.3f where a line divides the classes", a)
+	}
+	if a := score(0); a < 0.2 || a > 0.45 {
+		t.Errorf("macro accuracy %.3f on noise", a)
+	}
+}
+
+// TestProgression: where the vectors of a study and its prior differ as the finding did, the prior
+// is worth a lot; where the study says nothing, it alone is worth nothing.
+func TestProgression(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	draw := func(n int) (out []Change) {
+		for i := range n {
+			size := r.Float64()
+			by := float64(i%3-1) * 0.5
+			prior, current := []float32{float32(size), 1}, []float32{float32(size + by), 1}
+			out = append(out, Change{"edema", fmt.Sprint(i), current, prior, []phantom.Progression{phantom.Improved, phantom.Stable, phantom.Worsened}[i%3]})
+		}
+		return out
+	}
+	rows := Progression([][]Change{draw(90), draw(90)}, draw(60))
+	if len(rows) != 2 || rows[0].Finding != "edema" || rows[1].Finding != "mean" {
+		t.Fatalf("%+v", rows)
+	}
+	if r := rows[0]; r.Both < 0.95 || r.Current > 0.85 || r.Gain.CI[0] <= 0 || r.Pairs != 60 || rows[1].Gain.Value != r.Gain.Value {
+		t.Errorf("%+v", r)
+	}
+}
