@@ -51,6 +51,7 @@ type FitOptions struct {
 	Mode      string    // which weights train: full, adapters, task or heads; see [trainer.Modes]
 	Threads   int       // 0 is one a core
 	BFloat16  bool      // matrix products in bfloat16
+	Device    string    // cpu, cuda or auto
 	Trainer   trainer.Config
 	NATS      bus.Config // for manifests of a stream
 	Version   string     // of the code, for the model's manifest
@@ -97,6 +98,10 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	}
 	if o.Threads == 0 { // how sums are split decides how they round
 		o.Threads = runtime.NumCPU()
+	}
+	var err error
+	if o.Device, err = Device(o.Device); err != nil {
+		return FitReport{}, fault.Wrap(op, err)
 	}
 	r := run{options: o, maker: "radtrain fit"}
 	weights, temperature, err := r.begin()
@@ -202,7 +207,7 @@ func (r *run) start() error {
 		}
 	}
 	text, err := json.MarshalIndent(settings{
-		o.Ref, o.Preset, o.From, o.Objective, o.Mode, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
+		o.Ref, o.Preset, o.From, o.Objective, o.Mode, o.Device, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
 	}, "", "  ")
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
@@ -217,6 +222,7 @@ type settings struct {
 	From        string         `json:"from,omitempty"` // model directory
 	Objective   string         `json:"objective"`
 	Mode        string         `json:"mode"`
+	Device      string         `json:"device"`
 	BFloat16    bool           `json:"bfloat16"`
 	Threads     int            `json:"threads"`
 	Data        []string       `json:"data"` // paths
@@ -241,7 +247,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 		return FitOptions{}, fault.Errorf(op, fault.Corrupt, "%s: %w", filepath.Join(out, settingsFile), err)
 	}
 	return FitOptions{
-		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Mode: s.Mode, Threads: s.Threads, BFloat16: s.BFloat16,
+		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Mode: s.Mode, Device: s.Device, Threads: s.Threads, BFloat16: s.BFloat16,
 		Trainer: s.Trainer, Resume: true,
 	}, nil
 }
@@ -250,7 +256,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 func (r *run) labels() map[string]string {
 	o := r.options
 	return map[string]string{
-		"preset": o.Preset, "from": o.From, "objective": o.Objective, "mode": o.Mode, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
+		"preset": o.Preset, "from": o.From, "objective": o.Objective, "mode": o.Mode, "device": o.Device, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
 		"data": strings.Join(r.data.Manifests, " "),
 	}
 }

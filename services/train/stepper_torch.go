@@ -12,6 +12,9 @@ import (
 // canTrain says whether libtorch was built in.
 const canTrain = true
 
+// Device returns what a run computes on where it is told name; see [torch.Device].
+func Device(name string) (string, error) { return torch.Device(name) }
+
 func newStepper(c model.Config, w onnxexport.Weights, temperature float64, o FitOptions) (trainer.Stepper, error) {
-	return torch.New(c, w, torch.Options{Objective: o.Objective, Mode: o.Mode, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
+	return torch.New(c, w, torch.Options{Objective: o.Objective, Mode: o.Mode, Device: o.Device, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
 }

@@ -57,6 +57,11 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 					return err
 				}
 			}
+			if !o.Resume {
+				if err := bf16(cmd.Flags(), &o); err != nil {
+					return err
+				}
+			}
 			show, finish := c.fitProgress()
 			report, err := train.Fit(cmd.Context(), o, train.FitHooks{
 				Load: c.progress("studies"), Progress: show, Measure: c.progress("phantoms"),
@@ -73,6 +78,7 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.StringVar(&o.From, "from", "", "directory of a model to go on from, with its architecture; without it, weights start anew")
 	cmd.MarkFlagsMutuallyExclusive("preset", "from")
 	modeFlag(f, &o.Mode)
+	deviceFlag(f, &o.Device)
 	f.StringVar(&ref, "model", ref, "name@version of the model that is made")
 	f.StringArrayVar(&o.Data, "data", nil, "data manifest; may be repeated")
 	f.StringVar(&o.Out, "out", "run", "folder of the run")
@@ -99,6 +105,19 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.Float64Var(&t.ViewDrop, "view-drop", t.ViewDrop, "share of studies that lack one of their views")
 	f.IntVar(&t.ValidateEvery, "validate-every", t.ValidateEvery, "steps between validations; 0 is never")
 	return cmd
+}
+
+func deviceFlag(f *pflag.FlagSet, device *string) {
+	f.StringVar(device, "device", "auto", "what computes: cpu, cuda, or auto for cuda where there is one")
+}
+
+// bf16 says whether to multiply in bfloat16 where nobody said: on GPUs, and on CPUs that do.
+func bf16(f *pflag.FlagSet, o *train.FitOptions) error {
+	name, err := train.Device(o.Device)
+	if err == nil && name == "cuda" && !f.Changed("bf16") {
+		o.BFloat16 = true
+	}
+	return err
 }
 
 func modeFlag(f *pflag.FlagSet, mode *string) {

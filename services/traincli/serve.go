@@ -47,6 +47,9 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 			if o.Tenant, err = event.ParseTenant(tenant); err != nil {
 				return err
 			}
+			if err := bf16(cmd.Flags(), &o.Fit); err != nil {
+				return err
+			}
 			show, finish := c.fitProgress()
 			defer finish()
 			return train.Serve(cmd.Context(), o, train.ServeHooks{
@@ -81,6 +84,7 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 	f.Float64Var(&o.Gate.MaxSlower, "max-slower", o.Gate.MaxSlower, "times that a study may take under the candidate, of its time under the model that serves")
 	f.StringVar(&o.Fit.Objective, "objective", o.Fit.Objective, "loss: clinvla, paper, convirt or gloria")
 	modeFlag(f, &o.Fit.Mode)
+	deviceFlag(f, &o.Fit.Device)
 	f.IntVar(&o.Fit.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")
 	f.BoolVar(&o.Fit.BFloat16, "bf16", cpu.X86.HasAVX512BF16, "matrix products in bfloat16; the default is true on CPUs that multiply such numbers")
 	f.Uint64Var(&t.Seed, "seed", t.Seed, "of order, augmentation and masks")

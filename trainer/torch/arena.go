@@ -17,11 +17,14 @@ type tensor = libtch.Ctensor
 
 // ledger knows every open tensor of a trainer.
 type ledger struct {
-	open  map[tensor]string // by handle: what made it and where (where only if trace is set)
-	trace bool
+	open   map[tensor]string // by handle: what made it and where (where only if trace is set)
+	trace  bool
+	device device // where tensors are
 }
 
-func newLedger(trace bool) *ledger { return &ledger{open: make(map[tensor]string), trace: trace} }
+func newLedger(d device, trace bool) *ledger {
+	return &ledger{open: make(map[tensor]string), trace: trace, device: d}
+}
 
 // origins lists what made the tensors that are open, sorted.
 func (l *ledger) origins() []string {

@@ -27,7 +27,7 @@ func (n *network) reduced(on bool) {
 	if !n.bfloat16 {
 		return
 	}
-	if err := autocast(on); err != nil && n.err == nil {
+	if err := autocast(n.ledger.device, on); err != nil && n.err == nil {
 		n.err = err
 	}
 }

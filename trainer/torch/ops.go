@@ -43,7 +43,11 @@ func of[T element](a *arena, data []T, shape ...int64) tensor {
 		k = boolKind
 	}
 	t := libtch.AtTensorOfData(unsafe.Pointer(unsafe.SliceData(data)), shape, uint(len(shape)), uint(unsafe.Sizeof(zero)), int(k))
-	return a.keep("of", t)
+	x := a.keep("of", t)
+	if a.ledger.device == cpu {
+		return x
+	}
+	return a.do("to device", func(o *tensor) { libtch.AtgTo(o, x, int32(a.ledger.device)) })
 }
 
 // floats brings numbers in as the arena's floating-point kind.
@@ -208,7 +212,7 @@ func (a *arena) cat(dim int64, x ...tensor) tensor {
 
 // zeros is a tensor of zeros of the arena's kind.
 func (a *arena) zeros(shape ...int64) tensor {
-	return a.do("zeros", func(o *tensor) { libtch.AtgZeros(o, shape, len(shape), int32(a.kind), cpu) })
+	return a.do("zeros", func(o *tensor) { libtch.AtgZeros(o, shape, len(shape), int32(a.kind), int32(a.ledger.device)) })
 }
 
 // numbers copies what x holds; x has n elements.
@@ -228,9 +232,6 @@ func (a *arena) number(x tensor) float64 {
 	}
 	return out[0]
 }
-
-// cpu is libtorch's number of the CPU as a device.
-const cpu = -1
 
 func flag(b bool) int32 {
 	if b {

@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/autocast_mode.h>
 
+#include <dlfcn.h>
 #include <malloc.h>
 
 #include <algorithm>
@@ -121,10 +122,18 @@ char *rt_threads(int n) {
 
 void rt_trim() { malloc_trim(0); }
 
-char *rt_autocast(int on) {
+char *rt_autocast(int cuda, int on) {
   return guarded([&] {
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-    at::autocast::set_autocast_enabled(at::kCPU, on != 0);
+    at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device, on != 0);
     if (!on) at::autocast::clear_cache();
+  });
+}
+
+char *rt_cuda() {
+  return guarded([&] {
+    TORCH_CHECK(dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr, dlerror());
+    TORCH_CHECK(at::globalContext().hasCUDA(), "no GPU answers");
   });
 }

@@ -92,11 +92,10 @@ func trim() {
 	C.rt_trim()
 }
 
-// autocast lets matrix products of this thread run in bfloat16, or ends that.
-func autocast(on bool) error {
-	var flag C.int
-	if on {
-		flag = 1
-	}
-	return failure(C.rt_autocast(flag))
+// autocast lets matrix products of this thread run in bfloat16 on a device, or ends that.
+func autocast(d device, on bool) error {
+	return failure(C.rt_autocast(C.int(flag(d != cpu)), C.int(flag(on))))
 }
+
+// loadCUDA says why there is no CUDA, if there is none.
+func loadCUDA() error { return failure(C.rt_cuda()) }

@@ -46,8 +46,13 @@ char *rt_threads(int n);
 // rt_trim gives free memory back to the system.
 void rt_trim(void);
 
-// rt_autocast lets matrix products of this thread run in bfloat16, or ends that.
-char *rt_autocast(int on);
+// rt_autocast lets matrix products of this thread, on the CPU or on CUDA, run in bfloat16, or ends
+// that.
+char *rt_autocast(int cuda, int on);
+
+// rt_cuda brings in CUDA's kernels, which must happen before anything asks for them. Its message
+// says why there is none.
+char *rt_cuda(void);
 
 #ifdef __cplusplus
 }

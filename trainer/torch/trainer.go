@@ -24,7 +24,8 @@ type Options struct {
 	Mode      string   // of trainer.Modes; "" is full
 	Decay     *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
 	Threads   int      // of one operator; 0 is one a core
-	BFloat16  bool     // matrix products in bfloat16: for CPUs with AVX512-BF16
+	BFloat16  bool     // matrix products in bfloat16: for CPUs with AVX512-BF16, and for GPUs
+	Device    string   // cpu, cuda or auto, as in [Device]; "" is cpu
 	// Temperature is what cosines are divided by at first, 0.01 or more; 0 is 0.07.
 	Temperature float64
 	Trace       bool // remember what made each tensor, for Open; costs time
@@ -91,10 +92,14 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	if o.Threads == 0 {
 		o.Threads = runtime.NumCPU()
 	}
+	on, err := findDevice(o.Device)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
 
 	t := &Trainer{
 		config: c, rows: onnxexport.Shapes(c), objective: objective, bfloat16: o.BFloat16,
-		ledger: newLedger(o.Trace), weights: make(map[string]tensor),
+		ledger: newLedger(on, o.Trace), weights: make(map[string]tensor),
 		calls: make(chan func()), ended: make(chan struct{}),
 	}
 	t.lasting = t.ledger.arena(k)

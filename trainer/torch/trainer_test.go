@@ -155,6 +155,29 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestDevice: a GPU that is asked for and is not there is an error that says why; auto takes what
+// there is.
+func TestDevice(t *testing.T) {
+	for name, want := range map[string]fault.Kind{"cpu": 0, "auto": 0, "": 0, "tpu": fault.Usage, "cuda": fault.Unavailable} {
+		got, err := Device(name)
+		if name == "cuda" && haveCUDA() == nil {
+			want = 0
+		}
+		if err != nil && fault.KindOf(err) != want || err == nil && want != 0 {
+			t.Errorf("%q: %v, want %v", name, err, want)
+		}
+		if haveCUDA() != nil && err == nil && got != "cpu" {
+			t.Errorf("%q is %s where there is no CUDA", name, got)
+		}
+		if name == "cuda" && err != nil && !strings.Contains(err.Error(), "libtorch_cuda.so") {
+			t.Errorf("it does not say what is missing: %v", err)
+		}
+	}
+	if _, err := New(micro(), shaken(micro(), 1), Options{Device: "tpu"}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a trainer on another device: %v", err)
+	}
+}
+
 // TestModes: only the weights of the mode's groups change, and each of them does.
 func TestModes(t *testing.T) {
 	c := micro()
