@@ -20,12 +20,13 @@ type Batcher struct {
 	patients [][]int // the studies of each, in the order of studies
 	// Of the tokenizer of the reports: every report begins and ends with these.
 	start, end int32
+	mask       int32
 }
 
 // NewBatcher returns a Batcher over d.Train. c must be valid.
 func NewBatcher(c Config, m model.Config, d *Dataset) *Batcher {
 	first := d.Train[0].Report.Tokens
-	b := &Batcher{config: c, image: m.Image, studies: d.Train, start: first[0], end: first[len(first)-1]}
+	b := &Batcher{config: c, image: m.Image, studies: d.Train, start: first[0], end: first[len(first)-1], mask: d.MaskToken}
 	known := map[string]int{}
 	for i, s := range d.Train {
 		p, seen := known[s.Patient]
@@ -61,6 +62,7 @@ const (
 	drawStart
 	drawPart
 	drawSentence
+	drawHidden
 )
 
 // Batch returns the batch of a step, from 0. Every study is seen once before any is seen
@@ -71,7 +73,7 @@ func (b *Batcher) Batch(step int) Batch {
 	perEpoch := len(b.studies) / n
 	epoch, place := step/perEpoch, step%perEpoch
 	masked := step < b.config.Steps-b.config.UnmaskedSteps
-	out := Batch{HoldText: step < b.config.HoldText}
+	out := Batch{HoldText: step < b.config.HoldText, MaskToken: b.mask}
 	drawn := *b
 	drawn.config = b.config.at(step)
 	part := b.part(step)
@@ -91,7 +93,9 @@ func (b *Batcher) Batch(step int) Batch {
 		}
 		drawn.addImages(&out, i, s, masked, draw(drawFilms, f))
 		out.Studies = append(out.Studies, s.Key)
-		out.Texts = append(out.Texts, b.text(s, part, groups, draw(drawSentence, i)))
+		text := b.text(s, part, groups, draw(drawSentence, i))
+		text.Hidden = b.config.hide(len(text.Tokens), draw(drawHidden, i))
+		out.Texts = append(out.Texts, text)
 	}
 	return out
 }
@@ -188,6 +192,18 @@ func (b *Batcher) text(s *Study, p part, g grouper, r *rand.Rand) BatchText {
 	t.Group = g.of(strings.Join(slices.Compact(said), "; "))
 	t.Tokens = append(t.Tokens, b.end)
 	return t
+}
+
+// hide draws which words of a text of n tokens a masked-language term hides, of those between
+// [CLS] and [SEP].
+func (c Config) hide(n int, r *rand.Rand) []int {
+	var out []int
+	for i := 1; i < n-1; i++ {
+		if r.Float64() < c.HideShare {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // grouper numbers meanings: equal ones get equal numbers.

@@ -33,6 +33,8 @@ type Config struct {
 	ImpressionShare float64 `json:"impression_share"`
 	SentenceShare   float64 `json:"sentence_share"`
 
+	HideShare float64 `json:"hide_share"` // of the words, hidden from a masked-language term, 0 to 1 (0.15)
+
 	// The augmentation at its strongest; it grows over the first HoldText steps.
 	Shift     int     `json:"shift"`     // pixels that a film moves at most, 0 to 64 (4)
 	Intensity float64 `json:"intensity"` // change of brightness, contrast and gamma, 0 to 0.5 (0.08)
@@ -48,7 +50,7 @@ func DefaultConfig() Config {
 	return Config{
 		Seed: 1, Batch: 32, Steps: 5800, UnmaskedSteps: 3300, KeepShare: 0.25, HoldText: 300,
 		LearningRate: 1e-3, Warmup: 200, Floor: 0.01,
-		ImpressionShare: 0.8, SentenceShare: 0.1,
+		ImpressionShare: 0.8, SentenceShare: 0.1, HideShare: 0.15,
 		Shift: 4, Intensity: 0.08, Noise: 2, ViewDrop: 0.1, PriorUse: 0.5,
 		ValidateEvery: 1000,
 	}
@@ -72,6 +74,7 @@ func (c Config) Validate() error {
 	want(c.Warmup >= 0, "warm-up must not be negative")
 	share("floor", c.Floor)
 	want(c.ImpressionShare >= 0 && c.SentenceShare >= 0 && c.ImpressionShare+c.SentenceShare <= 1, "impression and sentence share must be 0 to 1 together")
+	share("hide share", c.HideShare)
 	want(c.Shift >= 0 && c.Shift <= 64, "shift must be 0 to 64 pixels")
 	want(c.Intensity >= 0 && c.Intensity <= 0.5, "intensity must be 0 to 0.5")
 	want(c.Noise >= 0 && c.Noise <= 64, "noise must be 0 to 64 grey values")

@@ -20,6 +20,7 @@ type Dataset struct {
 	Train, Validation []*Study
 	Manifests         []string // ids
 	Preparation       string
+	MaskToken         int32 // of the tokenizer, see Batch.MaskToken
 }
 
 // Part is one manifest with the place where its messages are.
@@ -37,7 +38,7 @@ type Part struct {
 // message that is not the frozen one, and the source's own.
 func Load(ctx context.Context, parts []Part, t Reader, progress func(done, total int)) (*Dataset, error) {
 	const op = "trainer.Load"
-	d := &Dataset{}
+	d := &Dataset{MaskToken: t.Mask}
 	total, done := 0, 0
 	for _, p := range parts {
 		total += len(p.Manifest.Studies)

@@ -19,8 +19,9 @@ type Batch struct {
 	// are in order.
 	Images []BatchImage
 	// Texts has one entry a study, so len(Texts) is B.
-	Texts   []BatchText
-	Studies []string // their keys
+	Texts     []BatchText
+	Studies   []string // their keys
+	MaskToken int32    // what stands for a hidden word in a masked-language term
 	// HoldText asks for an update that leaves the text tower as it is: its weights get no
 	// gradient, no decay and no step. See Config.HoldText.
 	HoldText bool
@@ -43,6 +44,7 @@ type BatchImage struct {
 type BatchText struct {
 	Tokens    []int32 // [CLS] ... [SEP], 2 to Config.Text.MaxLength, not padded
 	Sentences []Span  // never empty, in order, without [CLS] and [SEP]
+	Hidden    []int   // places in Tokens that a masked-language term hides, ascending; may be empty
 	// Group is equal for texts of a batch that say the same but for wording, degree and size:
 	// they are no negatives of one another.
 	Group int

@@ -46,7 +46,8 @@ const viewSide = 224 // pixels a side of a prepared view: the promise of ingest
 // Reader is how a model reads reports.
 type Reader struct {
 	report.Tokenizer
-	MaxTokens int // of a text, [CLS] and [SEP] included
+	MaxTokens int   // of a text, [CLS] and [SEP] included
+	Mask      int32 // stands for a hidden word in training; 0 where nothing is hidden
 }
 
 // NewStudy decodes a prepared study. Where its tokens are of another tokenizer than t's, or more

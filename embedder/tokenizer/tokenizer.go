@@ -143,6 +143,15 @@ func (t *Tokenizer) Vocabulary() []byte { return t.raw }
 // Size returns the number of entries; every id is below it.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
 
+// Mask returns the id of [MASK], which stands for a hidden word in training, or [UNK]'s in a
+// vocabulary without it.
+func (t *Tokenizer) Mask() int32 {
+	if id, ok := t.words["[MASK]"]; ok {
+		return id
+	}
+	return t.unknown
+}
+
 // Padding returns the id of [PAD], which fills a batch up.
 func (t *Tokenizer) Padding() int32 { return t.padding }
 

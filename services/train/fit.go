@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,15 +48,17 @@ type FitOptions struct {
 	Ref       model.Ref // of the model that is made
 	Data      []string  // paths of data manifests
 	Out       string    // folder of the run; made when missing
-	Objective string    // clinvla, paper, convirt or gloria
-	Mode      string    // which weights train: full, adapters, task or heads; see [trainer.Modes]
-	Threads   int       // 0 is one a core
-	BFloat16  bool      // matrix products in bfloat16
-	Device    string    // cpu, cuda or auto
-	Trainer   trainer.Config
-	NATS      bus.Config // for manifests of a stream
-	Version   string     // of the code, for the model's manifest
-	Measure   bool       // measure the model on phantoms when it is done
+	Objective string    // clinvla, paper, convirt, gloria or mrm
+	// Weights of the masked-modelling terms, where they are not 0 in the place of the objective's.
+	MaskedImage, MaskedText float64
+	Mode                    string // which weights train: full, adapters, task or heads; see [trainer.Modes]
+	Threads                 int    // 0 is one a core
+	BFloat16                bool   // matrix products in bfloat16
+	Device                  string // cpu, cuda or auto
+	Trainer                 trainer.Config
+	NATS                    bus.Config // for manifests of a stream
+	Version                 string     // of the code, for the model's manifest
+	Measure                 bool       // measure the model on phantoms when it is done
 
 	Resume          bool // go on with the run in Out; see [ResumeOptions]
 	CheckpointEvery int  // steps between checkpoints; 0 is never but when interrupted
@@ -106,7 +109,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	r := run{options: o, maker: "radtrain fit"}
 	weights, temperature, err := r.begin()
 	if err == nil {
-		r.data, err = Load(ctx, o.Data, o.NATS, trainer.Reader{Tokenizer: r.tokenizer, MaxTokens: r.config.Text.MaxLength}, h.Load)
+		r.data, err = Load(ctx, o.Data, o.NATS, newReader(r.tokenizer, r.config.Text.MaxLength), h.Load)
 	}
 	var from *trainer.Checkpoint
 	if err == nil {
@@ -207,7 +210,7 @@ func (r *run) start() error {
 		}
 	}
 	text, err := json.MarshalIndent(settings{
-		o.Ref, o.Preset, o.From, o.Objective, o.Mode, o.Device, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
+		o.Ref, o.Preset, o.From, o.Objective, o.MaskedImage, o.MaskedText, o.Mode, o.Device, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
 	}, "", "  ")
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
@@ -221,6 +224,8 @@ type settings struct {
 	Preset      string         `json:"preset,omitempty"`
 	From        string         `json:"from,omitempty"` // model directory
 	Objective   string         `json:"objective"`
+	MaskedImage float64        `json:"masked_image,omitempty"`
+	MaskedText  float64        `json:"masked_text,omitempty"`
 	Mode        string         `json:"mode"`
 	Device      string         `json:"device"`
 	BFloat16    bool           `json:"bfloat16"`
@@ -247,7 +252,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 		return FitOptions{}, fault.Errorf(op, fault.Corrupt, "%s: %w", filepath.Join(out, settingsFile), err)
 	}
 	return FitOptions{
-		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, Mode: s.Mode, Device: s.Device, Threads: s.Threads, BFloat16: s.BFloat16,
+		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, MaskedImage: s.MaskedImage, MaskedText: s.MaskedText, Mode: s.Mode, Device: s.Device, Threads: s.Threads, BFloat16: s.BFloat16,
 		Trainer: s.Trainer, Resume: true,
 	}, nil
 }
@@ -256,7 +261,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 func (r *run) labels() map[string]string {
 	o := r.options
 	return map[string]string{
-		"preset": o.Preset, "from": o.From, "objective": o.Objective, "mode": o.Mode, "device": o.Device, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
+		"preset": o.Preset, "from": o.From, "objective": o.Objective, "masked": fmt.Sprint(o.MaskedImage, o.MaskedText), "mode": o.Mode, "device": o.Device, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
 		"data": strings.Join(r.data.Manifests, " "),
 	}
 }

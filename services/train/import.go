@@ -59,7 +59,7 @@ func Import(ctx context.Context, o ImportOptions, h FitHooks) error {
 		config:  config, maker: "radtrain import",
 	}
 	if r.tokenizer, err = tokenizer.BERTBaseCased(); err == nil {
-		r.data, err = Load(ctx, o.Data, o.NATS, trainer.Reader{Tokenizer: r.tokenizer, MaxTokens: r.config.Text.MaxLength}, h.Load)
+		r.data, err = Load(ctx, o.Data, o.NATS, newReader(r.tokenizer, r.config.Text.MaxLength), h.Load)
 	}
 	if err == nil {
 		err = fault.E(op, fault.Usage, os.MkdirAll(filepath.Join(o.Out, ModelDir), 0o755))

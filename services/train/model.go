@@ -6,6 +6,7 @@ import (
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/trainer"
@@ -13,7 +14,11 @@ import (
 
 // readerOf is how a model reads reports.
 func readerOf(e *embedder.Encoder) trainer.Reader {
-	return trainer.Reader{Tokenizer: e.Tokenizer(), MaxTokens: e.Model().Tokenizer.MaxLength}
+	return newReader(e.Tokenizer(), e.Model().Tokenizer.MaxLength)
+}
+
+func newReader(t *tokenizer.Tokenizer, maxTokens int) trainer.Reader {
+	return trainer.Reader{Tokenizer: t, MaxTokens: maxTokens, Mask: t.Mask()}
 }
 
 // withModel opens the model in dir and closes it behind f. preparation, if not empty, is what

@@ -360,7 +360,7 @@ func (s *server) decide(ctx context.Context, serving model.Ref, champion, candid
 	if err != nil {
 		return nil, err
 	}
-	d, err := Load(ctx, []string{data}, s.options.NATS, trainer.Reader{Tokenizer: tok, MaxTokens: m.Tokenizer.MaxLength}, nil)
+	d, err := Load(ctx, []string{data}, s.options.NATS, newReader(tok, m.Tokenizer.MaxLength), nil)
 	if err != nil {
 		return nil, err
 	}

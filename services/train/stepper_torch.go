@@ -16,5 +16,5 @@ const canTrain = true
 func Device(name string) (string, error) { return torch.Device(name) }
 
 func newStepper(c model.Config, w onnxexport.Weights, temperature float64, o FitOptions) (trainer.Stepper, error) {
-	return torch.New(c, w, torch.Options{Objective: o.Objective, Mode: o.Mode, Device: o.Device, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
+	return torch.New(c, w, torch.Options{Objective: o.Objective, MaskedImage: o.MaskedImage, MaskedText: o.MaskedText, Mode: o.Mode, Device: o.Device, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
 }

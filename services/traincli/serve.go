@@ -82,7 +82,7 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 	f.Float64Var(&o.Validation, "validation", o.Validation, "share of patients that is never trained on")
 	f.IntVar(&o.Gate.MinStudies, "min-held-out", o.Gate.MinStudies, "held-out studies without which no round is run")
 	f.Float64Var(&o.Gate.MaxSlower, "max-slower", o.Gate.MaxSlower, "times that a study may take under the candidate, of its time under the model that serves")
-	f.StringVar(&o.Fit.Objective, "objective", o.Fit.Objective, "loss: clinvla, paper, convirt or gloria")
+	f.StringVar(&o.Fit.Objective, "objective", o.Fit.Objective, "loss: clinvla, paper, convirt, gloria or mrm")
 	modeFlag(f, &o.Fit.Mode)
 	deviceFlag(f, &o.Fit.Device)
 	f.IntVar(&o.Fit.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")

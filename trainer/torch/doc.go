@@ -37,6 +37,19 @@
 // studies. Regions that other sentences found would be told apart by their sentences alone, with
 // nothing learned from the image.
 //
+// The masked-modelling terms are optional (Options.MaskedImage, MaskedText) and, alone, the preset
+// mrm (masked image and record modelling, Zhou et al. 2023):
+//
+//	masked_image  mean squared error of the standardised pixels of the patches that a masked step
+//	              leaves out; one layer of attention from their places to the kept patches
+//	masked_text   cross-entropy of the words that BatchText.Hidden names, read off a second pass of
+//	              the text tower that has [MASK] in their place, plus the pooled state of the images
+//
+// Both pass the inverse of the invertible adapter before their output layers (section 5), the
+// words' being the vocabulary itself. Their heads are trained like the other heads and are in no
+// exported graph. Steps that keep all patches have no masked_image, those that hold the text
+// tower no masked_text.
+//
 // # What keeps the vectors apart
 //
 // From scratch, a contrastive loss is lowered soonest by making all logits equal: all vectors

@@ -35,14 +35,14 @@ func (n *network) reduced(on bool) {
 // images returns the unit vectors of the studies [B, p], and the unit local vectors of their
 // tokens [B, L, p].
 func (n *network) images(l *layout) (global, local tensor) {
-	pooled, x := n.pooledImages(l)
+	pooled, x := n.pool(l, n.imageTower(l))
 	return n.vectors(pooled, "image.global"), n.vectors(x, "image.local")
 }
 
-// pooledImages returns the states of the studies [B, h] and of their tokens [B, L, h].
-func (n *network) pooledImages(l *layout) (pooled, tokens tensor) {
+// pool returns the states of the studies [B, h] and of their tokens [B, L, h], of the tokens of
+// each image [M, K, h].
+func (n *network) pool(l *layout, x tensor) (pooled, tokens tensor) {
 	c := n.config.Image
-	x := n.imageTower(l)
 	if l.order == nil {
 		x = n.reshape(x, int64(l.studies), int64(l.width), int64(c.Width))
 	} else {
@@ -109,7 +109,7 @@ func (n *network) texts(l *layout) (global, sentences tensor) {
 func (n *network) pooledTexts(l *layout) (mean, sentences tensor) {
 	c := n.config.Text
 	b, t := int64(l.studies), int64(l.length)
-	x := n.textTower(l)
+	x := n.textTower(l, l.ids)
 	mean = n.reshape(n.matmul(n.floats(l.mean, b, 1, t), x), b, int64(c.Width))
 	// The mean over a sentence and the projection commute.
 	spans := n.matmul(n.floats(l.spans, b, int64(l.perText), t), x)
@@ -117,11 +117,11 @@ func (n *network) pooledTexts(l *layout) (mean, sentences tensor) {
 	return mean, n.rows(spans, of(n.arena, l.sentences, int64(len(l.sentences))))
 }
 
-// textTower returns the states of the tokens [B, T, h].
-func (n *network) textTower(l *layout) tensor {
+// textTower returns the states of the tokens [B, T, h], whose numbers are ids [B, T].
+func (n *network) textTower(l *layout, ids []int64) tensor {
 	c := n.config.Text
 	b, t := int64(l.studies), int64(l.length)
-	x := n.embed(n.weights["text.vocabulary"], of(n.arena, l.ids, b, t))
+	x := n.embed(n.weights["text.vocabulary"], of(n.arena, ids, b, t))
 	if c.VocabularyWidth > 0 {
 		x = n.linear(x, n.weights["text.vocabulary_projection"], nil)
 	}

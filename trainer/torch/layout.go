@@ -49,6 +49,8 @@ type layout struct {
 	holdText bool
 	texts    []int // [B] group
 	phrases  []int // [S] group
+
+	hidden hidden // what the masked terms look for, if there are any
 }
 
 // arrange lays out a batch, or says what is wrong with it.

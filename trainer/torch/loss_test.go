@@ -157,7 +157,7 @@ func dot(x, y []float64) (sum float64) {
 // TestGradients compares what flows back with differences of the loss, in float64, for some
 // numbers of each weight: adapters, heads, towers, temperatures.
 func TestGradients(t *testing.T) {
-	for _, name := range []string{"paper", "clinvla"} {
+	for _, name := range []string{"paper", "clinvla", "mrm"} {
 		for which, c := range map[string]model.Config{"micro": micro(), "other": other()} {
 			t.Run(name+" "+which, func(t *testing.T) {
 				tr, err := newTrainer(c, shaken(c, 5), Options{Objective: name, Threads: 1}, float64Kind)
@@ -175,7 +175,7 @@ func TestGradients(t *testing.T) {
 }
 
 func differences(t *testing.T, tr *Trainer, b trainer.Batch) error {
-	l, err := arrange(b, tr.config)
+	l, err := tr.arrange(b)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func differences(t *testing.T, tr *Trainer, b trainer.Batch) error {
 	}
 	checked := map[string]tensor{"scales.global": tr.scales.global, "scales.local": tr.scales.local}
 	sizes := map[string]int{"scales.global": 1, "scales.local": 1}
-	for _, row := range onnxexport.Shapes(tr.config) {
+	for _, row := range slices.Concat(onnxexport.Shapes(tr.config), maskedRows(tr.config, tr.objective)) {
 		checked[row.Name], sizes[row.Name] = tr.weights[row.Name], 1
 		for _, d := range row.Shape {
 			sizes[row.Name] *= d

@@ -16,12 +16,16 @@ const (
 	termLocal     = "local"
 	termGlobalNCE = "global_nce"
 	termLocalNCE  = "local_nce"
+
+	termMaskedImage = "masked_image"
+	termMaskedText  = "masked_text"
 )
 
 // objective is a preset: the weights of its terms.
 type objective struct {
 	name                               string
 	global, local, globalNCE, localNCE float64
+	maskedImage, maskedText            float64
 	centred                            bool // the heads' biases follow the mean of the batches; see the package doc
 }
 
@@ -34,6 +38,7 @@ var presets = [...]objective{
 	{name: "clinvla", global: 0.1, local: 0.1, globalNCE: 1, localNCE: 1, centred: true},
 	{name: "convirt", globalNCE: 1, centred: true},
 	{name: "gloria", globalNCE: 1, localNCE: 1, centred: true},
+	{name: "mrm", maskedImage: 1, maskedText: 1},
 }
 
 // findObjective returns the preset of that name with its local terms weighed by lambda.
@@ -72,16 +77,19 @@ type loss struct {
 	terms map[string]tensor
 }
 
-// loss computes the terms of the objective that have a weight.
+// add brings in one more term.
+func (l *loss) add(a *arena, term string, weight float64, x tensor) {
+	l.terms[term] = x
+	if x = a.scale(x, weight); l.total != nil {
+		x = a.add(l.total, x)
+	}
+	l.total = x
+}
+
+// loss computes the terms of vectors that have a weight.
 func (o objective) loss(a *arena, l *layout, s scales, image, tokens, text, sentences tensor) loss {
 	out := loss{terms: make(map[string]tensor)}
-	add := func(term string, weight float64, x tensor) {
-		out.terms[term] = x
-		if x = a.scale(x, weight); out.total != nil {
-			x = a.add(out.total, x)
-		}
-		out.total = x
-	}
+	add := func(term string, weight float64, x tensor) { out.add(a, term, weight, x) }
 	if o.global > 0 {
 		cosine := a.scale(a.total(a.mul(image, text)), 1/float64(l.studies))
 		add(termGlobal, o.global, a.shift(a.scale(cosine, -1), 1))
@@ -91,7 +99,7 @@ func (o objective) loss(a *arena, l *layout, s scales, image, tokens, text, sent
 		add(termGlobalNCE, o.globalNCE, a.contrast(cosines, s.global, sameTexts(l)))
 	}
 	if o.local == 0 && o.localNCE == 0 {
-		return out
+		return out // but for the masked terms, which are not of vectors
 	}
 	cosines := a.regions(l, tokens, sentences)
 	if o.local > 0 {

@@ -179,6 +179,11 @@ func (a *arena) embed(table, indices tensor) tensor {
 	return a.do("embed", func(o *tensor) { libtch.AtgEmbedding(o, table, indices, -1, 0, 0) })
 }
 
+// gather takes of each row of x [n, m] the one that numbers [n, 1] names.
+func (a *arena) gather(x, numbers tensor) tensor {
+	return a.do("gather", func(o *tensor) { libtch.AtgGather(o, x, 1, numbers, 0) })
+}
+
 // rows picks rows of x by number.
 func (a *arena) rows(x, numbers tensor) tensor {
 	return a.do("rows", func(o *tensor) { libtch.AtgIndexSelect(o, x, 0, numbers) })

@@ -91,6 +91,7 @@ func toy(c model.Config, studies int, keep bool, ragged bool, rng *rand.Rand) tr
 			t.Tokens, t.Sentences = []int32{2, first, first, 3}, t.Sentences[:1]
 			t.Group += 100
 		}
+		t.Hidden, b.MaskToken = []int{1 + s%2}, 4
 		b.Texts = append(b.Texts, t)
 	}
 	return b

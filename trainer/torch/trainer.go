@@ -19,13 +19,16 @@ import (
 
 // Options say how a Trainer trains. The zero value is ready to use.
 type Options struct {
-	Objective string   // paper, clinvla, convirt or gloria; "" is clinvla
-	Lambda    *float64 // weight of the local terms, 0 or more; nil is 0.8
-	Mode      string   // of trainer.Modes; "" is full
-	Decay     *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
-	Threads   int      // of one operator; 0 is one a core
-	BFloat16  bool     // matrix products in bfloat16: for CPUs with AVX512-BF16, and for GPUs
-	Device    string   // cpu, cuda or auto, as in [Device]; "" is cpu
+	Objective string // paper, clinvla, convirt, gloria or mrm; "" is clinvla
+	// Weights of the masked-modelling terms, 0 or more, in the place of those of the objective
+	// (none but in mrm) where they are not 0.
+	MaskedImage, MaskedText float64
+	Lambda                  *float64 // weight of the local terms, 0 or more; nil is 0.8
+	Mode                    string   // of trainer.Modes; "" is full
+	Decay                   *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
+	Threads                 int      // of one operator; 0 is one a core
+	BFloat16                bool     // matrix products in bfloat16: for CPUs with AVX512-BF16, and for GPUs
+	Device                  string   // cpu, cuda or auto, as in [Device]; "" is cpu
 	// Temperature is what cosines are divided by at first, 0.01 or more; 0 is 0.07.
 	Temperature float64
 	Trace       bool // remember what made each tensor, for Open; costs time
@@ -85,6 +88,15 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	if err != nil {
 		return nil, err
 	}
+	if !(o.MaskedImage >= 0) || !(o.MaskedText >= 0) {
+		return nil, fault.Errorf(op, fault.Usage, "the weights of masked terms are 0 or more")
+	}
+	if o.MaskedImage > 0 {
+		objective.maskedImage = o.MaskedImage
+	}
+	if o.MaskedText > 0 {
+		objective.maskedText = o.MaskedText
+	}
 	start := startScale
 	if o.Temperature > 0 {
 		start = min(math.Log(1/o.Temperature), highestScale)
@@ -123,12 +135,16 @@ func (t *Trainer) load(w onnxexport.Weights, mode trainer.Mode, decay, start flo
 		t.centred = t.centred || slices.ContainsFunc(w[head+".bias"].Data, func(x float32) bool { return x != 0 })
 	}
 	t.optimiser = &optimiser{}
-	for _, row := range t.rows {
+	for _, row := range slices.Concat(t.rows, maskedRows(t.config, t.objective)) {
 		shape := make([]int64, len(row.Shape))
 		for i, d := range row.Shape {
 			shape[i] = int64(d)
 		}
-		x := a.floats(w[row.Name].Data, shape...)
+		start, given := w[row.Name]
+		if !given {
+			start = row.New(0)
+		}
+		x := a.floats(start.Data, shape...)
 		t.weights[row.Name] = x
 		if !mode.Trains(row) {
 			continue
@@ -182,7 +198,7 @@ func (t *Trainer) Step(ctx context.Context, b trainer.Batch, lr float64) (traine
 	if !(lr >= 0) {
 		return stats, fault.Errorf(op, fault.Usage, "the learning rate is 0 or more")
 	}
-	l, err := arrange(b, t.config)
+	l, err := t.arrange(b)
 	if err != nil {
 		return stats, err
 	}
@@ -191,6 +207,15 @@ func (t *Trainer) Step(ctx context.Context, b trainer.Batch, lr float64) (traine
 		return err
 	})
 	return stats, fault.E(op, fault.Internal, err)
+}
+
+// arrange lays out a batch, with what the masked terms look for where the objective has some.
+func (t *Trainer) arrange(b trainer.Batch) (*layout, error) {
+	l, err := arrange(b, t.config)
+	if err == nil && (t.objective.maskedImage > 0 || t.objective.maskedText > 0) {
+		l.hidden = hide(b, l, t.config)
+	}
+	return l, err
 }
 
 func (t *Trainer) step(l *layout, lr float64) (trainer.StepStats, error) {
@@ -241,13 +266,24 @@ func (t *Trainer) network(a *arena) *network {
 // forward computes the loss of a batch and what there is to say of it.
 func (t *Trainer) forward(n *network, l *layout) (tensor, trainer.StepStats, error) {
 	a := n.arena
-	image, tokens := n.images(l)
+	states := n.imageTower(l)
+	pooled, local := n.pool(l, states)
+	image, tokens := n.vectors(pooled, "image.global"), n.vectors(local, "image.local")
 	if l.holdText {
 		libtch.AtGradSetEnabled(0) // no graph: nothing flows back, and the step is quicker
 	}
 	text, sentences := n.texts(l)
 	libtch.AtGradSetEnabled(1)
 	loss := t.objective.loss(a, l, t.scales, image, tokens, text, sentences)
+	if o := t.objective; o.maskedImage > 0 && l.hidden.patches > 0 {
+		loss.add(a, termMaskedImage, o.maskedImage, n.maskedImages(l, l.hidden, states))
+	}
+	if o := t.objective; o.maskedText > 0 && len(l.hidden.rows) > 0 && !l.holdText {
+		loss.add(a, termMaskedText, o.maskedText, n.maskedTexts(l, l.hidden, pooled))
+	}
+	if loss.total == nil { // a step that hides nothing
+		loss.total = a.scale(a.total(image), 0)
+	}
 	stats := trainer.StepStats{
 		Loss: a.number(loss.total), Terms: make(map[string]float64),
 		Temperature: math.Exp(-a.number(t.scales.global)), LocalTemperature: math.Exp(-a.number(t.scales.local)),

@@ -44,6 +44,9 @@ func weightsOf(t testing.TB, tr *Trainer) onnxexport.Weights {
 // negatives collapses; the others do not.
 func TestLossFalls(t *testing.T) {
 	for _, o := range presets {
+		if o.name == "mrm" { // it has no vectors to tell apart: see TestMaskedTerms
+			continue
+		}
 		t.Run(o.name, func(t *testing.T) {
 			c := micro()
 			tr := open(t, c, onnxexport.Untrained(c, 1), Options{Objective: o.name})
