@@ -44,6 +44,8 @@ type Result struct {
 	// steps. Such a model must not be promoted.
 	Collapsed   bool
 	Interrupted bool // ctx ended before the last step
+	// Loading is the share of the time of all steps that was spent waiting for batches.
+	Loading float64
 }
 
 // settled is how many last steps a run is judged by.
@@ -74,9 +76,11 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 	drawing, enough := context.WithCancel(ctx)
 	defer enough()
 	next := prefetch(drawing, c, out.Steps, NewBatcher(c, m, d))
-	start := time.Now()
+	start, waited, working := time.Now(), time.Duration(0), time.Duration(0)
 	for out.Steps < c.Steps && ctx.Err() == nil {
+		waiting := time.Now()
 		batch, open := <-next
+		waited += time.Since(waiting)
 		if !open {
 			break
 		}
@@ -93,6 +97,7 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 			return out, fault.Errorf(op, fault.Internal, "the loss of step %d is no number: the learning rate %g is too high, a weight overflowed, or it is one of the studies %s; what was kept last is as it was",
 				out.Steps+1, lr, some(batch.Studies))
 		}
+		working += time.Since(began)
 		out.Steps++
 		out.Temperature = stats.Temperature
 		out.Curves.add(out.Steps, lr, stats, time.Since(began))
@@ -123,6 +128,7 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 		}
 	}
 	out.Collapsed = out.Curves.collapsed()
+	out.Loading = float64(waited) / float64(max(1, waited+working))
 	var err error
 	out.Weights, err = s.Weights()
 	return out, fault.Wrap(op, err)

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -11,10 +10,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"syscall"
 
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/bench/venv"
 )
 
 //go:embed peer/peer.py
@@ -41,12 +39,12 @@ type peerAnswer struct {
 	} `json:"files"`
 }
 
-// startPeer starts the peer on one core's threads, in the virtual environment venv, which it
+// startPeer starts the peer on one core's threads, in the virtual environment dir, which it
 // makes on first use. Errors: Unavailable, python3 or the package index is missing.
-func startPeer(ctx context.Context, venv string) (_ *peer, err error) {
+func startPeer(ctx context.Context, dir string) (_ *peer, err error) {
 	const op = "bench.startPeer"
-	python := filepath.Join(venv, "bin", "python")
-	if err := makeVenv(ctx, venv, python); err != nil {
+	python, err := venv.Make(ctx, dir, peerPins)
+	if err != nil {
 		return nil, err
 	}
 	p := &peer{cmd: exec.CommandContext(ctx, python, "-c", string(peerScript))}
@@ -64,37 +62,6 @@ func startPeer(ctx context.Context, venv string) (_ *peer, err error) {
 	}
 	p.out = bufio.NewReader(stdout)
 	return p, nil
-}
-
-// makeVenv makes the virtual environment unless it is there; one process at a time.
-func makeVenv(ctx context.Context, venv, python string) (err error) {
-	const op = "bench.makeVenv"
-	if err := os.MkdirAll(filepath.Dir(venv), 0o755); err != nil {
-		return fault.E(op, fault.Usage, err)
-	}
-	lock, err := os.OpenFile(venv+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return fault.E(op, fault.Usage, err)
-	}
-	defer lock.Close() // which gives the lock back
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fault.E(op, fault.Usage, err)
-	}
-	pins, done := filepath.Join(venv, "requirements.txt"), filepath.Join(venv, "installed.txt")
-	if have, _ := os.ReadFile(done); bytes.Equal(have, peerPins) {
-		return nil
-	}
-	if out, err := exec.CommandContext(ctx, "python3", "-m", "venv", "--clear", venv).CombinedOutput(); err != nil {
-		return fault.Errorf(op, fault.Unavailable, "the peer needs python3 with venv: %w\n%s", err, out)
-	}
-	if err := os.WriteFile(pins, peerPins, 0o644); err != nil {
-		return fault.E(op, fault.Usage, err)
-	}
-	install := []string{"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "-r", pins}
-	if out, err := exec.CommandContext(ctx, python, install...).CombinedOutput(); err != nil {
-		return fault.Errorf(op, fault.Unavailable, "the peer's packages cannot be installed (is the package index reachable?): %w\n%s", err, out)
-	}
-	return fault.E(op, fault.Usage, os.WriteFile(done, peerPins, 0o644))
 }
 
 // ask sends a request. An error that the peer tells is in the answer.

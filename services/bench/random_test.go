@@ -10,15 +10,15 @@ import (
 	"testing"
 
 	"github.com/radstream/radstream/ingest"
+	"github.com/radstream/radstream/services/bench/venv"
 )
 
 // TestRandomFiles: files that pydicom wrote, of random bits, signs, sizes, frames, fragments and
 // transfer syntaxes, with things in the bits that are not stored, decode to the values that were
 // put in.
 func TestRandomFiles(t *testing.T) {
-	venv := filepath.Join("..", "..", ".deps", "venv-peer")
-	python := filepath.Join(venv, "bin", "python")
-	if err := makeVenv(t.Context(), venv, python); err != nil {
+	python, err := venv.Make(t.Context(), filepath.Join("..", "..", ".deps", "venv-peer"), peerPins)
+	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

@@ -69,8 +69,9 @@ type FitReport struct {
 	Parameters  int     `json:"parameters"` // of the model
 	Trained     int     `json:"trained"`    // of them, in the mode of the run
 	Steps       int     `json:"steps"`
-	FirstLoss   float64 `json:"first_loss"` // mean of the first 20 steps
-	LastLoss    float64 `json:"last_loss"`  // mean of the last 20 steps
+	FirstLoss   float64 `json:"first_loss"`    // mean of the first 20 steps
+	LastLoss    float64 `json:"last_loss"`     // mean of the last 20 steps
+	Loading     float64 `json:"loading_share"` // of the time of steps, waiting for batches
 	Collapsed   bool    `json:"collapsed"`
 	Interrupted bool    `json:"interrupted"`
 	Seconds     float64 `json:"seconds"`
@@ -146,7 +147,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	first, final := result.Curves.Loss(20)
 	mode, _ := trainer.FindMode(o.Mode) // the stepper has found it
 	trained, all := mode.Parameters(r.config)
-	report := FitReport{Parameters: all, Trained: trained, Steps: result.Steps, FirstLoss: first, LastLoss: final, Collapsed: result.Collapsed, Interrupted: result.Interrupted, Seconds: last.Elapsed.Seconds()}
+	report := FitReport{Parameters: all, Trained: trained, Steps: result.Steps, FirstLoss: first, LastLoss: final, Loading: result.Loading, Collapsed: result.Collapsed, Interrupted: result.Interrupted, Seconds: last.Elapsed.Seconds()}
 	if err != nil {
 		return report, fault.Wrap(op, err)
 	}

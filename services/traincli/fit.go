@@ -208,8 +208,8 @@ func (c *cli) printFit(r train.FitReport, dir string) error {
 			train.FitReport
 		}{dir, r})
 	}
-	fmt.Fprintf(c.Stdout, "%d steps in %.0f s, loss %.4f -> %.4f, %d of %d parameters trained (%.1f %%), model in %s\n", r.Steps, r.Seconds, r.FirstLoss, r.LastLoss,
-		r.Trained, r.Parameters, 100*float64(r.Trained)/float64(max(r.Parameters, 1)), dir)
+	fmt.Fprintf(c.Stdout, "%d steps in %.0f s, loss %.4f -> %.4f, %.1f %% of the time waiting for data, %d of %d parameters trained (%.1f %%), model in %s\n", r.Steps, r.Seconds, r.FirstLoss, r.LastLoss,
+		100*r.Loading, r.Trained, r.Parameters, 100*float64(r.Trained)/float64(max(r.Parameters, 1)), dir)
 	if r.Interrupted {
 		fmt.Fprintf(c.Stdout, "The run was interrupted: the model is what was reached, and was not measured. To go on: radtrain fit --resume --out %s\n", filepath.Dir(dir))
 	}

@@ -15,6 +15,15 @@ type Rate struct {
 
 func newRate(f Figure) Rate { return Rate{f.Value, [2]float64{f.Low, f.High}} }
 
+// MeanRate is the mean of values, resampling them.
+func MeanRate(values []float64) Rate {
+	all := make([]int, len(values))
+	for i := range all {
+		all[i] = i
+	}
+	return newRate(meanFigure(values, [][]int{all}))
+}
+
 // BinaryRow is one label as a yes-or-no question (Table 4 of the method).
 type BinaryRow struct {
 	Label     string  `json:"label"`
