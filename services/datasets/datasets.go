@@ -10,8 +10,8 @@
 // What each kind expects below its root, and where that was learned:
 //
 // mimic-cxr: MIMIC-CXR 2.x (DICOM) or MIMIC-CXR-JPG 2.x (physionet.org/content/mimic-cxr,
-// mimic-cxr-jpg). The lists come with MIMIC-CXR-JPG, the reports with MIMIC-CXR; both can lie
-// in one folder. The first image found decides between .dcm, which wins, and .jpg for all.
+// mimic-cxr-jpg). The lists come with MIMIC-CXR-JPG, the reports with MIMIC-CXR: links bring
+// them into one folder. The first image that is found, as .dcm before .jpg, decides for all.
 //
 //	mimic-cxr-2.0.0-metadata.csv[.gz]  dicom_id, subject_id, study_id, ViewPosition, StudyDate, StudyTime
 //	mimic-cxr-2.0.0-split.csv[.gz]     study_id, split (train, validate, test)

@@ -36,7 +36,7 @@ const (
 	temporalList = "MS_CXR_T_temporal_image_classification_v1.0.0.csv"
 )
 
-// files maps paths below a root to what lies there; "gz:" before the text packs it.
+// files maps paths below a root to what lies there.
 type files map[string]string
 
 func (f files) with(name, text string) files {
@@ -68,19 +68,20 @@ func (f files) write(t *testing.T) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		data := []byte(text)
-		if rest, packed := strings.CutPrefix(text, "gz:"); packed {
-			var b bytes.Buffer
-			z := gzip.NewWriter(&b)
-			z.Write([]byte(rest))
-			z.Close()
-			data = b.Bytes()
-		}
-		if err := os.WriteFile(path, data, 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return root
+}
+
+// pack returns the text as a .gz holds it.
+func pack(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(text))
+	z.Close()
+	return b.String()
 }
 
 // ones returns the values of the 14 labels that are 1 at these columns and 0 at all others.
@@ -109,9 +110,9 @@ func one(present string) map[string]bool {
 
 func mimicFiles() files {
 	return files{
-		"mimic-cxr-2.0.0-split.csv": "\ufeffdicom_id,study_id,subject_id,split\na,50414267,10000032,train\nb,50414267,10000032,train\nc,59999999,19999999,test\n",
-		"mimic-cxr-2.0.0-chexpert.csv.gz": "gz:subject_id,study_id," + labelColumns + "\n" +
-			"10000032,50414267,1.0,,-1.0,0.0,,,,,,1.0,,,,\n",
+		"mimic-cxr-2.0.0-split.csv": "\ufeffstudy_id,split,dicom_id,subject_id\n50414267,train,a,10000032\n50414267,train,b,10000032\n59999999,test,c,19999999\n",
+		"mimic-cxr-2.0.0-chexpert.csv.gz": pack("subject_id,study_id," + labelColumns + "\n" +
+			"10000032,50414267,1.0,,-1.0,0.0,,,,,,1.0,,,,\n"),
 		"mimic-cxr-2.0.0-metadata.csv.gz": "not read where the list lies unpacked",
 
 		"files/p10/p10000032/s50414267/a.jpg":                 "jpeg",
@@ -148,7 +149,7 @@ func chexpertFiles() files {
 
 func rsnaFiles() files {
 	return files{
-		"stage_2_train_labels.csv":        "patientId,x,y,width,height,Target\nq,,,,,0\np,1,2,3,4,1\np,5,6,7,8,1\nr,,,,,0\ns,,,,,0\n",
+		"stage_2_train_labels.csv":        "patientId,x,y,width,height,Target\nq,,,,,0\np,1,2,3,4,1\np,5,6,7,8,1\np,,,,,0\nr,,,,,0\ns,,,,,0\n",
 		"stage_2_detailed_class_info.csv": "patientId,class\nq,No Lung Opacity / Not Normal\np,Lung Opacity\np,Lung Opacity\nr,Normal\ns,Normal\n",
 		"stage_2_train_images/p.dcm":      "dicom", "stage_2_train_images/q.dcm": "dicom", "stage_2_train_images/r.dcm": "dicom",
 	}
@@ -230,12 +231,12 @@ func TestMIMICDICOM(t *testing.T) {
 func TestMIMICLong(t *testing.T) {
 	const rows = 377110
 	var b strings.Builder
-	b.WriteString("gz:dicom_id,subject_id,study_id,ViewPosition,StudyDate,StudyTime\na,10000032,50414267,PA,21800506,213014.531\n")
+	b.WriteString("dicom_id,subject_id,study_id,ViewPosition,StudyDate,StudyTime\na,10000032,50414267,PA,21800506,213014.531\n")
 	for i := range rows {
 		n := strconv.Itoa(i)
 		b.WriteString("d" + n + ",10000032,6" + n + ",AP,21800506,213014.531\n")
 	}
-	f := mimicFiles().without("mimic-cxr-2.0.0-metadata.csv").with("mimic-cxr-2.0.0-metadata.csv.gz", b.String())
+	f := mimicFiles().without("mimic-cxr-2.0.0-metadata.csv").with("mimic-cxr-2.0.0-metadata.csv.gz", pack(b.String()))
 	set, _ := read(t, "mimic-cxr", f)
 	if len(set.Studies) != 1 || set.Missing != rows {
 		t.Errorf("%d studies, %d missing", len(set.Studies), set.Missing)
@@ -346,6 +347,7 @@ func TestRefused(t *testing.T) {
 		"boxes without a column":    {"rsna", rsna.with("stage_2_train_labels.csv", "patientId\n"), fault.Invalid, `no column "Target"`},
 		"changes without a column":  {"ms-cxr-t", temporal.with(temporalList, "dicom_id,previous_dicom_id\n"), fault.Invalid, `no column "consolidation_progression"`},
 		"no first line":             {"rsna", rsna.with("stage_2_train_labels.csv", ""), fault.Invalid, "first line"},
+		"a gzip cut short":          {"mimic-cxr", mimic.with(labels+".gz", pack("study_id," + labelColumns + "\n" + study + "\n")[:60]), fault.Invalid, labels},
 		"no gzip":                   {"mimic-cxr", mimic.with(labels+".gz", "plain"), fault.Invalid, "unpacked"},
 
 		"too few values":        {"mimic-cxr", mimic.with(meta, metadata("a,"+patient+","+study)), fault.Invalid, meta + " line 2: wrong number"},
@@ -369,6 +371,7 @@ func TestRefused(t *testing.T) {
 		"an escape of RSNA":     {"rsna", rsna.with("stage_2_train_labels.csv", "patientId,Target\n../../"+patient+",1\n"), fault.Invalid, "line 2: the image does not lie below"},
 		"a bare dicom_id":       {"ms-cxr-t", temporal.with(temporalList, temporalHead+"\n"+patient+",b,,,,,,,\n"), fault.Invalid, "line 2: previous_dicom_id must read like"},
 		"an escape of MS-CXR-T": {"ms-cxr-t", temporal.with(temporalList, temporalHead+"\np10/p10000032/s2/b,../../../"+patient+",,,,,,,\n"), fault.Invalid, "line 2: the image does not lie below"},
+		"a path too short":      {"ms-cxr-t", temporal.with(temporalList, temporalHead+"\np10/p10000032/s2/b,p10/"+study+"/a,,,,,,,\n"), fault.Invalid, "line 2: previous_dicom_id must read like"},
 		"a progress":            {"ms-cxr-t", temporal.with(temporalList, temporalHead+"\np10/p10000032/s2/b,p10/p10000032/s1/a,,,better,,,,\n"), fault.Invalid, "line 2: consolidation_progression must be"},
 
 		"no images of MIMIC":    {"mimic-cxr", mimic.with(meta, metadata("z,"+patient+","+study+",PA,,")), fault.NotFound, "1 images"},
