@@ -347,7 +347,8 @@ class Trainer:
         x = self.text_tower(l)
         h = x.shape[-1]
         spans = (l.spans @ x).reshape(-1, h).index_select(0, l.sentences)
-        return self.vectors((l.mean @ x).reshape(-1, h), "text.global", centres), self.vectors(spans, "text.local", centres)
+        mean = (l.mean @ x).reshape(-1, h)
+        return self.vectors(mean, "text.global", centres), self.vectors(spans, "text.local", centres)
 
     # The step: objective.go, trainer.go, settle.go.
 
