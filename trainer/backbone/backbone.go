@@ -114,10 +114,12 @@ type source struct {
 // newSource finds out what stands before all names, and how many layers there are.
 func newSource(l layout, t Tensors) source {
 	s := source{layout: l, tensors: t}
-	probe := l.Names["layers.#.norm1"][0]
-	for _, end := range []string{".weight", ".gamma"} {
-		for name := range t {
-			if prefix, ok := strings.CutSuffix(name, strings.ReplaceAll(probe, "#", "0")+end); ok {
+	probe := strings.ReplaceAll(l.Names["layers.#.norm1"][0], "#", "0")
+	// Of several the first by name, so that a file is always read alike.
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(t))) {
+		for _, end := range []string{".weight", ".gamma"} {
+			// A prefix is whole names: decoder_blocks are no blocks.
+			if prefix, ok := strings.CutSuffix(name, probe+end); ok && (prefix == "" || strings.HasSuffix(prefix, ".")) {
 				s.prefix = prefix
 			}
 		}

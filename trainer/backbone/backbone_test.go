@@ -145,6 +145,10 @@ func files(w onnxexport.Weights) map[string]backbone.Tensors {
 			all["timm"][fmt.Sprintf("blocks.%d.attn.qkv.%s", l, end)] = all3
 		}
 	}
+	// The decoder that a masked autoencoder has besides, of another width.
+	for _, name := range []string{"decoder_blocks.0.norm1.weight", "decoder_blocks.0.norm1.bias", "decoder_pos_embed", "mask_token"} {
+		all["timm"][name] = onnxexport.Tensor{Shape: []int{4}, Data: make([]float32, 4)}
+	}
 	text := outside(w, bert, nil, nil, "bert.")
 	for name, t := range maps.Clone(text) { // as in old files
 		for now, old := range map[string]string{"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"} {
