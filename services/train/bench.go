@@ -81,6 +81,9 @@ func Bench(ctx context.Context, o BenchOptions, progress func(done, total int)) 
 	if !canTrain {
 		return out, fault.Errorf(op, fault.Usage, "this radtrain was built without libtorch: make radtrain")
 	}
+	if o.Mode != "full" && o.Mode != "adapters" {
+		return out, fault.Errorf(op, fault.Usage, "the peer trains in mode full or adapters")
+	}
 	if o.Batch < 2 || o.Steps < 1 || o.Warmup < 0 || o.Rounds < 1 || !(o.Kept > 0 && o.Kept <= 1) {
 		return out, fault.Errorf(op, fault.Usage, "a benchmark has 2 studies, one step and one round at least, and keeps a share of patches above 0, to 1")
 	}

@@ -128,7 +128,7 @@ func modeFlag(f *pflag.FlagSet, mode *string) {
 	for _, m := range trainer.Modes {
 		names = append(names, m.Name)
 	}
-	f.StringVar(mode, "mode", trainer.Modes[0].Name, "what trains: "+strings.Join(names, ", ")+". Adapters and heads always start as if they were not there; full trains the encoders too")
+	f.StringVar(mode, "mode", trainer.Modes[0].Name, "what trains: "+strings.Join(names, ", ")+"; the encoders stay as they are but in full")
 }
 
 // resume replaces o by the options of the run in its folder, but for those that do not change

@@ -140,11 +140,11 @@ func (t *Trainer) load(w onnxexport.Weights, mode trainer.Mode, decay, start flo
 		for i, d := range row.Shape {
 			shape[i] = int64(d)
 		}
-		start, given := w[row.Name]
-		if !given {
-			start = row.New(0)
+		weight, given := w[row.Name]
+		if !given { // a head of the masked terms
+			weight = row.New(0)
 		}
-		x := a.floats(start.Data, shape...)
+		x := a.floats(weight.Data, shape...)
 		t.weights[row.Name] = x
 		if !mode.Trains(row) {
 			continue
