@@ -7,6 +7,7 @@
 #
 # gotch asks the linker for CUDA libraries that this build does without; .deps/libtorch/stubs
 # holds empty ones. The paths are absolute, so that a binary finds libtorch from anywhere.
+# Tests of several packages run side by side: see cmd/radtrain/spin_torch.go for GOMP_SPINCOUNT.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -16,6 +17,7 @@ if [[ ! -r $torch/stamp ]]; then
   exit 1
 fi
 printf 'export %s=%q\n' \
+  GOMP_SPINCOUNT 1000 \
   CGO_ENABLED 1 \
   CGO_CFLAGS '-O2 -w' \
   CGO_CXXFLAGS "-O2 -w -I$torch/include -I$torch/include/torch/csrc/api/include -include $root/deploy/torch/gotch-0.9.1-libtorch-2.11.h" \

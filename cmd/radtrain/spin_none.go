@@ -1,0 +1,6 @@
+//go:build !torch
+
+package main
+
+// settle has nothing to do without libtorch.
+func settle() {}
