@@ -5,7 +5,8 @@
 // A list (CSV, or CSV.gz as it was downloaded) names images and what is known of them. A list
 // is read row by row; rows become studies in the order of the list; images are looked for and
 // never opened. Images that are not there are counted and left out, so that a part of a
-// download can be used. Every path is below the root that [Open] is given.
+// download can be used. Every path is below the root that [Open] is given. No copy of any of
+// these sets was there when this was written: tests make folders in their layouts.
 //
 // What each kind expects below its root, and where that was learned:
 //

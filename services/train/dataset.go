@@ -63,15 +63,19 @@ func EvaluateDataset(ctx context.Context, o DatasetOptions, progress func(done, 
 	if err != nil {
 		return out, fault.Wrap(op, err)
 	}
-	labels := set.Classes
+	var labels []string // that have to be scored
 	switch o.Kind {
+	case "chexpert-5x200":
+		labels = set.Classes
 	case "rsna":
 		labels = []string{pneumonia}
 	case "mimic-cxr":
 		set.Studies = slices.DeleteFunc(set.Studies, func(s datasets.Study) bool { return s.Split != "test" && s.Split != "validate" })
+		known := map[string]bool{}
 		for _, s := range set.Studies {
-			labels = slices.AppendSeq(labels, maps.Keys(s.Labels))
+			maps.Copy(known, s.Labels)
 		}
+		labels = slices.Collect(maps.Keys(known))
 		if !slices.ContainsFunc(set.Studies, func(s datasets.Study) bool { return s.Split == "test" }) {
 			return out, fault.Reject(op, fault.Invalid, ReasonStudies, "of the test split no image is there: it is what is measured")
 		}

@@ -51,7 +51,7 @@ counted and left out, so figures of a part of a set are of that part.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Kind, o.Root = args[0], args[1]
-			r, err := train.EvaluateDataset(cmd.Context(), o, c.progress("images"))
+			r, err := train.EvaluateDataset(cmd.Context(), o, c.progress("studies"))
 			if err != nil {
 				return err
 			}

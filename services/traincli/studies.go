@@ -20,8 +20,8 @@ call that was interrupted goes on where it was when it is repeated.
 
 With --set mimic-cxr the one PATH is a folder with MIMIC-CXR or MIMIC-CXR-JPG (radtrain eval
 dataset --help says how it has to lie there). Its own splits hold: train is trained on, validate
-is held out, and what is of the test split, or of none, is not taken at all. An archive goes on
-only while the same images are there.`,
+is held out, and what is of the test split, or of none, is not taken at all. A call goes on only
+while the same images are there; what it says was not taken is of what it prepared itself.`,
 		Example: `  radtrain studies work/rocov2 ../shared/data/rocov2cxr/studies.csv --held-out 400 --splits 5
   radtrain studies work/mimic --set mimic-cxr physionet/mimic-cxr`,
 		Args: cobra.MinimumNArgs(2),

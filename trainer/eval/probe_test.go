@@ -83,4 +83,12 @@ func TestProgression(t *testing.T) {
 	if r := rows[0]; r.Both < 0.95 || r.Current > 0.85 || r.Gain.CI[0] <= 0 || r.Pairs != 60 || rows[1].Gain.Value != r.Gain.Value {
 		t.Errorf("%+v", r)
 	}
+	// Sets that cannot be trained on do not count, and a pair that two sets test counts once.
+	less := Progression(changes, []ProgressionSet{{span(60, 150), span(0, 60)}, {nil, span(0, 60)}, {span(60, 61), span(0, 60)}, {span(150, 240), span(30, 60)}, {span(60, 240), nil}})
+	if len(less) != 2 || less[0].Pairs != 60 || less[0].Both < 0.95 {
+		t.Errorf("%+v", less)
+	}
+	if Progression(changes, []ProgressionSet{{nil, span(0, 60)}}) != nil {
+		t.Error("nothing to train on")
+	}
 }
