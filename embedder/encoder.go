@@ -86,9 +86,14 @@ func (e *Encoder) Width() int { return e.manifest.Config.Joint }
 // Labels encodes the manifest's prompts: what [zeroshot.Scores] needs beside an image vector.
 // Once a model is enough.
 func (e *Encoder) Labels(ctx context.Context) ([]zeroshot.Label, error) {
-	const op = "embedder.Encoder.Labels"
+	return e.EncodeLabels(ctx, e.manifest.Labels)
+}
+
+// EncodeLabels is [Encoder.Labels] for prompts that need not be the manifest's.
+func (e *Encoder) EncodeLabels(ctx context.Context, from []model.Label) ([]zeroshot.Label, error) {
+	const op = "embedder.Encoder.EncodeLabels"
 	var prompts []string
-	for _, l := range e.manifest.Labels {
+	for _, l := range from {
 		prompts = append(append(prompts, l.Positive...), l.Negative...)
 	}
 	tokens := make([][]int32, len(prompts))
@@ -111,8 +116,8 @@ func (e *Encoder) Labels(ctx context.Context) ([]zeroshot.Label, error) {
 		vectors = vectors[n:]
 		return out
 	}
-	labels := make([]zeroshot.Label, len(e.manifest.Labels))
-	for i, l := range e.manifest.Labels {
+	labels := make([]zeroshot.Label, len(from))
+	for i, l := range from {
 		positive, errP := zeroshot.Ensemble(next(len(l.Positive)))
 		negative, errN := zeroshot.Ensemble(next(len(l.Negative)))
 		if err := errors.Join(errP, errN); err != nil {

@@ -106,7 +106,13 @@ type HeldOut struct {
 	// there are as many studies.
 	Studies int
 	Salt    string // another one gives another split
+	// Messages, if not nil, takes the place of all: the sequences of the studies that whoever made
+	// the data holds out, as MIMIC-CXR does.
+	Messages map[uint64]bool
 }
+
+// Has says whether a Share holds a patient out.
+func (h HeldOut) Has(patient string) bool { return placeOf(patient, h.Salt) < h.Share }
 
 // NewFreezer returns a Freezer that holds out these patients.
 func NewFreezer(held HeldOut) *Freezer {
@@ -177,7 +183,7 @@ func (f *Freezer) split(studies []Entry) {
 	}
 	for i, e := range studies {
 		studies[i].Split = Train
-		if place(e) < share {
+		if held := place(e) < share; f.held.Messages == nil && held || f.held.Messages[e.Sequence] {
 			studies[i].Split = Validation
 		}
 	}

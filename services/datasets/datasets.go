@@ -5,7 +5,8 @@
 // A list (CSV, or CSV.gz as it was downloaded) names images and what is known of them. A list
 // is read row by row; rows become studies in the order of the list; images are looked for and
 // never opened. Images that are not there are counted and left out, so that a part of a
-// download can be used. Every path is below the root that [Open] is given.
+// download can be used. Every path is below the root that [Open] is given. No copy of any of
+// these sets was there when this was written: tests make folders in their layouts.
 //
 // What each kind expects below its root, and where that was learned:
 //
@@ -85,9 +86,10 @@ type Study struct {
 	// Study says UID and PatientID of films only. DICOM files name their own, and ingest
 	// refuses a file of another study than its arrival's.
 	publish.Study
-	ID    string // as the data set names it; never empty
-	Split string // as the data set names it; empty where it has none
-	Class string // the one label that it was chosen for
+	ID      string // as the data set names it; never empty
+	Patient string // likewise
+	Split   string // as the data set names it; empty where it has none
+	Class   string // the one label that it was chosen for
 	// Labels says by the names of Radstream's labels (embedder/zeroshot) what is present and
 	// what is absent. A label that it has not is not known: it was empty or uncertain.
 	Labels map[string]bool
@@ -216,7 +218,7 @@ func (r *reader) image(at row, endings []string, files ...string) (*publish.Obje
 
 // newStudy returns the study that an image begins.
 func newStudy(id, patient string, image publish.Object) Study {
-	s := Study{ID: id}
+	s := Study{ID: id, Patient: patient}
 	if image.MediaType != "application/dicom" {
 		s.UID, s.PatientID = event.StudyUID(id), event.PatientID(patient)
 	}

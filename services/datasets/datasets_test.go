@@ -177,11 +177,11 @@ func dicom(root, path string, p radstreamv1.Projection) publish.Object {
 }
 
 func filmStudy(id, patient string, objects ...publish.Object) Study {
-	return Study{ID: id, Study: publish.Study{UID: event.StudyUID(id), PatientID: event.PatientID(patient), Objects: objects}}
+	return Study{ID: id, Patient: patient, Study: publish.Study{UID: event.StudyUID(id), PatientID: event.PatientID(patient), Objects: objects}}
 }
 
-func dicomStudy(id string, objects ...publish.Object) Study {
-	return Study{ID: id, Study: publish.Study{Objects: objects}}
+func dicomStudy(id, patient string, objects ...publish.Object) Study {
+	return Study{ID: id, Patient: patient, Study: publish.Study{Objects: objects}}
 }
 
 func read(t *testing.T, kind string, f files) (*Set, string) {
@@ -286,7 +286,7 @@ func TestRSNA(t *testing.T) {
 		{"p", map[string]bool{"pneumonia": true, "lung_opacity": true, "no_finding": false}},
 		{"r", map[string]bool{"pneumonia": false, "lung_opacity": false, "no_finding": true}},
 	} {
-		study := dicomStudy(s.id, dicom(root, "stage_2_train_images/"+s.id+".dcm", unknown))
+		study := dicomStudy(s.id, s.id, dicom(root, "stage_2_train_images/"+s.id+".dcm", unknown))
 		study.Labels = s.labels
 		want.Studies = append(want.Studies, study)
 	}
@@ -300,7 +300,7 @@ func TestMSCXRT(t *testing.T) {
 		{Before: 1, After: 2, Progress: map[string]Progress{"pneumothorax": Stable}},
 	}}
 	for _, path := range []string{"s1/a", "s2/b", "s3/c"} {
-		want.Studies = append(want.Studies, dicomStudy(path[3:], dicom(root, "files/p10/p10000032/"+path+".dcm", frontal)))
+		want.Studies = append(want.Studies, dicomStudy(path[3:], "10000032", dicom(root, "files/p10/p10000032/"+path+".dcm", frontal)))
 	}
 	same(t, set, want)
 

@@ -3,17 +3,17 @@ package train
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/datasets"
 	"github.com/radstream/radstream/services/publish"
 	"github.com/radstream/radstream/trainer"
 )
@@ -22,76 +22,78 @@ import (
 type StudiesOptions struct {
 	Dir    string          // made, with an archive and a manifest for each split
 	Paths  []string        // folders and CSVs, as radstream publish reads them
-	Held   trainer.HeldOut // Salt is not used
+	Set    string          // kind of data set that the one path holds; empty for what radstream publish reads
+	Held   trainer.HeldOut // of this Share and Studies are used, and none where the set has splits of its own
 	Splits int             // how many, each with other patients held out
+}
+
+// StudiesResult is what [Studies] made.
+type StudiesResult struct {
+	Manifests []*trainer.Manifest
+	Paths     []string // of the manifests
+	LeftOut   LeftOut  // of what this call prepared
 }
 
 // Studies makes training data of studies in folders and CSVs, without a server: prepared by
 // ingest as a running radstream would, but for the quality gate, in Dir/prepared.pb, and frozen
 // in Dir/manifest.json, or Dir/split1.json and so on. A study's labels are what ingest reads in
-// its report.
+// its report. MIMIC-CXR's own splits hold: validate is held out and test is not there at all.
 //
-// Errors: Usage for a folder that holds data already, Invalid where there is nothing to train on.
-func Studies(ctx context.Context, o StudiesOptions, progress func(done, total int)) (manifests []*trainer.Manifest, paths []string, err error) {
+// Errors: Usage for a folder that holds data already or a set to measure on, Invalid where there is
+// nothing to train on, and those of [datasets.Open].
+func Studies(ctx context.Context, o StudiesOptions, progress func(done, total int)) (out StudiesResult, err error) {
 	const op = "train.Studies"
 	preparer, err := newPreparer()
 	if err != nil {
-		return nil, nil, fault.Wrap(op, err)
+		return out, fault.Wrap(op, err)
 	}
-	plan, err := publish.Scan(ctx, o.Paths)
+	plan, err := planOf(ctx, o)
 	if err != nil {
-		return nil, nil, fault.Wrap(op, err)
+		return out, fault.Wrap(op, err)
 	}
+	out.LeftOut.Missing = plan.missing
 	// The same key wherever this runs, so that the same studies give the same bytes and splits.
 	secret := sha256.Sum256([]byte("radtrain studies"))
 	key, err := deid.NewKey(secret[:])
 	if err != nil {
-		return nil, nil, fault.Wrap(op, err)
+		return out, fault.Wrap(op, err)
 	}
-	if err := claim(o.Dir, stamp{Studies: o.Paths, Preparation: preparer.Version()}); err != nil {
-		return nil, nil, err
+	if err := claim(o.Dir, stamp{Studies: o.Paths, Set: plan.hash, Preparation: preparer.Version()}); err != nil {
+		return out, err
 	}
 	archive, err := trainer.OpenArchive(ctx, filepath.Join(o.Dir, archiveFile))
 	if err != nil {
-		return nil, nil, fault.Wrap(op, err)
+		return out, fault.Wrap(op, err)
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
-	const block = 64
-	for done := int(archive.Count()); done < len(plan.Studies); done = int(archive.Count()) {
+	for done := int(archive.Count()); done < len(plan.studies); done = int(archive.Count()) {
 		if progress != nil {
-			progress(done, len(plan.Studies))
+			progress(done, len(plan.studies))
 		}
-		bodies := make([][]byte, min(block, len(plan.Studies)-done))
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(runtime.GOMAXPROCS(0))
-		for i := range bodies {
-			group.Go(func() error {
-				s := plan.Studies[done+i]
-				prepared, err := prepare(ctx, preparer, key, s)
-				if err != nil {
-					return err
-				}
-				if prepared == nil { // its place stays, and it is left out when frozen
-					prepared = &radstreamv1.StudyPrepared{StudyKey: string(s.UID)}
-				}
-				bodies[i], err = proto.MarshalOptions{Deterministic: true}.Marshal(prepared)
-				return err
-			})
+		prepared, refused, err := prepareAll(ctx, preparer, key, plan.studies[done:min(done+block, len(plan.studies))])
+		if err != nil {
+			return out, fault.Wrap(op, err)
 		}
-		if err := group.Wait(); err != nil {
-			return nil, nil, fault.Wrap(op, err)
-		}
-		for _, b := range bodies {
-			if err := archive.Append(b); err != nil {
-				return nil, nil, err
+		for i, p := range prepared {
+			out.LeftOut.add(refused[i])
+			if p == nil { // its place stays, and it is left out when frozen
+				p = &radstreamv1.StudyPrepared{StudyKey: fmt.Sprintf("unread %d", done+i)}
+			}
+			body, err := proto.MarshalOptions{Deterministic: true}.Marshal(p)
+			if err != nil {
+				return out, fault.E(op, fault.Internal, err)
+			}
+			if err := archive.Append(body); err != nil {
+				return out, err
 			}
 		}
 	}
 	if progress != nil {
-		progress(len(plan.Studies), len(plan.Studies))
+		progress(len(plan.studies), len(plan.studies))
 	}
 	for split := range max(o.Splits, 1) {
 		held, name := o.Held, ManifestFile
+		held.Messages = plan.held
 		if o.Splits > 1 {
 			held.Salt, name = fmt.Sprint(split+1), fmt.Sprintf("split%d.json", split+1)
 		}
@@ -105,17 +107,61 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 			return freezer.Add(r, known, labels)
 		})
 		if err != nil {
-			return nil, nil, fault.Wrap(op, err)
+			return out, fault.Wrap(op, err)
 		}
-		m, err := freezer.Manifest(trainer.Origin{Archive: archiveFile, Note: fmt.Sprintf("%d studies of %d files and folders", len(plan.Studies), len(o.Paths))})
+		m, err := freezer.Manifest(trainer.Origin{Archive: archiveFile, Note: plan.note})
 		if err != nil {
-			return nil, nil, fault.Wrap(op, err)
+			return out, fault.Wrap(op, err)
 		}
 		path := filepath.Join(o.Dir, name)
 		if err := m.Write(path); err != nil {
-			return nil, nil, fault.Wrap(op, err)
+			return out, fault.Wrap(op, err)
 		}
-		manifests, paths = append(manifests, m), append(paths, path)
+		out.Manifests, out.Paths = append(out.Manifests, m), append(out.Paths, path)
 	}
-	return manifests, paths, nil
+	return out, nil
+}
+
+// plan is what [Studies] prepares, in this order.
+type plan struct {
+	studies []publish.Study
+	held    map[uint64]bool // sequences that a set holds out; nil where it has no splits
+	missing int
+	hash    string // of a set: an archive goes on only with the same studies at the same places
+	note    string
+}
+
+func planOf(ctx context.Context, o StudiesOptions) (plan, error) {
+	const op = "train.Studies"
+	if o.Set == "" {
+		p, err := publish.Scan(ctx, o.Paths)
+		return plan{studies: p.Studies, note: fmt.Sprintf("%d studies of %d files and folders", len(p.Studies), len(o.Paths))}, err
+	}
+	if o.Set != "mimic-cxr" || len(o.Paths) != 1 || o.Splits > 1 || o.Held.Studies > 0 {
+		return plan{}, fault.Errorf(op, fault.Usage, "the data set to train on is mimic-cxr, in one folder and with its own splits; the others are for radtrain eval dataset")
+	}
+	set, err := datasets.Open(o.Set, o.Paths[0])
+	if err != nil {
+		return plan{}, err
+	}
+	p := plan{held: map[uint64]bool{}, missing: set.Missing}
+	names, tests := sha256.New(), 0
+	for _, s := range set.Studies {
+		// A study without a split may be of a patient of the test split.
+		if s.Split != "train" && s.Split != "validate" {
+			tests++
+			continue
+		}
+		p.studies = append(p.studies, s.Study)
+		if s.Split == "validate" {
+			p.held[uint64(len(p.studies))] = true
+		}
+		fmt.Fprintln(names, s.ID, s.Split, len(s.Objects), len(s.Report))
+	}
+	if len(p.studies) == 0 {
+		return p, fault.Reject(op, fault.Invalid, ReasonStudies, "no image there is of a study to train on: %d studies are of the test split or of none", tests)
+	}
+	p.hash = hex.EncodeToString(names.Sum(nil))
+	p.note = fmt.Sprintf("%d studies of the splits train and validate of %s; %d images are missing, %d studies of other splits left out", len(p.studies), set.Name, set.Missing, tests)
+	return p, nil
 }

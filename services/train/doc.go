@@ -2,10 +2,11 @@
 // servers, to the streams, files and native libraries around it.
 //
 //	Phantoms   phantom studies -> ingest -> archive file and manifest
+//	Studies    folders, CSVs or MIMIC-CXR -> ingest -> archive file and manifests
 //	Freeze     a range of PREPARED -> manifest
 //	Load       manifests -> messages, checked by hash -> trainer.Dataset
 //	Fit        dataset -> trainer.Fit over libtorch -> model directory
-//	Evaluate*  model directory -> embedder (ONNX Runtime) -> trainer/eval
+//	Evaluate*  model directory and phantoms, studies, or a data set of services/datasets -> embedder (ONNX Runtime) -> trainer/eval
 //
 // Only stepper_torch.go, which is built with the tag torch, knows libtorch; without the tag
 // [Fit] says how to get it, and everything else works.

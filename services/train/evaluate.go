@@ -138,9 +138,8 @@ func EvaluatePairs(ctx context.Context, o PairsOptions, progress func(done, tota
 
 // pairsOf encodes the studies with one model.
 func pairsOf(ctx context.Context, o PairsOptions, dir string, progress func(done, total int)) (out PairsResult, pairs []eval.Pair, err error) {
-	encode := func(e *embedder.Encoder, studies []*trainer.Study) error {
+	take := func(e *embedder.Encoder, encoded []eval.Encoded) {
 		out.Model = e.Model().Ref.String()
-		encoded, err := eval.Encode(ctx, e, studies)
 		for _, v := range encoded {
 			if v.Image == nil || v.Text == nil {
 				out.Skipped++
@@ -148,10 +147,17 @@ func pairsOf(ctx context.Context, o PairsOptions, dir string, progress func(done
 			}
 			pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
 		}
-		return err
 	}
 	if o.Data == "" {
-		err = withStudies(ctx, dir, o.Path, progress, func(e *embedder.Encoder, found []foundStudy) error { return encode(e, studiesOf(found)) })
+		studies, err := scan(ctx, o.Path)
+		if err != nil {
+			return out, nil, err
+		}
+		err = withCoder(ctx, dir, nil, func(c *coder) error {
+			encoded, err := c.encode(ctx, studies, progress)
+			take(c.Encoder, encoded)
+			return err
+		})
 		return out, pairs, err
 	}
 	m, err := trainer.ReadManifest(o.Data)
@@ -163,7 +169,9 @@ func pairsOf(ctx context.Context, o PairsOptions, dir string, progress func(done
 		if err != nil {
 			return err
 		}
-		return encode(e, d.Validation)
+		encoded, err := eval.Encode(ctx, e, d.Validation)
+		take(e, encoded)
+		return err
 	})
 	return out, pairs, err
 }
@@ -188,9 +196,13 @@ func EvaluateZeroShot(ctx context.Context, dir, path string, progress func(done,
 	if err != nil {
 		return out, fault.Wrap(op, err)
 	}
-	err = withStudies(ctx, dir, path, progress, func(e *embedder.Encoder, found []foundStudy) error {
-		out.Model = e.Model().Ref.String()
-		encoded, err := eval.Encode(ctx, e, studiesOf(found))
+	studies, err := scan(ctx, path)
+	if err != nil {
+		return out, fault.Wrap(op, err)
+	}
+	err = withCoder(ctx, dir, nil, func(c *coder) error {
+		out.Model = c.Model().Ref.String()
+		encoded, err := c.encode(ctx, studies, progress)
 		if err != nil {
 			return err
 		}
@@ -200,7 +212,7 @@ func EvaluateZeroShot(ctx context.Context, dir, path string, progress func(done,
 				out.Skipped++
 				continue
 			}
-			labelled = append(labelled, eval.Labelled{Scores: v.Scores, Truth: truth[found[i].uid]})
+			labelled = append(labelled, eval.Labelled{Scores: v.Scores, Truth: truth[studies[i].UID]})
 		}
 		out.ZeroShotTable = eval.ZeroShot(labelled)
 		if len(out.Labels) == 0 {

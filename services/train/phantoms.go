@@ -43,6 +43,7 @@ const EvaluationSeed = 20260
 type stamp struct {
 	Phantoms    *phantom.Config `json:"phantoms,omitempty"`
 	Studies     []string        `json:"studies,omitempty"` // paths
+	Set         string          `json:"set,omitempty"`     // hash of the studies of a data set
 	Preparation string          `json:"preparation"`
 }
 
@@ -117,7 +118,6 @@ func generate(ctx context.Context, dir string, c phantom.Config, p *ingest.Prepa
 	if err != nil {
 		return err
 	}
-	const block = 64
 	for done := int(archive.Count()); done < c.Studies; done = int(archive.Count()) {
 		if progress != nil {
 			progress(done, c.Studies)

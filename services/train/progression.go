@@ -67,19 +67,27 @@ func EvaluateProgression(ctx context.Context, dir string, o ProgressionOptions, 
 			cases, err := eval.Cases(ctx, e, samples)
 			return eval.Changes(samples, cases), err
 		}
-		test, err := changes(o.Pairs, EvaluationSeed)
+		all, err := changes(o.Pairs, EvaluationSeed)
 		if err != nil {
 			return err
 		}
-		var training [][]eval.Change
+		span := func(from, to int) (out []int) {
+			for i := from; i < to; i++ {
+				out = append(out, i)
+			}
+			return out
+		}
+		test := span(0, len(all))
+		var sets []eval.ProgressionSet
 		for set := range o.Sets {
 			c, err := changes(o.Training, ValidationSeed+1+uint64(set))
 			if err != nil {
 				return err
 			}
-			training = append(training, c)
+			sets = append(sets, eval.ProgressionSet{Training: span(len(all), len(all)+len(c)), Test: test})
+			all = append(all, c...)
 		}
-		out.Rows = eval.Progression(training, test)
+		out.Rows = eval.Progression(all, sets)
 		return nil
 	})
 	return out, fault.Wrap(op, err)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/embedder/zeroshot"
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
 	"github.com/radstream/radstream/ingest/deid"
@@ -26,6 +27,7 @@ import (
 	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/publish"
 	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/eval"
 )
 
 // ReasonStudies is the fault reason of a folder or CSV that nothing can be measured on.
@@ -34,80 +36,147 @@ const ReasonStudies fault.Reason = "evaluation_studies"
 // maxTable bounds a CSV of labels in bytes.
 const maxTable = 256 << 20
 
-// foundStudy is a study of a folder, prepared; it may lack images or report.
-type foundStudy struct {
-	uid   event.StudyUID
-	study *trainer.Study
+// LeftOut says which parts of studies did not count.
+type LeftOut struct {
+	Missing int                  `json:"missing"`           // images that a list names and that are not there
+	Images  map[fault.Reason]int `json:"images,omitempty"`  // that ingest did not take, by reason
+	Reports map[fault.Reason]int `json:"reports,omitempty"` // likewise
 }
 
-func studiesOf(found []foundStudy) []*trainer.Study {
-	out := make([]*trainer.Study, len(found))
-	for i, f := range found {
-		out[i] = f.study
+func (l *LeftOut) add(refused []ingest.Refusal) {
+	for _, r := range refused {
+		of := &l.Images
+		if r.Ref == nil {
+			of = &l.Reports
+		}
+		if *of == nil {
+			*of = map[fault.Reason]int{}
+		}
+		(*of)[fault.ReasonOf(r.Err)]++
 	}
-	return out
 }
 
-// withStudies prepares the studies below path and opens the model in dir for f. What ingest
-// refuses of a study is left out of it.
-func withStudies(ctx context.Context, dir, path string, progress func(done, total int), f func(*embedder.Encoder, []foundStudy) error) error {
+// block is how many studies are in memory at once: films are large, what is made of them is not.
+const block = 64
+
+// scan lists the studies below path.
+func scan(ctx context.Context, path string) ([]publish.Study, error) {
+	plan, err := publish.Scan(ctx, []string{path})
+	if err == nil && len(plan.Studies) == 0 {
+		err = fault.Reject("train.scan", fault.Invalid, ReasonStudies, "there are no studies: a CSV needs the columns study_id and image")
+	}
+	return plan.Studies, err
+}
+
+// coder takes studies through ingest and a model.
+type coder struct {
+	*embedder.Encoder
+	preparer *ingest.Preparer
+	key      deid.Key
+	labels   []zeroshot.Label
+	left     LeftOut
+}
+
+// withCoder opens the model in dir for f. Its labels are scored, and of more those that it does
+// not have, by the default prompts and uncalibrated.
+func withCoder(ctx context.Context, dir string, more []string, f func(*coder) error) error {
 	preparer, err := newPreparer()
 	if err != nil {
 		return err
 	}
-	plan, err := publish.Scan(ctx, []string{path})
+	secret := sha256.Sum256([]byte("radtrain eval"))
+	key, err := deid.NewKey(secret[:])
 	if err != nil {
 		return err
 	}
-	if len(plan.Studies) == 0 {
-		return fault.Reject("train.withStudies", fault.Invalid, ReasonStudies, "there are no studies: a CSV needs the columns study_id and image")
-	}
 	return withModel(ctx, dir, preparer.Version(), func(e *embedder.Encoder) error {
-		secret := sha256.Sum256([]byte("radtrain eval"))
-		key, err := deid.NewKey(secret[:])
+		labels := slices.Clone(e.Model().Labels)
+		defaults, err := zeroshot.DefaultLabels()
 		if err != nil {
 			return err
 		}
-		found := make([]foundStudy, len(plan.Studies))
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(runtime.GOMAXPROCS(0))
-		for i, s := range plan.Studies {
-			if progress != nil {
-				progress(i+1, len(plan.Studies))
+		for _, l := range defaults {
+			if slices.Contains(more, l.Name) && !slices.ContainsFunc(labels, func(have model.Label) bool { return have.Name == l.Name }) {
+				labels = append(labels, l)
 			}
-			group.Go(func() error {
-				found[i] = foundStudy{s.UID, &trainer.Study{}}
-				prepared, err := prepare(ctx, preparer, key, s)
-				if err == nil && prepared != nil {
-					found[i].study, err = trainer.NewStudy(prepared, readerOf(e))
-				}
-				return err
-			})
 		}
-		if err := group.Wait(); err != nil {
+		c := &coder{Encoder: e, preparer: preparer, key: key}
+		if c.labels, err = e.EncodeLabels(ctx, labels); err != nil {
 			return err
 		}
-		return f(e, found)
+		return f(c)
 	})
 }
 
-// prepare takes one study through ingest; nil where nothing of it can be read at all.
-func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.Study) (*radstreamv1.StudyPrepared, error) {
+// encode returns what the model says of each study. What ingest refuses of a study is counted
+// and left out of it.
+func (c *coder) encode(ctx context.Context, studies []publish.Study, progress func(done, total int)) ([]eval.Encoded, error) {
+	out := make([]eval.Encoded, 0, len(studies))
+	for some := range slices.Chunk(studies, block) {
+		if progress != nil {
+			progress(len(out), len(studies))
+		}
+		prepared, refused, err := prepareAll(ctx, c.preparer, c.key, some)
+		if err != nil {
+			return nil, err
+		}
+		read := make([]*trainer.Study, len(some))
+		for i, p := range prepared {
+			c.left.add(refused[i])
+			if read[i] = new(trainer.Study); p != nil {
+				if read[i], err = trainer.NewStudy(p, readerOf(c.Encoder)); err != nil {
+					return nil, err
+				}
+			}
+		}
+		encoded, err := eval.EncodeScored(ctx, c.Encoder, c.labels, read)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, encoded...)
+	}
+	if progress != nil {
+		progress(len(out), len(studies))
+	}
+	return out, nil
+}
+
+// prepareAll takes studies through ingest in parallel; see prepare.
+func prepareAll(ctx context.Context, p *ingest.Preparer, key deid.Key, studies []publish.Study) ([]*radstreamv1.StudyPrepared, [][]ingest.Refusal, error) {
+	prepared, refused := make([]*radstreamv1.StudyPrepared, len(studies)), make([][]ingest.Refusal, len(studies))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, s := range studies {
+		group.Go(func() (err error) {
+			prepared[i], refused[i], err = prepare(ctx, p, key, s)
+			return err
+		})
+	}
+	return prepared, refused, group.Wait()
+}
+
+// prepare takes one study through ingest. What is not taken of it is in refused; where that is all,
+// there is no study.
+func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.Study) (prepared *radstreamv1.StudyPrepared, refused []ingest.Refusal, err error) {
 	a := ingest.Arrival{ID: event.ID("eval", string(s.UID)), StudyUID: s.UID, PatientID: s.PatientID, StudyTime: s.Time, Report: s.Report, HasReport: s.Report != ""}
 	for _, o := range s.Objects {
 		object := ingest.Object{Ref: &radstreamv1.ObjectRef{Uri: "file:" + o.Path, MediaType: o.MediaType}, Projection: o.Projection}
 		object.Data, object.Err = readObject(o.Path)
 		a.Objects = append(a.Objects, object)
 	}
-	facts, _, err := p.Prepare(ctx, key, a)
-	if fault.ReasonOf(err) == ingest.ReasonNoStudy { // an object that cannot be read at all
-		return nil, nil
+	facts, refused, err := p.Prepare(ctx, key, a)
+	if err == nil {
+		prepared, _, err = assemble.Next(nil, facts)
 	}
-	if err != nil {
-		return nil, err
+	if fault.ReasonOf(err) == "" { // no fault, or not the study's
+		return prepared, refused, err
 	}
-	prepared, _, err := assemble.Next(nil, facts)
-	return prepared, err
+	for _, o := range a.Objects {
+		if !slices.ContainsFunc(refused, func(r ingest.Refusal) bool { return r.Ref == o.Ref }) {
+			refused = append(refused, ingest.Refusal{Ref: o.Ref, Err: err})
+		}
+	}
+	return nil, refused, nil
 }
 
 func readObject(path string) ([]byte, error) {

@@ -60,10 +60,11 @@ func TestStudies(t *testing.T) {
 		}
 	}
 	o := train.StudiesOptions{Dir: t.TempDir(), Paths: []string{csv}, Held: trainer.HeldOut{Studies: 6}, Splits: 2}
-	manifests, paths, err := train.Studies(t.Context(), o, nil)
+	made, err := train.Studies(t.Context(), o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	manifests, paths := made.Manifests, made.Paths
 	sides := map[trainer.Split]int{}
 	other := 0
 	for i, m := range manifests {
@@ -80,9 +81,9 @@ func TestStudies(t *testing.T) {
 	if other == 0 {
 		t.Error("both splits hold out the same studies")
 	}
-	again, _, err := train.Studies(t.Context(), o, nil) // nothing is left to do
-	if err != nil || again[1].ID != manifests[1].ID {
-		t.Errorf("made once more it is %s, not %s: %v", again[1].ID, manifests[1].ID, err)
+	again, err := train.Studies(t.Context(), o, nil) // nothing is left to do
+	if err != nil || again.Manifests[1].ID != manifests[1].ID {
+		t.Errorf("made once more: %+v, not %s: %v", again.Paths, manifests[1].ID, err)
 	}
 	// The tokens of another vocabulary are made from the cleaned text.
 	k, err := tokenizer.Read("letters", tokenizer.Uncased, strings.NewReader("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##a\nchest\n"))

@@ -64,6 +64,12 @@ func TestExitCodes(t *testing.T) {
 		"no run to resume":  {[]string{"fit", "--resume", "--out", t.TempDir()}, 2, "no run to go on with"},
 		"other settings":    {[]string{"fit", "--resume", "--steps", "9"}, 2, "leave out --steps"},
 		"no weights":        {[]string{"import", "nowhere.safetensors"}, 1, "nowhere.safetensors"},
+		"no kind of set":    {[]string{"eval", "dataset", "nowhere", "--model", "x"}, 2, "radtrain eval dataset --help"},
+		"another set":       {[]string{"eval", "dataset", "nih", ".", "--model", "x"}, 2, "chexpert-5x200"},
+		"no folder of it":   {[]string{"eval", "dataset", "rsna", "nowhere", "--model", "x"}, 1, "no folder nowhere"},
+		"no list of it":     {[]string{"eval", "dataset", "rsna", ".", "--model", "x"}, 1, "stage_2_detailed_class_info.csv"},
+		"a set's own split": {[]string{"studies", "x", ".", "--set", "mimic-cxr", "--held-out", "9"}, 2, "held-out"},
+		"a set of tests":    {[]string{"studies", t.TempDir(), ".", "--set", "rsna"}, 2, "radtrain eval dataset"},
 		"no server":         {[]string{"manifest", "x.json", "--nats", "nats://127.0.0.1:1"}, 4, "127.0.0.1:1"},
 	} {
 		code, _, errs := radtrain(t, c.args...)

@@ -19,7 +19,7 @@ func (c *cli) eval() *cobra.Command {
 		Long:  "Measure a model through the same runtime and preparation that serve it. Intervals are 95 % bootstrap intervals.",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalMultiView(), c.evalProgression(), c.evalReport(), c.evalViews(), c.evalQuality())
+	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalMultiView(), c.evalProgression(), c.evalDataset(), c.evalReport(), c.evalViews(), c.evalQuality())
 	return cmd
 }
 
@@ -332,16 +332,11 @@ func thirds(t []eval.ByThird) string {
 }
 
 func printPairs(out io.Writer, r train.PairsResult) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s, %d pairs, %d studies left out\n\n\tR@1\tR@5\tR@10\tR@50\tmedian rank\n", r.Model, r.Pairs, r.Skipped)
-	for _, row := range []struct {
-		name string
-		r    eval.Recall
-	}{{"image to text", r.ImageToText}, {"text to image", r.TextToImage}} {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\n", row.name, interval(row.r.R1, row.r.R1CI), interval(row.r.R5, row.r.R5CI),
-			interval(row.r.R10, row.r.R10CI), interval(row.r.R50, row.r.R50CI), row.r.Median)
+	fmt.Fprintf(out, "%s, %d studies left out\n\n", r.Model, r.Skipped)
+	if err := printRecall(out, r.PairsTable); err != nil {
+		return err
 	}
-	fmt.Fprintf(w, "chance\t%.3f\t%.3f\t%.3f\t%.3f\t%.1f\n", r.Chance.R1, r.Chance.R5, r.Chance.R10, r.Chance.R50, r.Chance.Median)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if g := r.Gain; g != nil {
 		fmt.Fprintf(w, "\nmore than %s\tR@1\tR@10\tR@50\n", g.Against)
 		for _, row := range []struct {
@@ -351,5 +346,19 @@ func printPairs(out io.Writer, r train.PairsResult) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.name, interval(row.gain[0].Value, row.gain[0].CI), interval(row.gain[1].Value, row.gain[1].CI), interval(row.gain[2].Value, row.gain[2].CI))
 		}
 	}
+	return w.Flush()
+}
+
+func printRecall(out io.Writer, t eval.PairsTable) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%d pairs\tR@1\tR@5\tR@10\tR@50\tmedian rank\n", t.Pairs)
+	for _, row := range []struct {
+		name string
+		r    eval.Recall
+	}{{"image to text", t.ImageToText}, {"text to image", t.TextToImage}} {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\n", row.name, interval(row.r.R1, row.r.R1CI), interval(row.r.R5, row.r.R5CI),
+			interval(row.r.R10, row.r.R10CI), interval(row.r.R50, row.r.R50CI), row.r.Median)
+	}
+	fmt.Fprintf(w, "chance\t%.3f\t%.3f\t%.3f\t%.3f\t%.1f\n", t.Chance.R1, t.Chance.R5, t.Chance.R10, t.Chance.R50, t.Chance.Median)
 	return w.Flush()
 }

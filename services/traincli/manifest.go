@@ -36,7 +36,7 @@ in the stream; radtrain fit fetches them from there.`,
 			if err := m.Write(args[0]); err != nil {
 				return err
 			}
-			return c.printManifest(m, args[0])
+			return c.printManifest(m, args[0], train.LeftOut{})
 		},
 	}
 	f := cmd.Flags()

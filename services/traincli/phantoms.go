@@ -30,7 +30,7 @@ The seed of "radtrain eval retrieval" is refused.`,
 			if err != nil {
 				return err
 			}
-			return c.printManifest(m, filepath.Join(args[0], train.ManifestFile))
+			return c.printManifest(m, filepath.Join(args[0], train.ManifestFile), train.LeftOut{})
 		},
 	}
 	f := cmd.Flags()
@@ -46,8 +46,8 @@ The seed of "radtrain eval retrieval" is refused.`,
 	return cmd
 }
 
-// printManifest says what was frozen.
-func (c *cli) printManifest(m *trainer.Manifest, path string) error {
+// printManifest says what was frozen, and what did not count of films that were read for it.
+func (c *cli) printManifest(m *trainer.Manifest, path string, left train.LeftOut) error {
 	if c.json {
 		return c.printJSON(struct {
 			ID         string          `json:"id"`
@@ -56,7 +56,8 @@ func (c *cli) printManifest(m *trainer.Manifest, path string) error {
 			Train      int             `json:"train"`
 			Validation int             `json:"validation"`
 			LeftOut    trainer.LeftOut `json:"left_out"`
-		}{m.ID, path, m.Source, m.Count(trainer.Train), m.Count(trainer.Validation), m.LeftOut})
+			Files      train.LeftOut   `json:"files_left_out,omitzero"`
+		}{m.ID, path, m.Source, m.Count(trainer.Train), m.Count(trainer.Validation), m.LeftOut, left})
 	}
 	if m.LeftOut != (trainer.LeftOut{}) {
 		fmt.Fprintf(c.Stdout, "%d studies without a view or a report left out, and %d that two versions prepared in part (publish them once more)\n",

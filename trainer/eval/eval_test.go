@@ -189,3 +189,42 @@ func TestZeroShot(t *testing.T) {
 	near(t, "area", z.Labels[0].AUC, 0.75)
 	near(t, "mean", z.Mean, 0.75)
 }
+
+// TestSearch: six candidates on a circle, P@5 by hand.
+func TestSearch(t *testing.T) {
+	cases := []Case{
+		{ID: "p", Class: "a", Image: at(0), Text: at(50)}, {ID: "q", Class: "a", Image: at(10), Text: at(0)}, {ID: "r", Class: "b", Image: at(20), Text: at(80)},
+		{ID: "s", Class: "b", Image: at(30)}, {ID: "t", Class: "c", Image: at(40), Text: at(90)}, {ID: "u", Class: "a", Image: at(50)}, {ID: "v", Class: "a", Image: at(60), Text: at(10)},
+	}
+	for name, c := range map[string]struct {
+		query Query
+		p5    float64
+	}{
+		"a film that is no candidate": {Query{Class: "a", Image: at(0)}, 2.0 / 5},           // p q r s t
+		"a candidate":                 {Query{ID: "p", Class: "a", Image: at(0)}, 2.0 / 5},  // q r s t u
+		"the only one of its class":   {Query{ID: "t", Class: "c", Image: at(40)}, 0},       // s u r v q
+		"another of that class":       {Query{ID: "x", Class: "c", Image: at(40)}, 1.0 / 5}, // t s u r v
+		"a class without a candidate": {Query{Class: "d", Image: at(0)}, 0},
+	} {
+		r := SearchImages(cases, []Query{c.query})
+		near(t, name, r.P5, c.p5)
+		if c.query.ID == "" {
+			near(t, name+" as a text", SearchTexts(cases, []Query{c.query}).P5, c.p5)
+		}
+	}
+	// Two queries of a and one of c: intervals resample inside of classes.
+	r := SearchImages(cases, []Query{{Class: "c", Image: at(40)}, {Class: "a", Image: at(0)}, {Class: "a", Image: at(60)}})
+	near(t, "three queries", r.P5, (1.0/5+2.0/5+2.0/5)/3)
+	near(t, "their low", r.P5CI[0], r.P5)
+	if r.Number != 3 {
+		t.Errorf("%d queries", r.Number)
+	}
+	// Of the reports, those of p, q, r, t and v, three are of a; the second image of a class has no other order.
+	near(t, "reports", SearchReports(cases).P5, (3*3.0/5+1.0/5+1.0/5)/5)
+	if n := SearchReports(cases).Number; n != 5 {
+		t.Errorf("%d images have a report", n)
+	}
+	if d := cmp.Diff(Precision{}, SearchImages(cases, nil)); d != "" || SearchImages(nil, []Query{{Image: at(0)}}).Number != 0 || SearchTexts(cases, nil).Number != 0 || SearchReports(nil).Number != 0 {
+		t.Error("of nothing something was measured", d)
+	}
+}

@@ -157,18 +157,23 @@ type Encoded struct {
 	Logits      map[string]float64 // cosine differences over temperature: what calibration starts from
 }
 
-// Encode runs the model on studies.
+// Encode runs the model on studies and scores its labels.
 func Encode(ctx context.Context, e *embedder.Encoder, studies []*trainer.Study) ([]Encoded, error) {
-	const op = "eval.Encode"
+	labels, err := e.Labels(ctx)
+	if err != nil {
+		return nil, fault.Wrap("eval.Encode", err)
+	}
+	return EncodeScored(ctx, e, labels, studies)
+}
+
+// EncodeScored is [Encode] with labels that were encoded before and need not be the model's.
+func EncodeScored(ctx context.Context, e *embedder.Encoder, labels []zeroshot.Label, studies []*trainer.Study) ([]Encoded, error) {
+	const op = "eval.EncodeScored"
 	inputs := make([]embedder.StudyInput, len(studies))
 	for i, s := range studies {
 		inputs[i] = embedder.StudyInput{Images: s.Images, Tokens: s.Report.Tokens}
 	}
 	vectors, err := e.EncodeStudies(ctx, inputs)
-	if err != nil {
-		return nil, fault.Wrap(op, err)
-	}
-	labels, err := e.Labels(ctx)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,11 +69,26 @@ func TestProgression(t *testing.T) {
 		}
 		return out
 	}
-	rows := Progression([][]Change{draw(90), draw(90)}, draw(60))
+	changes := slices.Concat(draw(60), draw(90), draw(90))
+	span := func(from, to int) (out []int) {
+		for i := from; i < to; i++ {
+			out = append(out, i)
+		}
+		return out
+	}
+	rows := Progression(changes, []ProgressionSet{{span(60, 150), span(0, 60)}, {span(150, 240), span(0, 60)}})
 	if len(rows) != 2 || rows[0].Finding != "edema" || rows[1].Finding != "mean" {
 		t.Fatalf("%+v", rows)
 	}
 	if r := rows[0]; r.Both < 0.95 || r.Current > 0.85 || r.Gain.CI[0] <= 0 || r.Pairs != 60 || rows[1].Gain.Value != r.Gain.Value {
 		t.Errorf("%+v", r)
+	}
+	// Sets that cannot be trained on do not count, and a pair that two sets test counts once.
+	less := Progression(changes, []ProgressionSet{{span(60, 150), span(0, 60)}, {nil, span(0, 60)}, {span(60, 61), span(0, 60)}, {span(150, 240), span(30, 60)}, {span(60, 240), nil}})
+	if len(less) != 2 || less[0].Pairs != 60 || less[0].Both < 0.95 {
+		t.Errorf("%+v", less)
+	}
+	if Progression(changes, []ProgressionSet{{nil, span(0, 60)}}) != nil {
+		t.Error("nothing to train on")
 	}
 }

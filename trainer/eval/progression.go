@@ -30,56 +30,80 @@ func Changes(samples []Sample, cases []Case) []Change {
 // progressions are the classes of Table 5.
 var progressions = []phantom.Progression{phantom.Improved, phantom.Stable, phantom.Worsened}
 
+// ProgressionSet is one division of pairs, as indexes of them: a seed of Table 5.
+type ProgressionSet struct{ Training, Test []int }
+
 // ProgressionRow is one finding of Table 5: macro accuracies of linear probes on vectors.
 type ProgressionRow struct {
 	Finding string  `json:"finding"`
-	Pairs   int     `json:"pairs"`
-	Both    float64 `json:"current_and_prior"` // mean over sets of training pairs
+	Pairs   int     `json:"pairs"`             // that are in the test part of a set
+	Both    float64 `json:"current_and_prior"` // mean over sets
 	BothSD  float64 `json:"current_and_prior_sd"`
 	Current float64 `json:"current_only"`
-	Gain    Rate    `json:"gain"` // of both over current alone, paired, over test pairs and training sets
+	Gain    Rate    `json:"gain"` // of both over current alone, paired, over test pairs, each with the mean of its sets
 }
 
-// Progression trains, for each finding and each set of training pairs, a probe on [current, prior,
-// difference] and one on current alone, and measures both on the test pairs. The last row is the
-// mean over findings.
-func Progression(training [][]Change, test []Change) []ProgressionRow {
-	by := map[string][]Change{}
-	for _, c := range test {
-		by[c.Finding] = append(by[c.Finding], c)
-	}
+// Progression trains, for each finding and each set, a probe on [current, prior, difference] of its
+// training pairs and one on current alone, and measures both on its test pairs. A set whose training
+// pairs of a finding are of one patient or one class, or that has none to test, does not count for
+// it. The last row is the mean over findings; without any there is none.
+func Progression(changes []Change, sets []ProgressionSet) []ProgressionRow {
 	var rows []ProgressionRow
 	var allRight [2][]float64
 	var allGroups [][]int
-	for _, finding := range slices.Sorted(maps.Keys(by)) {
-		own := by[finding]
-		row := ProgressionRow{Finding: finding, Pairs: len(own)}
-		var right [2][]float64 // how often each test pair was right
-		for kind := range right {
-			right[kind] = make([]float64, len(own))
+	names := map[string]bool{}
+	for _, c := range changes {
+		names[c.Finding] = true
+	}
+	for _, finding := range slices.Sorted(maps.Keys(names)) {
+		tested := make([]float64, len(changes)) // how often
+		var hits [2][]float64                   // how often it was right
+		for kind := range hits {
+			hits[kind] = make([]float64, len(changes))
 		}
-		var both []float64
-		for _, set := range training {
-			some := slices.DeleteFunc(slices.Clone(set), func(c Change) bool { return c.Finding != finding })
+		var both, current []float64
+		for _, set := range sets {
+			_, training := having(changes, set.Training, finding)
+			places, test := having(changes, set.Test, finding)
+			if several := severalOf(patientsOf(training)) && severalOf(classesOf(training)); !several || len(test) == 0 {
+				continue
+			}
 			for kind, temporal := range []bool{true, false} {
-				p := FitProbe(features(some, temporal), classesOf(some), patientsOf(some), len(progressions))
-				answers := make([]int, len(own))
-				for i, x := range features(own, temporal) {
-					if answers[i] = p.Answer(x); answers[i] == classesOf(own)[i] {
-						right[kind][i] += 1 / float64(len(training))
+				p := FitProbe(features(training, temporal), classesOf(training), patientsOf(training), len(progressions))
+				answers := make([]int, len(test))
+				for i, x := range features(test, temporal) {
+					if answers[i] = p.Answer(x); answers[i] == classesOf(test)[i] {
+						hits[kind][places[i]]++
 					}
 				}
-				a := macro(answers, classesOf(own), len(progressions))
+				a := macro(answers, classesOf(test), len(progressions))
 				if temporal {
 					both = append(both, a)
 				} else {
-					row.Current += a / float64(len(training))
+					current = append(current, a)
 				}
 			}
+			for _, i := range places {
+				tested[i]++
+			}
 		}
+		if len(both) == 0 {
+			continue
+		}
+		var own []Change
+		var right [2][]float64
+		for i, n := range tested {
+			if n == 0 {
+				continue
+			}
+			own = append(own, changes[i])
+			for kind := range right {
+				right[kind] = append(right[kind], hits[kind][i]/n)
+			}
+		}
+		row := ProgressionRow{Finding: finding, Pairs: len(own), Gain: pairedGain(right, byClass(own, 0))}
 		row.Both, row.BothSD = meanAndDeviation(both)
-		groups := byClass(own, 0)
-		row.Gain = pairedGain(right, groups)
+		row.Current, _ = meanAndDeviation(current)
 		allGroups = append(allGroups, byClass(own, len(allRight[0]))...)
 		for kind := range right {
 			allRight[kind] = append(allRight[kind], right[kind]...)
@@ -89,13 +113,27 @@ func Progression(training [][]Change, test []Change) []ProgressionRow {
 	if len(rows) == 0 {
 		return nil
 	}
-	mean := ProgressionRow{Finding: "mean", Pairs: len(test), Gain: pairedGain(allRight, allGroups)}
+	mean := ProgressionRow{Finding: "mean", Pairs: len(allRight[0]), Gain: pairedGain(allRight, allGroups)}
 	for _, r := range rows {
 		mean.Both += r.Both / float64(len(rows))
 		mean.Current += r.Current / float64(len(rows))
 		mean.BothSD += r.BothSD / float64(len(rows))
 	}
 	return append(rows, mean)
+}
+
+// having returns those of some pairs that are of a finding, and their indexes.
+func having(changes []Change, some []int, finding string) (places []int, out []Change) {
+	for _, i := range some {
+		if changes[i].Finding == finding {
+			places, out = append(places, i), append(out, changes[i])
+		}
+	}
+	return places, out
+}
+
+func severalOf[T comparable](values []T) bool {
+	return slices.ContainsFunc(values, func(v T) bool { return v != values[0] })
 }
 
 // pairedGain is the macro mean over groups of how much more often the first was right.

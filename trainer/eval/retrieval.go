@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 // Case is one study of an evaluation with one class: what it shows.
 type Case struct {
+	ID    string // of the study, where a query may be the same; see SearchImages
 	Class string
 	Size  float64   // of the finding, comparable inside a class
 	Image []float32 // vector of all its views, of unit length
@@ -18,11 +20,12 @@ type Case struct {
 	Scores map[string]float64
 }
 
-// Query is a text and the class that it asks for.
+// Query is a text, or a film, and the class that it asks for.
 type Query struct {
+	ID    string // of the study that a film is of, or empty
 	Class string
 	Text  string
-	Image []float32 // vector of the text, of unit length
+	Image []float32 // vector of the text or film, of unit length
 }
 
 // Precision is the share of relevant studies among the first 5, 10, 50 and 100 of a ranking,
@@ -109,7 +112,7 @@ func Retrieval(cases []Case, queries []Query) Table {
 	texts := scores(queries, cases, func(q, c int) float64 { return dot(queries[q].Image, cases[c].Image) })
 	t.TextToImage = e.fromTexts(queries, texts)
 	if !slices.ContainsFunc(cases, func(c Case) bool { return c.Text == nil }) {
-		t.ImageToText = e.rankings(false, func(i, j int) float64 { return dot(cases[i].Image, cases[j].Text) }).precision(e.groups)
+		t.ImageToText = e.imageToText()
 	}
 	t.RandomText = e.fromTexts(queries, scores(queries, cases, func(int, int) float64 { return r.Float64() }))
 
@@ -147,6 +150,53 @@ func Retrieval(cases []Case, queries []Query) Table {
 		t.Thirds = append(t.Thirds, mean)
 	}
 	return t
+}
+
+// SearchImages ranks cases for films that are queries, as the 8x200 set has them (Table 3). Relevant
+// is what has the query's class; the case with the query's ID is the query itself and not ranked.
+// Intervals resample queries class by class.
+func SearchImages(cases []Case, queries []Query) Precision {
+	var out perQuery
+	by := map[string][]int{}
+	for _, q := range queries {
+		self := -1
+		if q.ID != "" {
+			self = slices.IndexFunc(cases, func(c Case) bool { return c.ID == q.ID })
+		}
+		order := rank(len(cases), self, func(c int) float64 { return dot(q.Image, cases[c].Image) })
+		if len(order) == 0 {
+			continue
+		}
+		by[q.Class] = append(by[q.Class], len(out[0]))
+		for k, depth := range depths {
+			out[k] = append(out[k], precisionAt(order, depth, func(c int) bool { return cases[c].Class == q.Class }))
+		}
+	}
+	if len(by) == 0 {
+		return Precision{}
+	}
+	var groups [][]int
+	for _, class := range slices.Sorted(maps.Keys(by)) {
+		groups = append(groups, by[class])
+	}
+	return out.precision(groups)
+}
+
+// SearchTexts is [SearchImages] for queries that are texts. They are few, so that intervals
+// resample the cases, class by class.
+func SearchTexts(cases []Case, queries []Query) Precision {
+	texts := scores(queries, cases, func(q, c int) float64 { return dot(queries[q].Image, cases[c].Image) })
+	return newRetrieval(cases).fromTexts(queries, texts)
+}
+
+// SearchReports ranks the reports of cases for their images, as Table 3 has it on the 5x200 set.
+// Relevant is what has the image's class, its own report too. Cases without a report are left out.
+func SearchReports(cases []Case) Precision {
+	cases = slices.DeleteFunc(slices.Clone(cases), func(c Case) bool { return c.Text == nil })
+	if len(cases) == 0 {
+		return Precision{}
+	}
+	return newRetrieval(cases).imageToText()
 }
 
 // retrieval is the cases by class.
@@ -204,6 +254,11 @@ func (e *retrieval) rankings(others bool, score func(i, j int) float64) perQuery
 		}
 	}
 	return out
+}
+
+// imageToText ranks the reports of all cases for the image of each.
+func (e *retrieval) imageToText() Precision {
+	return e.rankings(false, func(i, j int) float64 { return dot(e.cases[i].Image, e.cases[j].Text) }).precision(e.groups)
 }
 
 // scores is one row a query, one column a case.
