@@ -156,7 +156,7 @@ func planOf(ctx context.Context, o StudiesOptions) (plan, error) {
 		if s.Split == "validate" {
 			p.held[uint64(len(p.studies))] = true
 		}
-		fmt.Fprintln(names, s.ID, s.Split, len(s.Objects), len(s.Report))
+		fmt.Fprintln(names, s.ID, s.Split, len(s.Objects), s.Objects[0].MediaType, len(s.Report))
 	}
 	if len(p.studies) == 0 {
 		return p, fault.Reject(op, fault.Invalid, ReasonStudies, "no image there is of a study to train on: %d studies are of the test split or of none", tests)

@@ -26,6 +26,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
@@ -187,13 +188,17 @@ func TestDataset8x200(t *testing.T) {
 	}
 	candidates = append(candidates, append([]string{chexpertPath(98, 1)}, marks("Edema")...), append([]string{chexpertPath(99, 1)}, marks("Edema")...))
 	d.write(t, chexpertPath(99, 1), []byte("no film"))
+	d.write(t, chexpertPath(97, 1), nil)
+	if err := os.Truncate(filepath.Join(string(d), chexpertPath(97, 1)), blob.DefaultMaxBytes+1); err != nil {
+		t.Fatal(err)
+	}
 	d.list(t, "image-retrieval/candidate.csv", candidates...)
 	d.list(t, "image-retrieval/query.csv", []string{"Variable", "Path"},
 		[]string{"Cardiomegaly", chexpertPath(0, 1)}, []string{"Fracture", chexpertPath(24, 1)},
 		[]string{"Edema", chexpertPath(97, 1)}, []string{"Edema", chexpertPath(2, 1)})
 	d.list(t, "text-retrieval/query.csv", []string{"Variable", "Text"}, []string{"Edema", "There is pulmonary edema."}, []string{"Fracture", "There is pulmonary edema."})
 	r := d.measure(t, "chexpert-8x200", tiny)
-	if want := (train.LeftOut{Missing: 2, Images: map[fault.Reason]int{"not_dicom": 1}}); r.Studies != 25 || !cmp.Equal(r.LeftOut, want) {
+	if want := (train.LeftOut{Missing: 1, Images: map[fault.Reason]int{"not_dicom": 1, "too_large": 1}}); r.Studies != 25 || !cmp.Equal(r.LeftOut, want) {
 		t.Errorf("%d studies, left out %+v", r.Studies, r.LeftOut)
 	}
 	// The films of cardiomegaly and edema find the 11 others, all first; that of the fracture none.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -158,7 +159,11 @@ func prepareAll(ctx context.Context, p *ingest.Preparer, key deid.Key, studies [
 // prepare takes one study through ingest. What is not taken of it is in refused; where that is all,
 // there is no study.
 func prepare(ctx context.Context, p *ingest.Preparer, key deid.Key, s publish.Study) (prepared *radstreamv1.StudyPrepared, refused []ingest.Refusal, err error) {
-	a := ingest.Arrival{ID: event.ID("eval", string(s.UID)), StudyUID: s.UID, PatientID: s.PatientID, StudyTime: s.Time, Report: s.Report, HasReport: s.Report != ""}
+	name := string(s.UID)
+	if name == "" && len(s.Objects) > 0 { // DICOM of a data set, whose files have names of their own
+		name = filepath.Base(s.Objects[0].Path)
+	}
+	a := ingest.Arrival{ID: event.ID("eval", name), StudyUID: s.UID, PatientID: s.PatientID, StudyTime: s.Time, Report: s.Report, HasReport: s.Report != ""}
 	for _, o := range s.Objects {
 		object := ingest.Object{Ref: &radstreamv1.ObjectRef{Uri: "file:" + o.Path, MediaType: o.MediaType}, Projection: o.Projection}
 		object.Data, object.Err = readObject(o.Path)
@@ -183,11 +188,11 @@ func readObject(path string) ([]byte, error) {
 	const op = "train.readObject"
 	info, err := os.Stat(path)
 	if err == nil && info.Size() > blob.DefaultMaxBytes {
-		return nil, fault.Reject(op, fault.Unsupported, ReasonStudies, "an object has at most %d bytes", int64(blob.DefaultMaxBytes))
+		return nil, fault.Reject(op, fault.Unsupported, publish.ReasonTooLarge, "an object has at most %d bytes", int64(blob.DefaultMaxBytes))
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fault.Reject(op, fault.NotFound, ReasonStudies, "the file cannot be read")
+		return nil, fault.Reject(op, fault.NotFound, publish.ReasonUnread, "the file cannot be read")
 	}
 	return data, nil
 }
