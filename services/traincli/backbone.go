@@ -18,9 +18,10 @@ func (c *cli) backbone() *cobra.Command {
 		Use:   "backbone",
 		Short: "Make a model to start from of encoders that others trained",
 		Long: `Make a model, in out/model, of a vision and a text encoder that others trained, for radtrain fit
---from. Files are .safetensors or .onnx; known are BERT (BioBERT, MiniLM), ViT and DINOv2 as
-Hugging Face names their weights, ViT as timm does, and the encoder of a masked autoencoder. On
-the same input the encoders give what they gave before. The projections know nothing yet.
+--from. Files are .safetensors, .onnx, or what torch.save wrote (.bin, .pt, .pth), of which nothing
+is run; known are BERT (BioBERT, MiniLM), ViT and DINOv2 as Hugging Face names their weights, ViT
+as timm does, and the encoder of a masked autoencoder. On the same input the encoders give what
+they gave before. The projections know nothing yet.
 
 deploy/setup.sh backbones fetches two encoders for the preset small.`,
 		Example: `  radtrain backbone --image .deps/backbones/vit_s_focus.onnx --text .deps/backbones/model.safetensors --vocabulary .deps/backbones/vocab.txt --uncased --out work/small

@@ -1,5 +1,5 @@
 // Package backbone starts a model from encoders that others trained: a ViT and a BERT, read
-// from safetensors and ONNX files.
+// from safetensors and ONNX files, and those of PyTorch's torch.save.
 //
 //	file -> Read -> tensors by their names there -> Import -> weights of the table of onnxexport
 //
@@ -26,6 +26,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer"
+	"github.com/radstream/radstream/trainer/internal/ptfile"
 	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
@@ -52,8 +53,9 @@ type layout struct {
 // optional are what an encoder need not have.
 var optional = []string{"cls", "segment", "layers.#.attention.scale", "layers.#.mlp.scale"}
 
-// Read returns what is in a .safetensors or .onnx file. Errors: NotFound, Corrupt, Usage, and
-// Unsupported for other files.
+// Read returns what is in a .safetensors or .onnx file, or in one that torch.save wrote (.bin, .pt,
+// .pth), of which nothing is run. Errors: NotFound, Corrupt, Usage, and Unsupported for other files
+// and for what PyTorch saved besides weights.
 func Read(path string) (Tensors, error) {
 	const op = "backbone.Read"
 	switch filepath.Ext(path) {
@@ -63,8 +65,14 @@ func Read(path string) (Tensors, error) {
 	case ".onnx":
 		t, err := onnxexport.ReadGraph(path)
 		return t, fault.Wrap(op, err)
+	case ".bin", ".pt", ".pth":
+		t, err := ptfile.Read(path)
+		if fault.KindOf(err) == fault.Unsupported {
+			return nil, fault.Reject(op, fault.Unsupported, ReasonBackbone, "%w", err)
+		}
+		return t, fault.Wrap(op, err)
 	}
-	return nil, fault.Reject(op, fault.Unsupported, ReasonBackbone, "%s: an encoder is read from a .safetensors or .onnx file; safetensors.torch.save_file writes the former from PyTorch", path)
+	return nil, fault.Reject(op, fault.Unsupported, ReasonBackbone, "%s: an encoder is read from a .safetensors or .onnx file, or a .bin, .pt or .pth file of torch.save", path)
 }
 
 // Import puts an encoder of either kind into w, without adapters and what follows it, and makes

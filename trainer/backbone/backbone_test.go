@@ -249,7 +249,56 @@ func TestImportRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := backbone.Read("model.pt"); fault.KindOf(err) != fault.Unsupported {
-		t.Errorf("a PyTorch file: %v", err)
+	for path, c := range map[string]struct {
+		kind   fault.Kind
+		reason fault.Reason
+		says   string
+	}{
+		"model.h5":                              {fault.Unsupported, backbone.ReasonBackbone, ".bin, .pt or .pth"},
+		"model.pt":                              {fault.NotFound, "", "model.pt"},
+		"../internal/ptfile/testdata/evil.pt":   {fault.Unsupported, backbone.ReasonBackbone, `the file wants to run "posix.system"`},
+		"../internal/ptfile/testdata/legacy.pt": {fault.Unsupported, backbone.ReasonBackbone, "torch.save(model.state_dict()"},
+	} {
+		_, err := backbone.Read(path)
+		if fault.KindOf(err) != c.kind || fault.ReasonOf(err) != c.reason || !strings.Contains(fmt.Sprint(err), c.says) {
+			t.Errorf("%s: %v, want %v with %q", path, err, c.kind, c.says)
+		}
+	}
+}
+
+// TestTorch: one BERT gives the same, whether PyTorch saved it, alone or as part of a run, or
+// safetensors did. ptfile/testdata/make.py writes all three.
+func TestTorch(t *testing.T) {
+	read := func(name string) backbone.Tensors {
+		t.Helper()
+		tensors, err := backbone.Read(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tensors
+	}
+	imported := func(tensors backbone.Tensors) (model.Config, onnxexport.Weights) {
+		t.Helper()
+		c, w := micro(), onnxexport.Weights{}
+		layout, err := backbone.Import(&c, w, tensors)
+		if err != nil || layout != "bert" {
+			t.Fatalf("taken for %q: %v", layout, err)
+		}
+		return c, w
+	}
+	want := read("bert.safetensors")
+	if len(want) != 37 {
+		t.Errorf("%d tensors", len(want))
+	}
+	if d := cmp.Diff(want, read("bert.bin")); d != "" {
+		t.Errorf("bert.bin (-safetensors +torch.save)\n%s", d)
+	}
+	wantConfig, wantWeights := imported(want)
+	config, weights := imported(read("bert.pth"))
+	if d := cmp.Diff(wantConfig, config); d != "" {
+		t.Errorf("architecture of bert.pth (-safetensors +torch.save)\n%s", d)
+	}
+	if d := cmp.Diff(wantWeights, weights); d != "" {
+		t.Errorf("weights of bert.pth (-safetensors +torch.save)\n%s", d)
 	}
 }
