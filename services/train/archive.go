@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/radstream/radstream/embedder/zeroshot"
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/datasets"
 	"github.com/radstream/radstream/services/publish"
@@ -23,6 +26,7 @@ type StudiesOptions struct {
 	Dir    string          // made, with an archive and a manifest for each split
 	Paths  []string        // folders and CSVs, as radstream publish reads them
 	Set    string          // kind of data set that the one path holds; empty for what radstream publish reads
+	Labels bool            // the one path is a CSV whose label columns are what studies show; see [labelColumns]
 	Held   trainer.HeldOut // of this Share and Studies are used, and none where the set has splits of its own
 	Splits int             // how many, each with other patients held out
 }
@@ -37,7 +41,8 @@ type StudiesResult struct {
 // Studies makes training data of studies in folders and CSVs, without a server: prepared by
 // ingest as a running radstream would, but for the quality gate, in Dir/prepared.pb, and frozen
 // in Dir/manifest.json, or Dir/split1.json and so on. A study's labels are what ingest reads in
-// its report. MIMIC-CXR's own splits hold: validate is held out and test is not there at all.
+// its report. With Labels they are those of the CSV, and where a study has no report, one is made
+// of them, in words of the prompts that labels are scored by. MIMIC-CXR's own splits hold: validate is held out and test is not there at all.
 //
 // Errors: Usage for a folder that holds data already or a set to measure on, Invalid where there is
 // nothing to train on, and those of [datasets.Open].
@@ -58,7 +63,7 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 	if err != nil {
 		return out, fault.Wrap(op, err)
 	}
-	if err := claim(o.Dir, stamp{Studies: o.Paths, Set: plan.hash, Preparation: preparer.Version()}); err != nil {
+	if err := claim(o.Dir, stamp{Studies: o.Paths, Set: plan.hash, Labels: o.Labels, Preparation: preparer.Version()}); err != nil {
 		return out, err
 	}
 	archive, err := trainer.OpenArchive(ctx, filepath.Join(o.Dir, archiveFile))
@@ -104,6 +109,9 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 				return fault.E(op, fault.Corrupt, err)
 			}
 			labels, known := reportLabels(s.GetReport())
+			if plan.labels != nil {
+				labels, known = plan.labels[r.Sequence-1], true
+			}
 			return freezer.Add(r, known, labels)
 		})
 		if err != nil {
@@ -125,6 +133,7 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 // plan is what [Studies] prepares, in this order.
 type plan struct {
 	studies []publish.Study
+	labels  [][]string      // that each is known to show; nil where its report says so
 	held    map[uint64]bool // sequences that a set holds out; nil where it has no splits
 	missing int
 	hash    string // of a set: an archive goes on only with the same studies at the same places
@@ -134,8 +143,15 @@ type plan struct {
 func planOf(ctx context.Context, o StudiesOptions) (plan, error) {
 	const op = "train.Studies"
 	if o.Set == "" {
-		p, err := publish.Scan(ctx, o.Paths)
-		return plan{studies: p.Studies, note: fmt.Sprintf("%d studies of %d files and folders", len(p.Studies), len(o.Paths))}, err
+		found, err := publish.Scan(ctx, o.Paths)
+		p := plan{studies: found.Studies, note: fmt.Sprintf("%d studies of %d files and folders", len(found.Studies), len(o.Paths))}
+		if err == nil && o.Labels {
+			err = p.readLabels(o.Paths)
+		}
+		return p, err
+	}
+	if o.Labels {
+		return plan{}, fault.Errorf(op, fault.Usage, "a data set has labels of its own: leave out --labels or --set")
 	}
 	if o.Set != "mimic-cxr" || len(o.Paths) != 1 || o.Splits > 1 || o.Held.Studies > 0 {
 		return plan{}, fault.Errorf(op, fault.Usage, "the data set to train on is mimic-cxr, in one folder and with its own splits; the others are for radtrain eval dataset")
@@ -164,4 +180,38 @@ func planOf(ctx context.Context, o StudiesOptions) (plan, error) {
 	p.hash = hex.EncodeToString(names.Sum(nil))
 	p.note = fmt.Sprintf("%d studies of the splits train and validate of %s; %d images are missing, %d studies of other splits left out", len(p.studies), set.Name, set.Missing, tests)
 	return p, nil
+}
+
+// readLabels takes the labels of the studies from the columns of the CSV.
+func (p *plan) readLabels(paths []string) error {
+	const op = "train.readLabels"
+	if len(paths) != 1 {
+		return fault.Errorf(op, fault.Usage, "labels are the columns of one CSV: name it alone")
+	}
+	labels, err := zeroshot.DefaultLabels()
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	truth, err := labelColumns(paths[0], labels)
+	if err != nil {
+		return err
+	}
+	p.labels = make([][]string, len(p.studies))
+	for i := range p.studies {
+		s := &p.studies[i]
+		var said []string
+		// Which of a label's prompts says it is drawn by the study, so that it stays.
+		draw := sha256.Sum256([]byte(s.UID))
+		say := func(l model.Label) { said = append(said, l.Positive[int(draw[0])%len(l.Positive)]) }
+		for _, l := range labels {
+			if truth[s.UID][l.Name] {
+				p.labels[i] = append(p.labels[i], l.Name)
+				say(l)
+			}
+		}
+		if s.Report == "" { // nor is there one where nothing is known to be there, not even nothing
+			s.Report = strings.Join(said, " ")
+		}
+	}
+	return nil
 }

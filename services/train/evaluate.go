@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/schemas/fault"
@@ -104,73 +105,93 @@ type PairsResult struct {
 
 // PairsOptions are one call of `radtrain eval pairs`.
 type PairsOptions struct {
-	Model   string     // directory
-	Against string     // of a model to compare with, or ""
+	Models  []string   // directories: one, or one for each of Data
+	Against []string   // of models to compare with, as many; or none
 	Path    string     // folder or CSV in the layout that radstream publish reads
-	Data    string     // or data manifest, whose validation studies count
+	Data    []string   // or data manifests, whose validation studies count
 	NATS    bus.Config // for manifests of a stream
 }
 
 // EvaluatePairs measures how well a model finds the report of an image and the image of a
-// report, and how much better than another.
+// report, and how much better than another. Of several manifests, the splits of one set, each is
+// ranked by its own model, and the queries of all are taken together.
 func EvaluatePairs(ctx context.Context, o PairsOptions, progress func(done, total int)) (PairsResult, error) {
 	const op = "train.EvaluatePairs"
-	out, pairs, err := pairsOf(ctx, o, o.Model, progress)
+	if n := len(o.Models); n != max(1, len(o.Data)) || len(o.Against) != 0 && len(o.Against) != n {
+		return PairsResult{}, fault.Errorf(op, fault.Usage, "name one model for each data manifest, and as many or none to compare with")
+	}
+	out, sets, err := pairsOfAll(ctx, o, o.Models, progress)
 	if err != nil {
 		return out, fault.Wrap(op, err)
 	}
-	if len(pairs) == 0 {
+	if out.PairsTable = eval.Pairs(sets...); out.Pairs == 0 {
 		return out, fault.Reject(op, fault.Invalid, ReasonStudies, "no study there has both an image and a report that ingest takes")
 	}
-	out.PairsTable = eval.Pairs(pairs)
-	if o.Against == "" {
+	if len(o.Against) == 0 {
 		return out, nil
 	}
-	other, against, err := pairsOf(ctx, o, o.Against, progress)
+	other, against, err := pairsOfAll(ctx, o, o.Against, progress)
 	if err != nil {
 		return out, fault.Wrap(op, err)
 	}
-	gain := eval.ComparePairs(pairs, against)
+	gain := eval.ComparePairs(sets, against)
 	gain.Against = other.Model
 	out.Gain = &gain
 	return out, nil
 }
 
+// pairsOfAll encodes the studies of each manifest with its model, or those of a CSV.
+func pairsOfAll(ctx context.Context, o PairsOptions, models []string, progress func(done, total int)) (out PairsResult, sets [][]eval.Pair, err error) {
+	for i, dir := range models {
+		data := ""
+		if len(o.Data) > 0 {
+			data = o.Data[i]
+		}
+		one, pairs, err := pairsOf(ctx, o, dir, data, progress)
+		if err != nil {
+			return out, nil, err
+		}
+		out.Model, out.Skipped = one.Model, out.Skipped+one.Skipped
+		sets = append(sets, pairs)
+	}
+	return out, sets, nil
+}
+
 // pairsOf encodes the studies with one model.
-func pairsOf(ctx context.Context, o PairsOptions, dir string, progress func(done, total int)) (out PairsResult, pairs []eval.Pair, err error) {
-	take := func(e *embedder.Encoder, encoded []eval.Encoded) {
+func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress func(done, total int)) (out PairsResult, pairs []eval.Pair, err error) {
+	take := func(e *embedder.Encoder, encoded []eval.Encoded, study func(int) string) {
 		out.Model = e.Model().Ref.String()
-		for _, v := range encoded {
+		for i, v := range encoded {
 			if v.Image == nil || v.Text == nil {
 				out.Skipped++
 				continue
 			}
-			pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
+			pairs = append(pairs, eval.Pair{Study: study(i), Image: v.Image, Text: v.Text})
 		}
 	}
-	if o.Data == "" {
+	if data == "" {
 		studies, err := scan(ctx, o.Path)
 		if err != nil {
 			return out, nil, err
 		}
 		err = withCoder(ctx, dir, nil, func(c *coder) error {
 			encoded, err := c.encode(ctx, studies, progress)
-			take(c.Encoder, encoded)
+			take(c.Encoder, encoded, func(i int) string { return string(studies[i].UID) })
 			return err
 		})
 		return out, pairs, err
 	}
-	m, err := trainer.ReadManifest(o.Data)
+	m, err := trainer.ReadManifest(data)
 	if err != nil {
 		return out, nil, err
 	}
 	err = withModel(ctx, dir, m.Preparation, func(e *embedder.Encoder) error {
-		d, err := Load(ctx, []string{o.Data}, o.NATS, readerOf(e), progress)
+		d, err := Load(ctx, []string{data}, o.NATS, readerOf(e), progress)
 		if err != nil {
 			return err
 		}
 		encoded, err := eval.Encode(ctx, e, d.Validation)
-		take(e, encoded)
+		take(e, encoded, func(i int) string { return d.Validation[i].Key })
 		return err
 	})
 	return out, pairs, err
@@ -181,44 +202,126 @@ type ZeroShotResult struct {
 	Model string `json:"model"`
 	eval.ZeroShotTable
 	Skipped int `json:"skipped"` // studies without an image that ingest takes
+	// Probe is what linear probes on the same image vectors reach, out of fold by patient.
+	Probe *eval.ZeroShotTable `json:"probe,omitempty"`
 }
 
-// EvaluateZeroShot measures a model's label scores against the label columns of a CSV; see
-// [labelColumns].
-func EvaluateZeroShot(ctx context.Context, dir, path string, progress func(done, total int)) (ZeroShotResult, error) {
+// ZeroShotOptions are one call of `radtrain eval zeroshot`.
+type ZeroShotOptions struct {
+	Models []string   // directories: one, or one for each of Data
+	Path   string     // CSV with label columns; see [labelColumns]
+	Data   []string   // or data manifests, whose validation studies with known labels count
+	Probe  bool       // train and measure linear probes too
+	NATS   bus.Config // for manifests of a stream
+}
+
+// EvaluateZeroShot measures a model's label scores against what is known. Of several manifests, the
+// splits of one set, each is scored by its own model; so that scores of different models can be
+// ranked together, they are then replaced by their ranks inside the split, and calibration
+// errors say nothing.
+func EvaluateZeroShot(ctx context.Context, o ZeroShotOptions, progress func(done, total int)) (ZeroShotResult, error) {
 	const op = "train.EvaluateZeroShot"
 	var out ZeroShotResult
-	manifest, err := model.Load(dir)
-	if err != nil {
-		return out, fault.Wrap(op, err)
+	if len(o.Models) != max(1, len(o.Data)) {
+		return out, fault.Errorf(op, fault.Usage, "name one model for each data manifest")
 	}
-	truth, err := labelColumns(path, manifest.Labels)
-	if err != nil {
-		return out, fault.Wrap(op, err)
+	if o.Probe && len(o.Data) > 1 {
+		return out, fault.Errorf(op, fault.Usage, "probes are of one model: name one data manifest or a CSV")
 	}
-	studies, err := scan(ctx, path)
-	if err != nil {
-		return out, fault.Wrap(op, err)
+	var all scored
+	for i, dir := range o.Models {
+		s, err := scoredBy(ctx, o, i, dir, progress)
+		if err != nil {
+			return out, fault.Wrap(op, err)
+		}
+		if len(o.Models) > 1 {
+			eval.Rank(s.labelled)
+		}
+		out.Model, out.Skipped = s.model, out.Skipped+s.skipped
+		all.labelled = append(all.labelled, s.labelled...)
+		all.vectors, all.patients = append(all.vectors, s.vectors...), append(all.patients, s.patients...)
 	}
-	err = withCoder(ctx, dir, nil, func(c *coder) error {
-		out.Model = c.Model().Ref.String()
-		encoded, err := c.encode(ctx, studies, progress)
+	if out.ZeroShotTable = eval.ZeroShot(all.labelled); len(out.Labels) == 0 {
+		return out, fault.Reject(op, fault.Invalid, ReasonStudies, "no label has both studies that show it and studies that do not")
+	}
+	if o.Probe {
+		truth := make([]map[string]bool, len(all.labelled))
+		for i, l := range all.labelled {
+			truth[i] = l.Truth
+		}
+		table := eval.ZeroShot(eval.Probed(all.vectors, truth, all.patients))
+		out.Probe = &table
+	}
+	return out, nil
+}
+
+// scored is what one model says of studies whose labels are known.
+type scored struct {
+	model    string
+	labelled []eval.Labelled
+	vectors  [][]float32
+	patients []string
+	skipped  int
+}
+
+func (s *scored) add(v eval.Encoded, truth map[string]bool, patient string) {
+	if v.Image == nil {
+		s.skipped++
+		return
+	}
+	s.labelled = append(s.labelled, eval.Labelled{Scores: v.Scores, Truth: truth})
+	s.vectors, s.patients = append(s.vectors, v.Image), append(s.patients, patient)
+}
+
+// scoredBy scores the studies of the CSV, or those that manifest i holds out.
+func scoredBy(ctx context.Context, o ZeroShotOptions, i int, dir string, progress func(done, total int)) (out scored, err error) {
+	if len(o.Data) == 0 {
+		manifest, err := model.Load(dir)
+		if err != nil {
+			return out, err
+		}
+		truth, err := labelColumns(o.Path, manifest.Labels)
+		if err != nil {
+			return out, err
+		}
+		studies, err := scan(ctx, o.Path)
+		if err != nil {
+			return out, err
+		}
+		err = withCoder(ctx, dir, nil, func(c *coder) error {
+			out.model = c.Model().Ref.String()
+			encoded, err := c.encode(ctx, studies, progress)
+			for i, v := range encoded {
+				patient := string(studies[i].PatientID)
+				if patient == "" {
+					patient = string(studies[i].UID)
+				}
+				out.add(v, truth[studies[i].UID], patient)
+			}
+			return err
+		})
+		return out, err
+	}
+	m, err := trainer.ReadManifest(o.Data[i])
+	if err != nil {
+		return out, err
+	}
+	err = withModel(ctx, dir, m.Preparation, func(e *embedder.Encoder) error {
+		out.model = e.Model().Ref.String()
+		d, err := Load(ctx, []string{o.Data[i]}, o.NATS, readerOf(e), progress)
 		if err != nil {
 			return err
 		}
-		var labelled []eval.Labelled
-		for i, v := range encoded {
-			if v.Image == nil {
-				out.Skipped++
-				continue
+		known := slices.DeleteFunc(d.Validation, func(s *trainer.Study) bool { return !s.Labelled })
+		encoded, err := eval.Encode(ctx, e, known)
+		for j, v := range encoded {
+			truth := map[string]bool{}
+			for _, l := range e.Model().Labels {
+				truth[l.Name] = slices.Contains(known[j].Labels, l.Name)
 			}
-			labelled = append(labelled, eval.Labelled{Scores: v.Scores, Truth: truth[studies[i].UID]})
+			out.add(v, truth, known[j].Patient)
 		}
-		out.ZeroShotTable = eval.ZeroShot(labelled)
-		if len(out.Labels) == 0 {
-			return fault.Reject(op, fault.Invalid, ReasonStudies, "no label has both studies that show it and studies that do not")
-		}
-		return nil
+		return err
 	})
-	return out, fault.Wrap(op, err)
+	return out, err
 }

@@ -78,6 +78,9 @@ var _ trainer.Source = stream{}
 func (s stream) Records(ctx context.Context, sequences []uint64, yield func(trainer.Record) error) error {
 	for _, seq := range sequences {
 		m, err := s.bus.Get(ctx, s.name, seq)
+		if fault.KindOf(err) == fault.NotFound {
+			return fault.Errorf("train.Load", fault.NotFound, "message %d, which the manifest names, is not in stream %s: it was trimmed or erased since, or this is another server; radtrain manifest freezes what is there: %w", seq, s.name, err)
+		}
 		if err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ const EvaluationSeed = 20260
 type stamp struct {
 	Phantoms    *phantom.Config `json:"phantoms,omitempty"`
 	Studies     []string        `json:"studies,omitempty"` // paths
+	Labels      bool            `json:"labels,omitempty"`  // of their columns
 	Set         string          `json:"set,omitempty"`     // hash of the studies of a data set
 	Preparation string          `json:"preparation"`
 }

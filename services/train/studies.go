@@ -212,7 +212,8 @@ var labelNames = [...][2]string{
 // labelColumns reads the truth of a CSV with a column study_id and one column a label, named
 // like one of the model's labels (or as CheXpert and ChestX-ray14 name it; upper case, spaces
 // and underscores do not matter): 1 present, 0 absent, anything else (such as -1, uncertain)
-// not known. Rows of one study are joined: present in any is present.
+// not known. ChestX-ray14's column finding_labels says no_finding where it is "No Finding". Rows
+// of one study are joined: present in any is present.
 func labelColumns(path string, labels []model.Label) (map[event.StudyUID]map[string]bool, error) {
 	const op = "train.labelColumns"
 	info, err := os.Stat(path)
@@ -228,11 +229,14 @@ func labelColumns(path string, labels []model.Label) (map[event.StudyUID]map[str
 	if err != nil {
 		return nil, fault.Reject(op, fault.Invalid, ReasonStudies, "the first line of the CSV must name its columns")
 	}
-	id, columns := -1, map[int]string{}
+	id, found, columns := -1, -1, map[int]string{}
 	for i, name := range header {
 		name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), " ", "_")
 		if name == "study_id" {
 			id = i
+		}
+		if name == "finding_labels" {
+			found = i
 		}
 		for _, alias := range labelNames {
 			if name == alias[0] && !slices.ContainsFunc(labels, func(l model.Label) bool { return l.Name == name }) {
@@ -258,6 +262,10 @@ func labelColumns(path string, labels []model.Label) (map[event.StudyUID]map[str
 		uid := event.StudyUID(strings.TrimSpace(record[id]))
 		if truth[uid] == nil {
 			truth[uid] = map[string]bool{}
+		}
+		if found >= 0 {
+			none := strings.EqualFold(strings.TrimSpace(record[found]), "no finding")
+			truth[uid][trainer.NoFinding] = truth[uid][trainer.NoFinding] || none
 		}
 		for i, name := range columns {
 			v, err := strconv.ParseFloat(strings.TrimSpace(record[i]), 64)

@@ -3,6 +3,7 @@ package train_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -105,12 +106,12 @@ func TestStudies(t *testing.T) {
 	}
 	// The studies that a split holds out are what models are compared on.
 	tiny := "../app/tiny"
-	r, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Model: tiny, Against: tiny, Data: paths[1]}, nil)
+	r, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{tiny, tiny}, Against: []string{tiny, tiny}, Data: paths}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Pairs != 6 || r.Gain == nil || r.Gain.Against != r.Model || r.Gain.ImageToText != [3]eval.Rate{} || r.Gain.TextToImage != [3]eval.Rate{} {
-		t.Errorf("a model against itself on 6 pairs: %+v", r)
+	if r.Pairs != 12 || r.Gain == nil || r.Gain.Against != r.Model || r.Gain.ImageToText != [3]eval.Rate{} || r.Gain.TextToImage != [3]eval.Rate{} {
+		t.Errorf("a model against itself on two splits of 6 pairs: %+v", r)
 	}
 }
 
@@ -295,6 +296,15 @@ func TestAStreamAndAnArchiveGiveTheSameBatches(t *testing.T) {
 	if err != nil || len(part.Studies) != 4 {
 		t.Errorf("four messages gave %d studies, %v", len(part.Studies), err)
 	}
+	// A message that was trimmed or erased since is named, with the way on.
+	gone := m.Studies[0].Sequence
+	if err := b.SecureDelete(t.Context(), event.StreamPrepared, gone); err != nil {
+		t.Fatal(err)
+	}
+	_, err = train.Load(t.Context(), []string{path}, conf, trainer.Reader{Tokenizer: tok, MaxTokens: 128}, nil)
+	if fault.KindOf(err) != fault.NotFound || !strings.Contains(err.Error(), fmt.Sprintf("message %d", gone)) || !strings.Contains(err.Error(), "radtrain manifest") {
+		t.Errorf("a trimmed stream: %v", err)
+	}
 }
 
 // untrained writes a model with random weights.
@@ -465,7 +475,7 @@ func TestEvaluatePairs(t *testing.T) {
 		caption := strings.Repeat("Left pleural effusion. ", i) // the first has none
 		return strings.Join([]string{"s" + name, name, "frontal", caption}, ",")
 	})
-	r, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Model: untrained(t), Path: path}, nil)
+	r, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{untrained(t)}, Path: path}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,7 +492,7 @@ func TestEvaluateZeroShot(t *testing.T) {
 	path := studies(t, "study_id,image,view,Pleural Effusion,Edema,Nodule", func(i int, name string) string {
 		return strings.Join([]string{"s" + name, name, "frontal", []string{"1", "0", "1.0", "0", "-1", ""}[i], []string{"0", "1", "0", "0", "0", "1"}[i], "0"}, ",")
 	})
-	r, err := train.EvaluateZeroShot(t.Context(), untrained(t), path, nil)
+	r, err := train.EvaluateZeroShot(t.Context(), train.ZeroShotOptions{Models: []string{untrained(t)}, Path: path}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -491,11 +501,67 @@ func TestEvaluateZeroShot(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	bare := studies(t, "study_id,image,view", func(_ int, name string) string { return "s" + name + "," + name + ",frontal" })
-	if _, err := train.EvaluateZeroShot(t.Context(), untrained(t), bare, nil); fault.KindOf(err) != fault.Invalid {
+	if _, err := train.EvaluateZeroShot(t.Context(), train.ZeroShotOptions{Models: []string{untrained(t)}, Path: bare}, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no labels: %v", err)
 	}
-	if _, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Model: untrained(t), Path: bare}, nil); fault.KindOf(err) != fault.Invalid {
+	if _, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{untrained(t)}, Path: bare}, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no reports: %v", err)
+	}
+}
+
+// TestLabelsForReports: label columns become what a study shows, and its report where it has
+// none; a study of which nothing is known is left out; a model can be scored on what is held out.
+func TestLabelsForReports(t *testing.T) {
+	path := studies(t, "study_id,patient_id,image,view,finding_labels,Effusion,Edema,caption", func(i int, name string) string {
+		row := [][3]string{{"Effusion", "1", "0"}, {"Edema", "0", "1"}, {"No Finding", "0", "0"}, {"Mass", "0", "0"}, {"Effusion|Edema", "1", "1"}, {"Edema", "0", "1"}}[i]
+		caption := ""
+		if i == 5 {
+			caption = "A left pleural effusion."
+		}
+		return strings.Join([]string{"s" + name, "p" + name, name, "frontal", row[0], row[1], row[2], caption}, ",")
+	})
+	dir := filepath.Join(t.TempDir(), "labels")
+	o := train.StudiesOptions{Dir: dir, Paths: []string{path}, Labels: true, Held: trainer.HeldOut{Studies: 2}}
+	made, err := train.Studies(t.Context(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, e := range made.Manifests[0].Studies {
+		if !e.Labelled {
+			t.Errorf("%+v", e)
+		}
+		labels = append(labels, strings.Join(e.Labels, " "))
+	}
+	slices.Sort(labels)
+	if d := cmp.Diff([]string{"edema", "edema", "edema effusion", "effusion", "no_finding"}, labels); d != "" {
+		t.Error(d)
+	}
+	var texts []string
+	err = trainer.Archive{Path: filepath.Join(dir, "prepared.pb")}.Each(t.Context(), func(r trainer.Record) error {
+		var s radstreamv1.StudyPrepared
+		err := proto.Unmarshal(r.Body, &s)
+		texts = append(texts, s.GetReport().GetText())
+		return err
+	})
+	if err != nil || len(texts) != 6 || texts[3] != "" || !strings.Contains(strings.ToLower(texts[0]), "effusion") || !strings.Contains(texts[5], "left pleural effusion") {
+		t.Errorf("%q, %v", texts, err)
+	}
+	tiny := "../app/tiny"
+	r, err := train.EvaluateZeroShot(t.Context(), train.ZeroShotOptions{Models: []string{tiny}, Data: made.Paths}, nil)
+	if err != nil && fault.KindOf(err) != fault.Invalid || r.Studies != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for name, edit := range map[string]func(*train.StudiesOptions){
+		"two paths":           func(o *train.StudiesOptions) { o.Paths = append(o.Paths, path) },
+		"a set":               func(o *train.StudiesOptions) { o.Set = "mimic-cxr" },
+		"the other's archive": func(o *train.StudiesOptions) { o.Labels = false },
+	} {
+		bad := o
+		edit(&bad)
+		if _, err := train.Studies(t.Context(), bad, nil); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

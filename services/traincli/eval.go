@@ -71,7 +71,8 @@ func (c *cli) evalPairs() *cobra.Command {
 is among the first 1, 5, 10 and 50. Studies are those of a CSV (columns study_id, image, view, and
 report, caption or notes; as radstream publish reads it), or those that a data manifest holds
 out. With --against, another model ranks the same, and what the one finds more often than the
-other is printed with its paired interval.`,
+other is printed with its paired interval. Several --data are the splits of one set, with a
+--model for each in the same order: each is ranked by itself, and all queries count together.`,
 		Example: `  radtrain eval pairs --model work/run/model --csv ../shared/data/rocov2cxr/studies.csv
   radtrain eval pairs --model work/films/model --against work/heads/model --data work/rocov2/split1.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -87,23 +88,31 @@ other is printed with its paired interval.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Path, "csv", "", "list of studies")
-	f.StringVar(&o.Data, "data", "", "data manifest, whose validation studies count")
-	f.StringVar(&o.Against, "against", "", "directory of a model to compare with")
+	f.StringArrayVar(&o.Models, "model", nil, "model directory; one for each --data")
+	f.StringArrayVar(&o.Data, "data", nil, "data manifest, whose validation studies count; may be repeated")
+	f.StringArrayVar(&o.Against, "against", nil, "directory of a model to compare with; as many as --model")
 	natsFlags(f, &o.NATS)
 	cmd.MarkFlagsOneRequired("csv", "data")
 	cmd.MarkFlagsMutuallyExclusive("csv", "data")
-	return needsModel(cmd, &o.Model)
+	_ = cmd.MarkFlagRequired("model") // the flag is there
+	return cmd
 }
 
 func (c *cli) evalZeroShot() *cobra.Command {
-	var dir, csv string
+	o := train.ZeroShotOptions{NATS: bus.DefaultConfig()}
 	cmd := &cobra.Command{
-		Use:     "zeroshot",
-		Short:   "Label scores against the label columns of a CSV",
-		Long:    "Score the labels of the studies of a CSV (columns study_id, image, view, and one column a label with 1, 0, or anything else where it is not known) and print the area under the ROC curve of each.",
-		Example: "  radtrain eval zeroshot --model work/run/model --csv ../shared/data/nih14/studies.csv",
+		Use:   "zeroshot",
+		Short: "Label scores against what is known of films",
+		Long: `Score the labels of studies and print, for each label, the area under the ROC curve and how far
+scores are from how often they are right. Studies are those of a CSV (columns study_id, image, view,
+and one column a label with 1, 0, or anything else where it is not known), or those that a data
+manifest holds out. Several --data are the splits of one set, with a --model for each in the same
+order, and scores are ranked inside of each. With --probe, linear probes on the image vectors, five
+folds by patient, show what a supervised head on the same encoder reaches.`,
+		Example: `  radtrain eval zeroshot --model work/run/model --csv ../shared/data/nih14/studies.csv
+  radtrain eval zeroshot --model work/films/model --csv ../shared/data/nih14/studies.csv --probe`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := train.EvaluateZeroShot(cmd.Context(), dir, csv, c.progress("studies"))
+			r, err := train.EvaluateZeroShot(cmd.Context(), o, c.progress("studies"))
 			if err != nil {
 				return err
 			}
@@ -111,15 +120,32 @@ func (c *cli) evalZeroShot() *cobra.Command {
 				return c.printJSON(r)
 			}
 			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "%s, %d studies\n\nlabel\twith\twithout\tAUC\n", r.Model, r.Studies)
-			for _, l := range r.Labels {
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", l.Label, l.Positive, l.Negative, interval(l.AUC, l.AUCCI))
+			fmt.Fprintf(w, "%s, %d studies\n", r.Model, r.Studies)
+			printLabels(w, "zero-shot", r.ZeroShotTable)
+			if r.Probe != nil {
+				printLabels(w, "linear probe", *r.Probe)
 			}
-			fmt.Fprintf(w, "mean\t\t\t%.3f\n", r.Mean)
 			return w.Flush()
 		},
 	}
-	return needsCSV(needsModel(cmd, &dir), &csv)
+	f := cmd.Flags()
+	f.StringVar(&o.Path, "csv", "", "list of studies")
+	f.StringArrayVar(&o.Models, "model", nil, "model directory; one for each --data")
+	f.StringArrayVar(&o.Data, "data", nil, "data manifest, whose validation studies count; may be repeated")
+	f.BoolVar(&o.Probe, "probe", false, "measure linear probes on the image vectors too")
+	natsFlags(f, &o.NATS)
+	cmd.MarkFlagsOneRequired("csv", "data")
+	cmd.MarkFlagsMutuallyExclusive("csv", "data")
+	_ = cmd.MarkFlagRequired("model") // the flag is there
+	return cmd
+}
+
+func printLabels(w io.Writer, name string, t eval.ZeroShotTable) {
+	fmt.Fprintf(w, "\n%s\twith\twithout\tAUC\tcalibration error\n", name)
+	for _, l := range t.Labels {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%.3f\n", l.Label, l.Positive, l.Negative, interval(l.AUC, l.AUCCI), l.Calibration)
+	}
+	fmt.Fprintf(w, "mean\t\t\t%s\t\n", interval(t.Mean, t.MeanCI))
 }
 
 func tablesFlags(cmd *cobra.Command, o *train.TablesOptions) {
@@ -283,12 +309,6 @@ func printTables(out io.Writer, t *train.Tables) error {
 func needsModel(cmd *cobra.Command, dir *string) *cobra.Command {
 	cmd.Flags().StringVar(dir, "model", "", "model directory")
 	_ = cmd.MarkFlagRequired("model") // the flag is there
-	return cmd
-}
-
-func needsCSV(cmd *cobra.Command, csv *string) *cobra.Command {
-	cmd.Flags().StringVar(csv, "csv", "", "list of studies")
-	_ = cmd.MarkFlagRequired("csv") // the flag is there
 	return cmd
 }
 

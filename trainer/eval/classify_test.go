@@ -110,13 +110,13 @@ func TestComparePairs(t *testing.T) {
 	unit := func(i int) []float32 { v := make([]float32, 4); v[i] = 1; return v }
 	var good, half []Pair
 	for i := range 4 {
-		good, half = append(good, Pair{unit(i), unit(i)}), append(half, Pair{unit(i), unit(i ^ i&1)})
+		good, half = append(good, Pair{Image: unit(i), Text: unit(i)}), append(half, Pair{Image: unit(i), Text: unit(i ^ i&1)})
 	}
-	g := ComparePairs(good, half)
+	g := ComparePairs([][]Pair{good}, [][]Pair{half})
 	if g.ImageToText[0].Value != 1 || g.ImageToText[1].Value != 0 {
 		t.Errorf("%+v", g)
 	}
-	if same := ComparePairs(good, good); same.ImageToText[0] != (Rate{}) {
+	if same := ComparePairs([][]Pair{good, half}, [][]Pair{good, half}); same.ImageToText[0] != (Rate{}) {
 		t.Errorf("against itself: %+v", same)
 	}
 }

@@ -2,6 +2,7 @@ package eval
 
 // Pair is one study with an image and its own text.
 type Pair struct {
+	Study       string    // where it may be in several sets
 	Image, Text []float32 // of unit length
 }
 
@@ -39,15 +40,15 @@ type PairsGain struct {
 // gainDepths are those of [PairsGain].
 var gainDepths = [...]int{1, 10, 50}
 
-// ComparePairs holds a model against another on the same studies in the same order.
-func ComparePairs(model, against []Pair) PairsGain {
+// ComparePairs holds a model against another on the same studies in the same order; sets are as
+// in [Pairs].
+func ComparePairs(model, against [][]Pair) PairsGain {
 	var g PairsGain
-	images, texts := before(model)
-	images2, texts2 := before(against)
+	images, texts, studies := beforeAll(model)
+	images2, texts2, _ := beforeAll(against)
 	gain := func(a, b []int, k int) Rate {
-		diff, all := make([]float64, len(a)), make([]int, len(a))
+		diff := make([]float64, len(a))
 		for i := range a {
-			all[i] = i
 			if a[i] < k {
 				diff[i]++
 			}
@@ -55,7 +56,7 @@ func ComparePairs(model, against []Pair) PairsGain {
 				diff[i]--
 			}
 		}
-		return newRate(meanFigure(diff, [][]int{all}))
+		return newRate(studyMean(diff, studies))
 	}
 	for i, k := range gainDepths {
 		g.ImageToText[i], g.TextToImage[i] = gain(images, images2, k), gain(texts, texts2, k)
@@ -63,20 +64,75 @@ func ComparePairs(model, against []Pair) PairsGain {
 	return g
 }
 
-// Pairs ranks all texts for each image and all images for each text. Equal scores count
-// against the partner, so that a model that says the same of everything finds nothing.
-// Intervals resample queries; the candidates stay all.
-func Pairs(pairs []Pair) PairsTable {
-	n := len(pairs)
+// Pairs ranks all texts of a set for each of its images and all its images for each text, and
+// takes the queries of all sets together: those of several splits, with a model each. Equal
+// scores count against the partner, so that a model that says the same of everything finds
+// nothing. Intervals resample studies, one that is in several sets as a whole; the candidates stay
+// all.
+func Pairs(sets ...[]Pair) PairsTable {
+	images, texts, studies := beforeAll(sets)
+	n := len(images)
 	t := PairsTable{Pairs: n}
 	if n == 0 {
 		return t
 	}
-	images, texts := before(pairs)
-	t.ImageToText, t.TextToImage = recall(images), recall(texts)
-	chance := func(k int) float64 { return min(1, float64(k)/float64(n)) }
-	t.Chance = Recall{R1: chance(1), R5: chance(5), R10: chance(10), R50: chance(50), Median: float64(n+1) / 2}
+	t.ImageToText, t.TextToImage = recall(images, studies), recall(texts, studies)
+	mean := func(of func(n float64) float64) (sum float64) {
+		for _, s := range sets {
+			sum += of(float64(len(s))) * float64(len(s)) / float64(n)
+		}
+		return sum
+	}
+	chance := func(k float64) float64 { return mean(func(n float64) float64 { return min(1, k/n) }) }
+	t.Chance = Recall{R1: chance(1), R5: chance(5), R10: chance(10), R50: chance(50), Median: mean(func(n float64) float64 { return (n + 1) / 2 })}
 	return t
+}
+
+// beforeAll is before for the pairs of all sets, one after another, with the number of the study
+// of each.
+func beforeAll(sets [][]Pair) (images, texts, studies []int) {
+	known, next := map[string]int{}, 0
+	for _, s := range sets {
+		i, t := before(s)
+		images, texts = append(images, i...), append(texts, t...)
+		for _, p := range s {
+			n, seen := known[p.Study]
+			if !seen || p.Study == "" {
+				n = next
+				known[p.Study] = n
+				next++
+			}
+			studies = append(studies, n)
+		}
+	}
+	return images, texts, studies
+}
+
+// studyMean is the mean of one value a query, resampling studies.
+func studyMean(values []float64, studies []int) Figure {
+	var sums, counts []float64
+	for i, v := range values {
+		for studies[i] >= len(sums) {
+			sums, counts = append(sums, 0), append(counts, 0)
+		}
+		sums[studies[i]] += v
+		counts[studies[i]]++
+	}
+	all := make([]int, len(sums))
+	for i := range all {
+		all[i] = i
+	}
+	mean := func(chosen []int) float64 {
+		sum, n := 0.0, 0.0
+		for _, i := range chosen {
+			sum += sums[i]
+			n += counts[i]
+		}
+		return sum / n
+	}
+	f := Figure{Value: mean(all)}
+	f.Low, f.High = bootstrap([][]int{all}, mean)
+	return f
 }
 
 // before counts what is ranked before the partner, for each image and for each text.
@@ -99,12 +155,10 @@ func before(pairs []Pair) (images, texts []int) {
 	return images, texts
 }
 
-// recall takes how many were ranked before each query's partner.
-func recall(before []int) Recall {
-	all := [][]int{make([]int, len(before))}
+// recall takes how many were ranked before each query's partner, and which study it is of.
+func recall(before, studies []int) Recall {
 	ranks := make([]float64, len(before))
 	for i, b := range before {
-		all[0][i] = i
 		ranks[i] = float64(b + 1)
 	}
 	at := func(k int) (float64, [2]float64) {
@@ -114,7 +168,7 @@ func recall(before []int) Recall {
 				found[i] = 1
 			}
 		}
-		f := meanFigure(found, all)
+		f := studyMean(found, studies)
 		return f.Value, [2]float64{f.Low, f.High}
 	}
 	var r Recall

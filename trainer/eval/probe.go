@@ -2,7 +2,11 @@ package eval
 
 import (
 	"math"
+	"runtime"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Probe is a linear classifier on vectors that stay as they are: softmax regression with an L2
@@ -180,3 +184,62 @@ func macro(answers, truth []int, classes int) float64 {
 	}
 	return sum / counted
 }
+
+// Probed is the answers of linear probes on the image vectors of studies, one probe a label and
+// fold: what a supervised head on a frozen encoder reaches. Of each study they are of a probe that
+// saw none of its patient. vectors are of unit length; truth says of each which labels are
+// known, by name; a label that fewer than folds patients show, or do not show, has no score.
+func Probed(vectors [][]float32, truth []map[string]bool, patients []string) []Labelled {
+	out := make([]Labelled, len(vectors))
+	names := map[string]bool{}
+	for i, t := range truth {
+		out[i] = Labelled{Scores: map[string]float64{}, Truth: t}
+		for name := range t {
+			names[name] = true
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	var mu sync.Mutex
+	for name := range names {
+		group.Go(func() error {
+			var x [][]float64
+			var y, at []int
+			var who []string
+			show := [2]map[string]bool{{}, {}}
+			for i, t := range truth {
+				present, known := t[name]
+				if !known {
+					continue
+				}
+				class := 0
+				if present {
+					class = 1
+				}
+				row := make([]float64, len(vectors[i]))
+				for j, v := range vectors[i] {
+					row[j] = float64(v)
+				}
+				x, y, at, who = append(x, row), append(y, class), append(at, i), append(who, patients[i])
+				show[class][patients[i]] = true
+			}
+			if min(len(show[0]), len(show[1])) < probeFolds {
+				return nil
+			}
+			for _, fold := range folds(who, probeFolds) {
+				p := FitProbe(drop(x, fold), drop(y, fold), drop(who, fold), 2)
+				mu.Lock()
+				for _, i := range fold {
+					out[at[i]].Scores[name] = p.Probabilities(x[i])[1]
+				}
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none fails
+	return out
+}
+
+// probeFolds is how many parts of the patients [Probed] leaves out in turn.
+const probeFolds = 5

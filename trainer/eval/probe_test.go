@@ -92,3 +92,52 @@ func TestProgression(t *testing.T) {
 		t.Error("nothing to train on")
 	}
 }
+
+// TestProbed: a label that the vectors tell is told of patients that no probe saw, one that tells
+// who the patient is is not, and one that two patients show has no score.
+func TestProbed(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	var vectors [][]float32
+	var truth []map[string]bool
+	var patients []string
+	for i := range 120 {
+		patient := i / 4
+		v := make([]float32, 12)
+		for j := range v {
+			v[j] = float32(r.NormFloat64())
+		}
+		v[patient%10] += 9 // who it is
+		told := i%2 == 0
+		if told {
+			v[11] += 3
+		}
+		vectors, patients = append(vectors, v), append(patients, fmt.Sprint(patient))
+		truth = append(truth, map[string]bool{"told": told, "who": r.IntN(2) == 0, "rare": i < 8})
+	}
+	table := ZeroShot(Probed(vectors, truth, patients))
+	if len(table.Labels) != 2 || table.Labels[0].Label != "told" || table.Labels[0].AUC < 0.9 || table.Labels[1].AUC > 0.7 {
+		t.Errorf("%+v", table.Labels)
+	}
+}
+
+// TestRank: scores of two models, one of which scores all higher, tell as much together as each.
+func TestRank(t *testing.T) {
+	split := func(add float64) (out []Labelled) {
+		for i := range 10 {
+			out = append(out, Labelled{Scores: map[string]float64{"a": add + float64(i/2)/100}, Truth: map[string]bool{"a": i > 5}})
+		}
+		return out
+	}
+	low, high := split(0), split(0.9)
+	if before := ZeroShot(slices.Concat(low, high)).Labels[0].AUC; before > 0.8 {
+		t.Fatalf("unranked it is %g already", before)
+	}
+	Rank(low)
+	Rank(high)
+	if s := []float64{low[0].Scores["a"], low[1].Scores["a"], high[9].Scores["a"]}; !slices.Equal(s, []float64{0.1, 0.1, 0.9}) {
+		t.Errorf("ranks %v", s)
+	}
+	if after := ZeroShot(slices.Concat(low, high)).Labels[0].AUC; after != 1 {
+		t.Errorf("AUC %g", after)
+	}
+}

@@ -17,6 +17,7 @@ type LabelRow struct {
 	Positive int    `json:"positive"`
 	Negative int    `json:"negative"`
 	Area
+	Calibration float64 `json:"calibration_error"` // see [ClassifiedLabel]; 0 is best
 }
 
 // ZeroShotTable is the evaluation of one model's label scores.
@@ -39,13 +40,15 @@ func ZeroShot(studies []Labelled) ZeroShotTable {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		scores := make([]float64, len(studies))
 		var positive, negative []int
+		var said []float64
+		var truth []bool
 		for i, s := range studies {
 			present, known := s.Truth[name]
 			score, scored := s.Scores[name]
 			if !known || !scored {
 				continue
 			}
-			scores[i] = score
+			scores[i], said, truth = score, append(said, score), append(truth, present)
 			if present {
 				positive = append(positive, i)
 			} else {
@@ -56,7 +59,7 @@ func ZeroShot(studies []Labelled) ZeroShotTable {
 			continue
 		}
 		f := aucFigure(scores, positive, negative)
-		t.Labels = append(t.Labels, LabelRow{name, len(positive), len(negative), Area{f.Value, [2]float64{f.Low, f.High}}})
+		t.Labels = append(t.Labels, LabelRow{name, len(positive), len(negative), Area{f.Value, [2]float64{f.Low, f.High}}, calibrationError(said, truth)})
 	}
 	if len(t.Labels) == 0 {
 		return t
@@ -92,4 +95,34 @@ func meanAUC(studies []Labelled, labels []LabelRow, chosen []int) float64 {
 		}
 	}
 	return sum / float64(n) // NaN, which the bootstrap leaves out, where no label is left
+}
+
+// Rank replaces the scores of each label by their ranks, from 0 to 1, equal ones sharing their mean,
+// so that studies that different models scored can be ranked together.
+func Rank(studies []Labelled) {
+	names := map[string]bool{}
+	for _, s := range studies {
+		for name := range s.Scores {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		var sorted []float64
+		for _, s := range studies {
+			if v, scored := s.Scores[name]; scored {
+				sorted = append(sorted, v)
+			}
+		}
+		slices.Sort(sorted)
+		for _, s := range studies {
+			if v, scored := s.Scores[name]; scored {
+				first, _ := slices.BinarySearch(sorted, v)
+				last := first
+				for last < len(sorted) && sorted[last] == v {
+					last++
+				}
+				s.Scores[name] = float64(first+last) / 2 / float64(len(sorted))
+			}
+		}
+	}
 }
