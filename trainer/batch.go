@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/schemas/model"
@@ -103,7 +102,7 @@ func (b *Batcher) Batch(step int) Batch {
 // addImages adds the views of a study, now and then without one of them, and now and then
 // those of its prior.
 func (b *Batcher) addImages(out *Batch, study int, s *Study, masked bool, r *rand.Rand) {
-	current := s.Images
+	current := b.views(s.Images)
 	if len(current) > 1 && r.Float64() < b.config.ViewDrop {
 		leave := r.IntN(len(current))
 		current = slices.Concat(current[:leave], current[leave+1:])
@@ -115,10 +114,32 @@ func (b *Batcher) addImages(out *Batch, study int, s *Study, masked bool, r *ran
 		return
 	}
 	days := float32(s.Time.Sub(s.prior.Time).Hours() / 24)
-	for _, i := range s.prior.Images {
+	for _, i := range b.views(s.prior.Images) {
 		i.Prior, i.Days = true, days
 		b.addImage(out, study, i, masked, r)
 	}
+}
+
+// views returns those of a study that the run looks at.
+func (b *Batcher) views(all []embedder.Image) []embedder.Image {
+	if !b.config.FrontalOnly {
+		return all
+	}
+	return Frontal(all)
+}
+
+// Frontal returns the frontal views, all where there is none.
+func Frontal(all []embedder.Image) []embedder.Image {
+	var out []embedder.Image
+	for _, i := range all {
+		if i.View != embedder.Lateral {
+			out = append(out, i)
+		}
+	}
+	if len(out) == 0 {
+		return all
+	}
+	return out
 }
 
 func (b *Batcher) addImage(out *Batch, study int, i embedder.Image, masked bool, r *rand.Rand) {
@@ -188,8 +209,7 @@ func (b *Batcher) text(s *Study, p part, g grouper, r *rand.Rand) BatchText {
 		t.Tokens = append(t.Tokens, p...)
 		t.Sentences = append(t.Sentences, Span{Start: from, End: len(t.Tokens), Group: g.of(meanings[i])})
 	}
-	said := slices.Sorted(slices.Values(meanings))
-	t.Group = g.of(strings.Join(slices.Compact(said), "; "))
+	t.Group = g.of(saidBy(meanings))
 	t.Tokens = append(t.Tokens, b.end)
 	return t
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer"
@@ -100,6 +101,22 @@ func TestBatchKeepsItsPromises(t *testing.T) {
 	}
 	if priors == 0 {
 		t.Error("no batch has a prior")
+	}
+	c.FrontalOnly = true
+	b = trainer.NewBatcher(c, model.Tiny(), d)
+	priors = 0
+	for step := range c.Steps {
+		for _, e := range b.Batch(step).Images {
+			if e.View != embedder.Frontal {
+				t.Errorf("step %d: a view that was to be left out", step)
+			}
+			if e.Prior {
+				priors++
+			}
+		}
+	}
+	if priors == 0 {
+		t.Error("no batch has a frontal view of a prior")
 	}
 }
 

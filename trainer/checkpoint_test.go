@@ -8,8 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,8 +134,37 @@ func TestCheckpointSurvivesAKill(t *testing.T) {
 	}
 }
 
+// TestCheckpointOnAFullDisk: what cannot be written whole is an error that says why, and leaves the
+// checkpoint before it and nothing else. A limit on the size of files stands for the disk.
+func TestCheckpointOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state.safetensors")
+	if err := trainer.WriteCheckpoint(path, someCheckpoint(1)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TEST_WRITE_CHECKPOINTS="+path, "TEST_LARGEST_FILE=512")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "file too large") {
+		t.Errorf("%v: %s", err, out)
+	}
+	c, err := trainer.ReadCheckpoint(path)
+	if err != nil || c.State.Counters["step"] != 1 {
+		t.Errorf("the checkpoint before: %+v, %v", c, err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+}
+
 // writeCheckpoints goes on from the checkpoint at path, and says so behind each.
 func writeCheckpoints(path string) {
+	if n, err := strconv.ParseUint(os.Getenv("TEST_LARGEST_FILE"), 10, 64); err == nil {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+			panic(err)
+		}
+	}
 	step := 0
 	if c, err := trainer.ReadCheckpoint(path); err == nil {
 		step = c.State.Counters["step"]

@@ -41,6 +41,8 @@ type Config struct {
 	Noise     float64 `json:"noise"`     // deviation of added noise at most, grey values, 0 to 64 (2)
 	ViewDrop  float64 `json:"view_drop"` // share of studies that lack one of their views, 0 to 1 (0.1)
 	PriorUse  float64 `json:"prior_use"` // share of studies with a prior that show it, 0 to 1 (0.5)
+	// FrontalOnly leaves out all views but the frontal ones, of studies that have one (false).
+	FrontalOnly bool `json:"frontal_only,omitempty"`
 
 	ValidateEvery int `json:"validate_every"` // steps between validations; 0 is never (1000)
 }

@@ -82,6 +82,13 @@ func Load(ctx context.Context, parts []Part, t Reader, progress func(done, total
 	return d, nil
 }
 
+// Differs says whether any two reports to train on do not say the same: without, a contrastive loss
+// has nothing to tell apart.
+func (d *Dataset) Differs() bool {
+	first := d.Train[0].Report.said()
+	return slices.ContainsFunc(d.Train, func(s *Study) bool { return s.Report.said() != first })
+}
+
 // loadPart returns the studies of one manifest in its order.
 func loadPart(ctx context.Context, p Part, t Reader, one func()) ([]*Study, error) {
 	const op = "trainer.loadPart"

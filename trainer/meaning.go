@@ -29,6 +29,12 @@ func meaning(sentence string) string {
 	return strings.Join(slices.Compact(said), " ")
 }
 
+// saidBy is what sentences with these meanings say together.
+func saidBy(meanings []string) string {
+	all := slices.Sorted(slices.Values(meanings))
+	return strings.Join(slices.Compact(all), "; ")
+}
+
 // concepts names the finding, side or negation that a word stands for.
 func concepts() map[string]string {
 	m := map[string]string{}

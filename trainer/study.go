@@ -41,6 +41,9 @@ type Report struct {
 	meanings []string
 }
 
+// said is what the whole report says, for comparison.
+func (r Report) said() string { return saidBy(r.meanings) }
+
 const viewSide = 224 // pixels a side of a prepared view: the promise of ingest
 
 // Reader is how a model reads reports.

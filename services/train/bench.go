@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/radstream/radstream/embedder"
@@ -214,6 +216,8 @@ func (p peer) run(ctx context.Context, answer any, args ...string) error {
 		args = append(args, "--bf16")
 	}
 	cmd := exec.CommandContext(ctx, p.python, args...)
+	// PyTorch runs as it comes, not with what radtrain told its own libgomp.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOMP_SPINCOUNT=") })
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	text, err := cmd.Output()

@@ -6,6 +6,7 @@
 //	Freeze     a range of PREPARED -> manifest
 //	Load       manifests -> messages, checked by hash -> trainer.Dataset
 //	Fit        dataset -> trainer.Fit over libtorch -> model directory
+//	Compare    Fit of the whole model and of variants -> phantoms -> eval.Compare
 //	Evaluate*  model directory and phantoms, studies, or a data set of services/datasets -> embedder (ONNX Runtime) -> trainer/eval
 //
 // Only stepper_torch.go, which is built with the tag torch, knows libtorch; without the tag

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -51,10 +50,11 @@ type FitOptions struct {
 	Objective string    // clinvla, paper, convirt, gloria or mrm
 	// Weights of the masked-modelling terms, where they are not 0 in the place of the objective's.
 	MaskedImage, MaskedText float64
-	Mode                    string // which weights train: full, adapters, task or heads; see [trainer.Modes]
-	Threads                 int    // 0 is one a core
-	BFloat16                bool   // matrix products in bfloat16
-	Device                  string // cpu, cuda or auto
+	Without                 []string // of [Parts]: what the run goes without
+	Mode                    string   // which weights train: full, adapters, task or heads; see [trainer.Modes]
+	Threads                 int      // 0 is one a core
+	BFloat16                bool     // matrix products in bfloat16
+	Device                  string   // cpu, cuda or auto
 	Trainer                 trainer.Config
 	NATS                    bus.Config // for manifests of a stream
 	Version                 string     // of the code, for the model's manifest
@@ -100,17 +100,18 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if !canTrain { // said before data are loaded, which takes a while
 		return FitReport{}, fault.Errorf(op, fault.Usage, "this radtrain was built without libtorch: make radtrain")
 	}
-	if o.Threads == 0 { // how sums are split decides how they round
-		o.Threads = runtime.NumCPU()
-	}
 	var err error
-	if o.Device, err = Device(o.Device); err != nil {
+	if o, err = o.settled(); err != nil {
 		return FitReport{}, fault.Wrap(op, err)
 	}
 	r := run{options: o, maker: "radtrain fit"}
 	weights, temperature, err := r.begin()
 	if err == nil {
+		o.architecture(&r.config, weights)
 		r.data, err = Load(ctx, o.Data, o.NATS, newReader(r.tokenizer, r.config.Text.MaxLength), h.Load)
+	}
+	if err == nil && o.Objective != "mrm" && !r.data.Differs() {
+		err = fault.Reject(op, fault.Invalid, trainer.ReasonData, "all %d reports to train on say the same, so that there is nothing to tell apart: add studies of other findings (--data)", len(r.data.Train))
 	}
 	var from *trainer.Checkpoint
 	if err == nil {
@@ -211,7 +212,7 @@ func (r *run) start() error {
 		}
 	}
 	text, err := json.MarshalIndent(settings{
-		o.Ref, o.Preset, o.From, o.Objective, o.MaskedImage, o.MaskedText, o.Mode, o.Device, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
+		o.Ref, o.Preset, o.From, o.Objective, o.MaskedImage, o.MaskedText, o.Without, o.Mode, o.Device, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
 	}, "", "  ")
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
@@ -227,6 +228,7 @@ type settings struct {
 	Objective   string         `json:"objective"`
 	MaskedImage float64        `json:"masked_image,omitempty"`
 	MaskedText  float64        `json:"masked_text,omitempty"`
+	Without     []string       `json:"without,omitempty"`
 	Mode        string         `json:"mode"`
 	Device      string         `json:"device"`
 	BFloat16    bool           `json:"bfloat16"`
@@ -253,7 +255,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 		return FitOptions{}, fault.Errorf(op, fault.Corrupt, "%s: %w", filepath.Join(out, settingsFile), err)
 	}
 	return FitOptions{
-		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, MaskedImage: s.MaskedImage, MaskedText: s.MaskedText, Mode: s.Mode, Device: s.Device, Threads: s.Threads, BFloat16: s.BFloat16,
+		Preset: s.Preset, From: s.From, Ref: s.Model, Data: s.Data, Out: out, Objective: s.Objective, MaskedImage: s.MaskedImage, MaskedText: s.MaskedText, Without: s.Without, Mode: s.Mode, Device: s.Device, Threads: s.Threads, BFloat16: s.BFloat16,
 		Trainer: s.Trainer, Resume: true,
 	}, nil
 }
@@ -262,7 +264,7 @@ func ResumeOptions(out string) (FitOptions, error) {
 func (r *run) labels() map[string]string {
 	o := r.options
 	return map[string]string{
-		"preset": o.Preset, "from": o.From, "objective": o.Objective, "masked": fmt.Sprint(o.MaskedImage, o.MaskedText), "mode": o.Mode, "device": o.Device, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
+		"preset": o.Preset, "from": o.From, "objective": o.Objective, "masked": fmt.Sprint(o.MaskedImage, o.MaskedText), "without": strings.Join(o.Without, " "), "mode": o.Mode, "device": o.Device, "bf16": strconv.FormatBool(o.BFloat16), "threads": strconv.Itoa(o.Threads),
 		"data": strings.Join(r.data.Manifests, " "),
 	}
 }
@@ -292,7 +294,10 @@ func (r *run) resume() (*trainer.Checkpoint, error) {
 
 func (r *run) checkpoint(c *trainer.Checkpoint) error {
 	c.Labels = r.labels()
-	return trainer.WriteCheckpoint(filepath.Join(r.options.Out, stateFile), c)
+	if err := trainer.WriteCheckpoint(filepath.Join(r.options.Out, stateFile), c); err != nil {
+		return fault.Errorf("train.checkpoint", fault.KindOf(err), "the checkpoint of step %d was not written, the one before it stays: mend what is named here and go on from there (radtrain fit --resume --out %s): %w", c.Step, r.options.Out, err)
+	}
+	return nil
 }
 
 // manifest is what a model's manifest says before it is calibrated and measured.

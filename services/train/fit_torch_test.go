@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/onnxexport"
@@ -266,12 +269,19 @@ func TestBackbone(t *testing.T) {
 
 func TestFitRefuses(t *testing.T) {
 	o := shortRun(t)
+	alike := o
+	alike.Data = []string{oneReport(t, o.Data[0])}
+	if _, err := train.Fit(t.Context(), alike, train.FitHooks{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "say the same") {
+		t.Errorf("a manifest of one class: %v", err)
+	}
 	for name, edit := range map[string]func(*train.FitOptions){
 		"an unknown preset":    func(o *train.FitOptions) { o.Preset = "huge" },
 		"an unknown mode":      func(o *train.FitOptions) { o.Mode = "some" },
 		"an unknown objective": func(o *train.FitOptions) { o.Objective = "luck" },
 		"no data":              func(o *train.FitOptions) { o.Data = nil },
 		"no steps":             func(o *train.FitOptions) { o.Trainer.Steps = 0 },
+		"an unknown part":      func(o *train.FitOptions) { o.Without = []string{"hope"} },
+		"no term":              func(o *train.FitOptions) { o.Without = []string{"local", "global"} },
 	} {
 		bad := o
 		edit(&bad)
@@ -279,4 +289,48 @@ func TestFitRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// oneReport makes an archive of the studies of another that all have the first one's report.
+func oneReport(t *testing.T, manifest string) string {
+	t.Helper()
+	dir := t.TempDir()
+	archive, err := trainer.OpenArchive(t.Context(), filepath.Join(dir, "prepared.pb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	freezer := trainer.NewFreezer(trainer.HeldOut{})
+	var report *radstreamv1.PreparedReport
+	err = trainer.Archive{Path: filepath.Join(filepath.Dir(manifest), "prepared.pb")}.Each(t.Context(), func(r trainer.Record) error {
+		var s radstreamv1.StudyPrepared
+		if err := proto.Unmarshal(r.Body, &s); err != nil {
+			return err
+		}
+		if report == nil {
+			report = s.Report
+		}
+		s.Report = report
+		if r.Body, err = proto.Marshal(&s); err != nil {
+			return err
+		}
+		if err := archive.Append(r.Body); err != nil {
+			return err
+		}
+		return freezer.Add(r, false, nil)
+	})
+	if err == nil {
+		err = archive.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := freezer.Manifest(trainer.Origin{Archive: "prepared.pb"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, train.ManifestFile)
+	if err := m.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -31,14 +31,22 @@ type ProgressionResult struct {
 	Rows     []eval.ProgressionRow `json:"findings"`
 }
 
+// changingKinds are the findings of MS-CXR-T that phantoms have.
+var changingKinds = []phantom.Kind{phantom.Consolidation, phantom.Edema, phantom.Effusion, phantom.Pneumothorax}
+
+// changing returns phantoms with a prior each, frontal views alone.
+func changing(pairs int, seed uint64) phantom.Config {
+	c := eval.PhantomConfig(2*pairs, seed)
+	c.Kinds, c.PriorShare, c.LateralShare = changingKinds, 1, 0
+	return c
+}
+
 // EvaluateProgression measures how well the vectors of a study and of its prior tell whether a
-// finding improved, stayed or worsened, and how well that of the study alone does. Findings are
-// those of MS-CXR-T that phantoms have.
+// finding improved, stayed or worsened, and how well that of the study alone does.
 func EvaluateProgression(ctx context.Context, dir string, o ProgressionOptions, progress func(done, total int)) (ProgressionResult, error) {
 	const op = "train.EvaluateProgression"
 	out := ProgressionResult{Training: o.Training, Sets: o.Sets}
-	kinds := []phantom.Kind{phantom.Consolidation, phantom.Edema, phantom.Effusion, phantom.Pneumothorax}
-	if least := 8 * len(kinds); o.Pairs < least || o.Training < least || o.Sets < 1 || o.Sets > lastKeptSeed-ValidationSeed {
+	if least := 8 * len(changingKinds); o.Pairs < least || o.Training < least || o.Sets < 1 || o.Sets > lastKeptSeed-ValidationSeed {
 		return out, fault.Errorf(op, fault.Usage, "an evaluation needs at least %d pairs to measure and to train on, and 1 to %d sets", least, lastKeptSeed-ValidationSeed)
 	}
 	preparer, err := newPreparer()
@@ -49,8 +57,7 @@ func EvaluateProgression(ctx context.Context, dir string, o ProgressionOptions, 
 	err = withModel(ctx, dir, preparer.Version(), func(e *embedder.Encoder) error {
 		out.Model = e.Model().Ref.String()
 		changes := func(pairs int, seed uint64) ([]eval.Change, error) {
-			c := eval.PhantomConfig(2*pairs, seed)
-			c.Kinds, c.PriorShare, c.LateralShare = kinds, 1, 0
+			c := changing(pairs, seed)
 			if o.Side > 0 {
 				c.Side = o.Side
 			}

@@ -3,6 +3,8 @@
 package train
 
 import (
+	"slices"
+
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/onnxexport"
@@ -16,5 +18,13 @@ const canTrain = true
 func Device(name string) (string, error) { return torch.Device(name) }
 
 func newStepper(c model.Config, w onnxexport.Weights, temperature float64, o FitOptions) (trainer.Stepper, error) {
-	return torch.New(c, w, torch.Options{Objective: o.Objective, MaskedImage: o.MaskedImage, MaskedText: o.MaskedText, Mode: o.Mode, Device: o.Device, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature})
+	var none float64
+	options := torch.Options{Objective: o.Objective, MaskedImage: o.MaskedImage, MaskedText: o.MaskedText, Mode: o.Mode, Device: o.Device, Threads: o.Threads, BFloat16: o.BFloat16, Temperature: temperature}
+	if slices.Contains(o.Without, partLocal) {
+		options.Lambda = &none
+	}
+	if slices.Contains(o.Without, partGlobal) {
+		options.Global = &none
+	}
+	return torch.New(c, w, options)
 }

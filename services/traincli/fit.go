@@ -73,22 +73,30 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 			return c.printFit(report, filepath.Join(o.Out, train.ModelDir))
 		},
 	}
+	f := cmd.Flags()
+	fitFlags(cmd, &o)
+	f.StringVar(&ref, "model", ref, "name@version of the model that is made")
+	f.StringVar(&o.Out, "out", "run", "folder of the run")
+	f.StringVar(&o.Objective, "objective", "clinvla", "loss: clinvla, paper, convirt, gloria or mrm")
+	modeFlag(f, &o.Mode)
+	f.StringArrayVar(&o.Without, "without", nil, "leave out a part, to see what it is worth; may be repeated: "+strings.Join(train.Parts, ", "))
+	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
+	f.BoolVar(&o.Resume, "resume", false, "go on with the interrupted run in --out, with its settings")
+	return cmd
+}
+
+// fitFlags are those of every run, alone or one of many.
+func fitFlags(cmd *cobra.Command, o *train.FitOptions) {
 	f, t := cmd.Flags(), &o.Trainer
 	f.StringVar(&o.Preset, "preset", "tiny", "architecture: tiny, small or base")
 	f.StringVar(&o.From, "from", "", "directory of a model to go on from, with its architecture; without it, weights start anew")
 	cmd.MarkFlagsMutuallyExclusive("preset", "from")
-	modeFlag(f, &o.Mode)
 	deviceFlag(f, &o.Device)
-	f.StringVar(&ref, "model", ref, "name@version of the model that is made")
 	f.StringArrayVar(&o.Data, "data", nil, "data manifest; may be repeated")
-	f.StringVar(&o.Out, "out", "run", "folder of the run")
-	f.StringVar(&o.Objective, "objective", "clinvla", "loss: clinvla, paper, convirt, gloria or mrm")
 	f.Float64Var(&o.MaskedImage, "masked-image", 0, "weight of the masked-image term beside the loss; mrm has it at 1")
 	f.Float64Var(&o.MaskedText, "masked-text", 0, "weight of the masked-language term beside the loss; mrm has it at 1")
 	f.IntVar(&o.Threads, "threads", 0, "threads of the arithmetic; 0 is one a core")
 	f.BoolVar(&o.BFloat16, "bf16", cpu.X86.HasAVX512BF16, "matrix products in bfloat16; the default is true on CPUs that multiply such numbers")
-	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
-	f.BoolVar(&o.Resume, "resume", false, "go on with the interrupted run in --out, with its settings")
 	f.IntVar(&o.CheckpointEvery, "checkpoint-every", 250, "steps between checkpoints; 0 is never but when interrupted")
 	natsFlags(f, &o.NATS)
 	f.Uint64Var(&t.Seed, "seed", t.Seed, "of weights, order, augmentation and masks")
@@ -106,8 +114,8 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	f.Float64Var(&t.Intensity, "intensity", t.Intensity, "change of brightness, contrast and gamma")
 	f.Float64Var(&t.Noise, "noise", t.Noise, "added noise at most, grey values")
 	f.Float64Var(&t.ViewDrop, "view-drop", t.ViewDrop, "share of studies that lack one of their views")
+	f.Float64Var(&t.PriorUse, "prior-use", t.PriorUse, "share of studies with a prior that show it")
 	f.IntVar(&t.ValidateEvery, "validate-every", t.ValidateEvery, "steps between validations; 0 is never")
-	return cmd
 }
 
 func deviceFlag(f *pflag.FlagSet, device *string) {

@@ -116,7 +116,6 @@ func Retrieval(cases []Case, queries []Query) Table {
 	}
 	t.RandomText = e.fromTexts(queries, scores(queries, cases, func(int, int) float64 { return r.Float64() }))
 
-	areas := 0
 	for g, class := range e.classes {
 		own := e.groups[g]
 		row := ClassTable{Class: class, Cases: len(own), ImageToImage: images.precision([][]int{own})}
@@ -134,11 +133,8 @@ func Retrieval(cases []Case, queries []Query) Table {
 		row.ZeroShot = e.area(class, own)
 		row.Sizes = e.thirds(class, own, images[1], mineScores)
 		t.Classes = append(t.Classes, row)
-		if row.ZeroShot != nil {
-			areas++
-		}
 	}
-	t.ZeroShot = e.meanArea(areas)
+	t.ZeroShot = e.meanArea()
 	for i := range t.Classes[0].Sizes {
 		mean := ByThird{Third: t.Classes[0].Sizes[i].Third}
 		for _, c := range t.Classes {
@@ -277,41 +273,45 @@ func (e *retrieval) fromTexts(queries []Query, scores [][]float64) Precision {
 	if len(queries) == 0 {
 		return Precision{}
 	}
+	every := slices.Concat(e.groups...)
+	var figures [len(depths)]Figure
+	for i, k := range depths {
+		measure := e.textPrecision(queries, scores, k)
+		figures[i].Value = measure(every)
+		figures[i].Low, figures[i].High = bootstrap(e.groups, measure)
+	}
+	return newPrecision(figures, len(queries))
+}
+
+// textPrecision returns what finds the mean precision at k over queries where some cases, which
+// may repeat, are the candidates.
+func (e *retrieval) textPrecision(queries []Query, scores [][]float64, k int) func(chosen []int) float64 {
 	orders := make([][]int, len(queries))
 	for q := range queries {
 		orders[q] = rank(len(e.cases), -1, func(c int) float64 { return scores[q][c] })
 	}
 	times := make([]int, len(e.cases)) // how often a case was drawn
-	at := func(k int) func([]int) float64 {
-		return func(chosen []int) float64 {
-			clear(times)
-			for _, c := range chosen {
-				times[c]++
-			}
-			sum := 0.0
-			for q, order := range orders {
-				left, hits := k, 0
-				for _, c := range order {
-					n := min(times[c], left)
-					if left -= n; e.cases[c].Class == queries[q].Class {
-						hits += n
-					}
-					if left == 0 {
-						break
-					}
-				}
-				sum += float64(hits) / float64(k-left)
-			}
-			return sum / float64(len(orders))
+	return func(chosen []int) float64 {
+		clear(times)
+		for _, c := range chosen {
+			times[c]++
 		}
+		sum := 0.0
+		for q, order := range orders {
+			left, hits := k, 0
+			for _, c := range order {
+				n := min(times[c], left)
+				if left -= n; e.cases[c].Class == queries[q].Class {
+					hits += n
+				}
+				if left == 0 {
+					break
+				}
+			}
+			sum += float64(hits) / float64(k-left)
+		}
+		return sum / float64(len(orders))
 	}
-	every := slices.Concat(e.groups...)
-	var figures [len(depths)]Figure
-	for i, k := range depths {
-		figures[i].Value = at(k)(every)
-		figures[i].Low, figures[i].High = bootstrap(e.groups, at(k))
-	}
-	return newPrecision(figures, len(queries))
 }
 
 // area is the area of one class against all others; nil where the model has no such label.
@@ -346,17 +346,29 @@ func (e *retrieval) others(class string) (out []int) {
 }
 
 // meanArea is the mean area over the classes that have one, resampling cases class by class.
-func (e *retrieval) meanArea(areas int) Area {
-	if areas == 0 {
+func (e *retrieval) meanArea() Area {
+	measure := e.areas()
+	if measure == nil {
 		return Area{}
 	}
+	a := Area{AUC: measure(slices.Concat(e.groups...))}
+	a.AUCCI[0], a.AUCCI[1] = bootstrap(e.groups, measure)
+	return a
+}
+
+// areas returns what finds the mean area of the classes that have a score where some cases, which
+// may repeat, are all; nil where none has.
+func (e *retrieval) areas() func(chosen []int) float64 {
 	columns := map[string][]float64{}
 	for _, class := range e.classes {
 		if column, ok := e.column(class); ok {
 			columns[class] = column
 		}
 	}
-	measure := func(chosen []int) float64 {
+	if len(columns) == 0 {
+		return nil
+	}
+	return func(chosen []int) float64 {
 		sum := 0.0
 		for _, class := range e.classes {
 			column, ok := columns[class]
@@ -373,11 +385,8 @@ func (e *retrieval) meanArea(areas int) Area {
 			}
 			sum += auc(p, n)
 		}
-		return sum / float64(areas)
+		return sum / float64(len(columns))
 	}
-	a := Area{AUC: measure(slices.Concat(e.groups...))}
-	a.AUCCI[0], a.AUCCI[1] = bootstrap(e.groups, measure)
-	return a
 }
 
 // thirds splits a class by size and looks at each third.

@@ -41,12 +41,14 @@ var presets = [...]objective{
 	{name: "mrm", maskedImage: 1, maskedText: 1},
 }
 
-// findObjective returns the preset of that name with its local terms weighed by lambda.
-func findObjective(name string, lambda float64) (objective, error) {
+// findObjective returns the preset of that name with its local terms weighed by lambda, and its
+// global ones by global.
+func findObjective(name string, global, lambda float64) (objective, error) {
 	var names []string
 	for _, o := range presets {
 		if o.name == name {
 			o.local, o.localNCE = lambda*o.local, lambda*o.localNCE
+			o.global, o.globalNCE = global*o.global, global*o.globalNCE
 			return o, nil
 		}
 		names = append(names, o.name)

@@ -24,6 +24,7 @@ type Options struct {
 	// (none but in mrm) where they are not 0.
 	MaskedImage, MaskedText float64
 	Lambda                  *float64 // weight of the local terms, 0 or more; nil is 0.8
+	Global                  *float64 // weight of the global terms, 0 or more; nil is 1
 	Mode                    string   // of trainer.Modes; "" is full
 	Decay                   *float64 // weight decay, 0 or more; nil is 1e-4. Norms, biases and other vectors have none.
 	Threads                 int      // of one operator; 0 is one a core
@@ -67,15 +68,18 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	if err := w.Check(c); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	lambda, decay := 0.8, 1e-4
+	global, lambda, decay := 1.0, 0.8, 1e-4
+	if o.Global != nil {
+		global = *o.Global
+	}
 	if o.Lambda != nil {
 		lambda = *o.Lambda
 	}
 	if o.Decay != nil {
 		decay = *o.Decay
 	}
-	if !(lambda >= 0) || !(decay >= 0) || !(o.Temperature >= 0) || o.Threads < 0 {
-		return nil, fault.Errorf(op, fault.Usage, "lambda, weight decay, temperature and threads are 0 or more")
+	if !(lambda >= 0) || !(global >= 0) || !(decay >= 0) || !(o.Temperature >= 0) || o.Threads < 0 {
+		return nil, fault.Errorf(op, fault.Usage, "the weights of terms, weight decay, temperature and threads are 0 or more")
 	}
 	mode, err := trainer.FindMode(o.Mode)
 	if err != nil {
@@ -84,7 +88,7 @@ func newTrainer(c model.Config, w onnxexport.Weights, o Options, k kind) (*Train
 	if o.Objective == "" {
 		o.Objective = "clinvla"
 	}
-	objective, err := findObjective(o.Objective, lambda)
+	objective, err := findObjective(o.Objective, global, lambda)
 	if err != nil {
 		return nil, err
 	}
