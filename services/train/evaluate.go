@@ -217,8 +217,8 @@ type ZeroShotOptions struct {
 
 // EvaluateZeroShot measures a model's label scores against what is known. Of several manifests, the
 // splits of one set, each is scored by its own model; so that scores of different models can be
-// ranked together, they are then replaced by their ranks inside the split, and calibration
-// errors say nothing.
+// ranked together, they are then replaced by their ranks inside the split, and there are no
+// calibration errors.
 func EvaluateZeroShot(ctx context.Context, o ZeroShotOptions, progress func(done, total int)) (ZeroShotResult, error) {
 	const op = "train.EvaluateZeroShot"
 	var out ZeroShotResult
@@ -243,6 +243,11 @@ func EvaluateZeroShot(ctx context.Context, o ZeroShotOptions, progress func(done
 	}
 	if out.ZeroShotTable = eval.ZeroShot(all.labelled); len(out.Labels) == 0 {
 		return out, fault.Reject(op, fault.Invalid, ReasonStudies, "no label has both studies that show it and studies that do not")
+	}
+	if len(o.Models) > 1 {
+		for i := range out.Labels {
+			out.Labels[i].Calibration = nil
+		}
 	}
 	if o.Probe {
 		truth := make([]map[string]bool, len(all.labelled))

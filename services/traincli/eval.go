@@ -143,7 +143,11 @@ folds by patient, show what a supervised head on the same encoder reaches.`,
 func printLabels(w io.Writer, name string, t eval.ZeroShotTable) {
 	fmt.Fprintf(w, "\n%s\twith\twithout\tAUC\tcalibration error\n", name)
 	for _, l := range t.Labels {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%.3f\n", l.Label, l.Positive, l.Negative, interval(l.AUC, l.AUCCI), l.Calibration)
+		calibration := "-"
+		if l.Calibration != nil {
+			calibration = fmt.Sprintf("%.3f", *l.Calibration)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", l.Label, l.Positive, l.Negative, interval(l.AUC, l.AUCCI), calibration)
 	}
 	fmt.Fprintf(w, "mean\t\t\t%s\t\n", interval(t.Mean, t.MeanCI))
 }

@@ -17,7 +17,9 @@ type LabelRow struct {
 	Positive int    `json:"positive"`
 	Negative int    `json:"negative"`
 	Area
-	Calibration float64 `json:"calibration_error"` // see [ClassifiedLabel]; 0 is best
+	// Calibration is the mean distance of scores from how often they are right, 0 at best; nil for
+	// scores that are no probabilities, see [Rank].
+	Calibration *float64 `json:"calibration_error,omitempty"`
 }
 
 // ZeroShotTable is the evaluation of one model's label scores.
@@ -58,8 +60,8 @@ func ZeroShot(studies []Labelled) ZeroShotTable {
 		if len(positive) == 0 || len(negative) == 0 {
 			continue
 		}
-		f := aucFigure(scores, positive, negative)
-		t.Labels = append(t.Labels, LabelRow{name, len(positive), len(negative), Area{f.Value, [2]float64{f.Low, f.High}}, calibrationError(said, truth)})
+		f, calibration := aucFigure(scores, positive, negative), calibrationError(said, truth)
+		t.Labels = append(t.Labels, LabelRow{name, len(positive), len(negative), Area{f.Value, [2]float64{f.Low, f.High}}, &calibration})
 	}
 	if len(t.Labels) == 0 {
 		return t
