@@ -14,7 +14,7 @@ import (
 var version = "unknown"
 
 func main() {
-	settle()
+	limitSpinning()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	code := traincli.Run(ctx, traincli.Env{Version: version, Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr})

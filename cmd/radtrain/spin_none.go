@@ -2,5 +2,5 @@
 
 package main
 
-// settle has nothing to do without libtorch.
-func settle() {}
+// limitSpinning has nothing to do without libtorch.
+func limitSpinning() {}

@@ -14,9 +14,9 @@ import (
 // one run alone makes 10.0 in the place of 11.2 (docs/TRAINING.md).
 const spins = "1000"
 
-// settle says so to libgomp, which reads its environment once, when it is loaded, before main:
+// limitSpinning says so to libgomp, which reads its environment once, when it is loaded, before main:
 // the program starts once more. Who has set one of its variables is left in peace.
-func settle() {
+func limitSpinning() {
 	for _, name := range []string{"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} {
 		if _, set := os.LookupEnv(name); set {
 			return

@@ -45,10 +45,7 @@ func EvaluateMultiView(ctx context.Context, dir string, o RetrievalOptions, prog
 		if err != nil {
 			return err
 		}
-		for _, s := range samples {
-			s.Study.Images = s.Study.Images[:1] // the frontal view comes first
-		}
-		frontal, err := eval.Cases(ctx, e, samples)
+		frontal, err := eval.Cases(ctx, e, viewsOf(samples, true))
 		out.Rows = eval.MultiView(samples, both, frontal)
 		return err
 	})

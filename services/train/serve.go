@@ -305,7 +305,7 @@ func (s *server) candidate(ctx context.Context) error {
 	}
 	m, err := Freeze(ctx, o.NATS, o.Tenant, Range{}, o.Validation, nil)
 	if err == nil && (m.Count(trainer.Train) < o.Fit.Trainer.Batch || m.Count(trainer.Validation) < o.Gate.MinStudies) {
-		err = fault.Reject(op, fault.Invalid, trainer.ReasonData, "%d studies to train on and %d held out are too few", m.Count(trainer.Train), m.Count(trainer.Validation))
+		err = fault.Reject(op, fault.Invalid, trainer.ReasonData, "%d studies to train on and %d held out are too few: publish more, hold out another share (--validation), or ask for fewer (--min-held-out, --batch)", m.Count(trainer.Train), m.Count(trainer.Validation))
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(dir))

@@ -81,7 +81,7 @@ func printComparison(out io.Writer, r *train.Comparison) error {
 	fmt.Fprintf(w, "%d runs each, %d steps of %d studies, measured on %d phantoms of seed %d\n\n", first.Runs, r.Steps, r.Batch, r.Studies, train.EvaluationSeed)
 	fmt.Fprintf(w, "P@10\timage to image\ttext to image\timage to text\tzero-shot AUC\tsupervised\tprogression\n")
 	for _, row := range r.Rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, spread(row.ImageToImage), spread(row.TextToImage), spread(row.ImageToText), spread(row.ZeroShot), spread(row.Supervised), spread(row.Progression))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, overSeeds(row.ImageToImage), overSeeds(row.TextToImage), overSeeds(row.ImageToText), overSeeds(row.ZeroShot), overSeeds(row.Supervised), overSeeds(row.Progression))
 	}
 	fmt.Fprintf(w, "\nmore than %s\timage to image\ttext to image\timage to text\tzero-shot AUC\n", first.Name)
 	for _, row := range r.Rows[1:] {
@@ -93,6 +93,6 @@ func printComparison(out io.Writer, r *train.Comparison) error {
 	return w.Flush()
 }
 
-func spread(s eval.Spread) string { return fmt.Sprintf("%.3f, sd %.3f", s.Mean, s.SD) }
+func overSeeds(s eval.OverSeeds) string { return fmt.Sprintf("%.3f, sd %.3f", s.Mean, s.SD) }
 
 func rate(r eval.Rate) string { return interval(r.Value, r.CI) }

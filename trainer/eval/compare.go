@@ -12,8 +12,8 @@ type Run struct {
 	Changes []Change // for Table 5; may be nil
 }
 
-// Spread is a figure over runs that differ in their seeds.
-type Spread struct {
+// OverSeeds is a figure over runs that differ in their seeds.
+type OverSeeds struct {
 	Mean float64 `json:"mean"`
 	SD   float64 `json:"sd"` // 0 of one run
 }
@@ -22,14 +22,14 @@ type Spread struct {
 // row of Table 6. Gains are paired by study, query and seed; their intervals resample studies,
 // class by class. Those of the first row of a table are zero.
 type ComparisonRow struct {
-	Name         string `json:"name"`
-	Runs         int    `json:"runs"`
-	ImageToImage Spread `json:"image_to_image_p10"`
-	TextToImage  Spread `json:"text_to_image_p10"`
-	ImageToText  Spread `json:"image_to_text_p10"`
-	ZeroShot     Spread `json:"zero_shot_auc"`
-	Progression  Spread `json:"progression"` // macro accuracy of linear probes on current and prior
-	Supervised   Spread `json:"supervised"`  // macro accuracy over classes of linear probes on image vectors
+	Name         string    `json:"name"`
+	Runs         int       `json:"runs"`
+	ImageToImage OverSeeds `json:"image_to_image_p10"`
+	TextToImage  OverSeeds `json:"text_to_image_p10"`
+	ImageToText  OverSeeds `json:"image_to_text_p10"`
+	ZeroShot     OverSeeds `json:"zero_shot_auc"`
+	Progression  OverSeeds `json:"progression"` // macro accuracy of linear probes on current and prior
+	Supervised   OverSeeds `json:"supervised"`  // macro accuracy over classes of linear probes on image vectors
 
 	ImageToImageGain Rate `json:"image_to_image_gain"`
 	TextToImageGain  Rate `json:"text_to_image_gain"`
@@ -37,7 +37,7 @@ type ComparisonRow struct {
 	ZeroShotGain     Rate `json:"zero_shot_gain"`
 }
 
-// measures of a run that a resampling of its cases gives again. Each takes cases, class by class.
+// resampled finds the figures of a run for cases that were drawn, class by class, and may repeat.
 type resampled struct {
 	groups                                           [][]int
 	imageToImage, textToImage, imageToText, zeroShot func(chosen []int) float64
@@ -75,7 +75,7 @@ func Compare(name string, runs, against []Run, training [][]Case, changes [][]Ch
 	every := slices.Concat(own[0].groups...)
 	for _, c := range []struct {
 		of     func(resampled) func([]int) float64
-		spread *Spread
+		figure *OverSeeds
 		gain   *Rate
 	}{
 		{func(r resampled) func([]int) float64 { return r.imageToImage }, &row.ImageToImage, &row.ImageToImageGain},
@@ -90,7 +90,7 @@ func Compare(name string, runs, against []Run, training [][]Case, changes [][]Ch
 		for _, r := range own {
 			values = append(values, c.of(r)(every))
 		}
-		c.spread.Mean, c.spread.SD = meanAndDeviation(values)
+		c.figure.Mean, c.figure.SD = meanAndDeviation(values)
 		if len(against) == 0 {
 			continue
 		}

@@ -24,7 +24,7 @@ func TestCompare(t *testing.T) {
 	good, bad := []Run{draw(1, 1), draw(2, 1)}, []Run{draw(3, 0), draw(4, 0)}
 	training := [][]Case{draw(5, 1).Cases, draw(6, 1).Cases}
 	row := Compare("good", good, bad, training, make([][]Change, 2))
-	if row.Runs != 2 || row.ImageToImage != (Spread{1, 0}) || row.TextToImage.Mean != 1 || row.ImageToText.Mean != 1 || row.ZeroShot.Mean != 1 || row.Supervised.Mean < 0.99 || row.Progression != (Spread{}) {
+	if row.Runs != 2 || row.ImageToImage != (OverSeeds{1, 0}) || row.TextToImage.Mean != 1 || row.ImageToText.Mean != 1 || row.ZeroShot.Mean != 1 || row.Supervised.Mean < 0.99 || row.Progression != (OverSeeds{}) {
 		t.Errorf("%+v", row)
 	}
 	for name, gain := range map[string]Rate{"image to image": row.ImageToImageGain, "text to image": row.TextToImageGain, "image to text": row.ImageToTextGain, "zero shot": row.ZeroShotGain} {

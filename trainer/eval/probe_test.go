@@ -70,12 +70,6 @@ func TestProgression(t *testing.T) {
 		return out
 	}
 	changes := slices.Concat(draw(60), draw(90), draw(90))
-	span := func(from, to int) (out []int) {
-		for i := from; i < to; i++ {
-			out = append(out, i)
-		}
-		return out
-	}
 	rows := Progression(changes, []ProgressionSet{{span(60, 150), span(0, 60)}, {span(150, 240), span(0, 60)}})
 	if len(rows) != 2 || rows[0].Finding != "edema" || rows[1].Finding != "mean" {
 		t.Fatalf("%+v", rows)
