@@ -86,16 +86,8 @@ other is printed with its paired interval. Several --data are the splits of one 
 			return printPairs(c.Stdout, r)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.Path, "csv", "", "list of studies")
-	f.StringArrayVar(&o.Models, "model", nil, "model directory; one for each --data")
-	f.StringArrayVar(&o.Data, "data", nil, "data manifest, whose validation studies count; may be repeated")
-	f.StringArrayVar(&o.Against, "against", nil, "directory of a model to compare with; as many as --model")
-	natsFlags(f, &o.NATS)
-	cmd.MarkFlagsOneRequired("csv", "data")
-	cmd.MarkFlagsMutuallyExclusive("csv", "data")
-	_ = cmd.MarkFlagRequired("model") // the flag is there
-	return cmd
+	cmd.Flags().StringArrayVar(&o.Against, "against", nil, "directory of a model to compare with; as many as --model")
+	return measuredOn(cmd, &o.Models, &o.Path, &o.Data, &o.NATS)
 }
 
 func (c *cli) evalZeroShot() *cobra.Command {
@@ -128,12 +120,17 @@ folds by patient, show what a supervised head on the same encoder reaches.`,
 			return w.Flush()
 		},
 	}
+	cmd.Flags().BoolVar(&o.Probe, "probe", false, "measure linear probes on the image vectors too")
+	return measuredOn(cmd, &o.Models, &o.Path, &o.Data, &o.NATS)
+}
+
+// measuredOn adds the flags that say which studies are measured, and by which models.
+func measuredOn(cmd *cobra.Command, models *[]string, csv *string, data *[]string, nats *bus.Config) *cobra.Command {
 	f := cmd.Flags()
-	f.StringVar(&o.Path, "csv", "", "list of studies")
-	f.StringArrayVar(&o.Models, "model", nil, "model directory; one for each --data")
-	f.StringArrayVar(&o.Data, "data", nil, "data manifest, whose validation studies count; may be repeated")
-	f.BoolVar(&o.Probe, "probe", false, "measure linear probes on the image vectors too")
-	natsFlags(f, &o.NATS)
+	f.StringVar(csv, "csv", "", "list of studies")
+	f.StringArrayVar(models, "model", nil, "model directory; one for each --data")
+	f.StringArrayVar(data, "data", nil, "data manifest, whose validation studies count; may be repeated")
+	natsFlags(f, nats)
 	cmd.MarkFlagsOneRequired("csv", "data")
 	cmd.MarkFlagsMutuallyExclusive("csv", "data")
 	_ = cmd.MarkFlagRequired("model") // the flag is there
