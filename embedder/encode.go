@@ -28,6 +28,8 @@ type Image struct {
 	View    View
 	Prior   bool    // from the patient's prior study
 	Days    float32 // how long before the current study, 0 or more; for a prior only
+
+	hidden image.Rectangle // patches that lie wholly in it are not seen; see [Encoder.Explain]
 }
 
 // StudyInput is what is known of one study. Anything may be absent.
@@ -205,17 +207,16 @@ func (e *Encoder) combine(images []Image, pieces []Piece) (v StudyVectors, err e
 // runImages runs one batch; the outputs are m, s, v and bias.
 func (e *Encoder) runImages(ctx context.Context, batch []Image) ([]ort.Tensor, error) {
 	c, b := e.manifest.Config.Image, int64(len(batch))
-	n := c.Patches()
+	patches := e.patches()
+	n := len(patches)
 	pixels := make([]byte, 0, len(batch)*c.Size*c.Size)
 	mask := make([]bool, 0, len(batch)*n)
 	view := make([]int64, len(batch))
 	prior, days := make([]float32, len(batch)), make([]float32, len(batch))
 	for i, img := range batch {
 		pixels = append(pixels, img.Pixels...)
-		for y := 0; y < c.Size; y += c.Patch {
-			for x := 0; x < c.Size; x += c.Patch {
-				mask = append(mask, img.Exposed.Overlaps(image.Rect(x, y, x+c.Patch, y+c.Patch)))
-			}
+		for _, p := range patches {
+			mask = append(mask, p.Overlaps(img.Exposed) && !p.In(img.hidden))
 		}
 		view[i] = int64(img.View)
 		if img.Prior {

@@ -298,7 +298,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestViewsAndPriors: what the lateral view and the prior add is measured on any model. The micro
+// TestViewsAndPriors: what the lateral view and the prior add, and whether heat maps point at lesions, is measured on any model. The micro
 // model knows nothing, so only the form is looked at; docs/RESULTS.md has figures.
 func TestViewsAndPriors(t *testing.T) {
 	micro := "../../embedder/testdata/micro"
@@ -315,6 +315,13 @@ func TestViewsAndPriors(t *testing.T) {
 	}
 	if n := len(m.Rows); n == 0 || m.Rows[n-1].Class != "all" || m.Rows[n-1].Cases == 0 {
 		t.Errorf("%+v", m.Rows)
+	}
+	x, err := train.EvaluateExplain(t.Context(), micro, train.RetrievalOptions{Studies: 8, Seed: train.EvaluationSeed, Side: 128}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(x.Rows); n == 0 || x.Rows[n-1].Class != "all" || x.Rows[n-1].Views < 8 || !(x.Rows[n-1].Chance.Value > 0) {
+		t.Errorf("%+v", x.Rows)
 	}
 	if _, err := train.EvaluateProgression(t.Context(), micro, train.ProgressionOptions{Pairs: 32, Training: 32, Sets: 99}, nil); fault.KindOf(err) != fault.Usage {
 		t.Errorf("more sets than seeds: %v", err)

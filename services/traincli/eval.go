@@ -19,7 +19,7 @@ func (c *cli) eval() *cobra.Command {
 		Long:  "Measure a model through the same runtime and preparation that serve it. Intervals are 95 % bootstrap intervals.",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalMultiView(), c.evalProgression(), c.evalDataset(), c.evalReport(), c.evalViews(), c.evalQuality())
+	cmd.AddCommand(c.evalRetrieval(), c.evalPairs(), c.evalZeroShot(), c.evalTables(), c.evalMultiView(), c.evalProgression(), c.evalExplain(), c.evalDataset(), c.evalReport(), c.evalViews(), c.evalQuality())
 	return cmd
 }
 
@@ -206,6 +206,39 @@ view shows, how probably they score above a study without the finding, and the g
 			fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\nhidden from the front\tcases\tboth views\tfrontal only\tgain\n", r.Model, r.Studies, r.Seed, r.Side)
 			for _, row := range r.Rows {
 				fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", row.Class, row.Cases, interval(row.Both.Value, row.Both.CI), interval(row.Frontal.Value, row.Frontal.CI), interval(row.Gain.Value, row.Gain.CI))
+			}
+			return w.Flush()
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Studies, "studies", o.Studies, "how many phantoms")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the phantoms")
+	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")
+	return needsModel(cmd, &dir)
+}
+
+func (c *cli) evalExplain() *cobra.Command {
+	o := train.DefaultRetrieval()
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "explain",
+		Short: "Whether heat maps point at what they should, on phantoms",
+		Long: `Make phantoms of a seed that training refuses, one finding each, ask of each why it fits a text of
+its finding, as radstream explain does, and print how often the hottest patch touches the box of
+the lesion, beside the share of the film's patches that do.`,
+		Example: "  radtrain eval explain --model services/app/tiny",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := train.EvaluateExplain(cmd.Context(), dir, o, c.progress("phantoms and heat maps"))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(r)
+			}
+			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\nfinding\tviews\thottest patch in the lesion\tchance\tgain\n", r.Model, r.Studies, r.Seed, r.Side)
+			for _, row := range r.Rows {
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", row.Class, row.Views, interval(row.Hit.Value, row.Hit.CI), interval(row.Chance.Value, row.Chance.CI), interval(row.Gain.Value, row.Gain.CI))
 			}
 			return w.Flush()
 		},
