@@ -9,6 +9,7 @@ BIN := bin/radstream
 TOOLS := .deps/bin
 SHIPPED := services/app/tiny
 PARSERS := ^ingest|^schemas/event|^trainer/internal
+TORCH := ./trainer/... ./services/train/... ./services/traincli/... ./cmd/radtrain
 FILMS := $(or $(RADSTREAM_DATA),../shared/data)
 empty :=
 space := $(empty) $(empty)
@@ -52,7 +53,7 @@ radtrain: setup setup-train ## build bin/radtrain with libtorch; the first time 
 .PHONY: test-train
 test-train: setup setup-train ## test what needs libtorch
 	deploy/setup.sh backbones
-	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m ./trainer/... ./services/train/... ./services/traincli/... ./cmd/radtrain
+	eval "$$(deploy/torch/env.sh)" && go test -tags torch -timeout 30m $(TORCH)
 
 .PHONY: model
 model: radtrain ## train what ships once more, in under an hour on two cores, and hold it against what ships
@@ -80,6 +81,8 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/buf ## check form: gofmt, vet, staticcheck, 
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt these: $$unformatted" >&2; exit 1; fi
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
+	@if [ -d .deps/libtorch ]; then eval "$$(deploy/torch/env.sh)"; echo "$(TOOLS)/staticcheck -tags torch"; go vet -tags torch $(TORCH); $(TOOLS)/staticcheck -tags torch $(TORCH); \
+	else echo "what has the tag torch WAS NOT CHECKED: it needs make setup-train" >&2; fi
 	go mod tidy -diff
 	cd schemas && ../$(TOOLS)/buf lint && ../$(TOOLS)/buf breaking --against testdata/released.binpb
 
