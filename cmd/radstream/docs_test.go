@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -26,7 +27,9 @@ import (
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/services/query"
 )
 
@@ -63,6 +66,7 @@ type reader struct {
 	dir  string // where they stand
 	env  []string
 	real *strings.Replacer // of the documents' placeholders
+	bus  *bus.Bus
 }
 
 func newReader(t *testing.T) *reader {
@@ -116,7 +120,7 @@ func newReader(t *testing.T) *reader {
 		t.Fatal(err)
 	}
 	d := &reader{
-		dir: dir,
+		dir: dir, bus: bustest.Connect(t, s.NATS),
 		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS,
 			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
 		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID,
@@ -150,6 +154,9 @@ var (
 func (d *reader) try(t *testing.T, line string) {
 	t.Helper()
 	line = d.real.Replace(line)
+	if strings.Contains(line, "radstream dlq ") {
+		line = strings.NewReplacer("12", d.refuse(t), "13", d.refuse(t)).Replace(line)
+	}
 	switch {
 	case starts.MatchString(line):
 		d.shell(t, starts.ReplaceAllString(line, "${1}radstream config validate"))
@@ -158,6 +165,22 @@ func (d *reader) try(t *testing.T, line string) {
 	default:
 		d.shell(t, line)
 	}
+}
+
+// refuse leaves a dead letter for the first arrival, and returns its number.
+func (d *reader) refuse(t *testing.T) string {
+	t.Helper()
+	id := event.MessageID(rand.Text())
+	e, err := event.New(id, "test", event.RejectedSubject("default", "prepare"), time.Now(), &radstreamv1.Rejected{
+		Stage: "prepare", Kind: "invalid", Reason: "truncated", Input: &radstreamv1.InputRef{Stream: event.StreamStudies, Sequence: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, err := d.bus.PublishSeq(t.Context(), e, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.FormatUint(seq, 10)
 }
 
 func (d *reader) shell(t *testing.T, line string) result {

@@ -28,8 +28,30 @@ func (b *Bus) Publish(ctx context.Context, e event.Envelope, expect *stage.Expec
 // PublishSeq is [Bus.Publish] that also returns the stream sequence of the event, that of
 // the first copy where this was a repetition.
 func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expect *stage.Expect) (uint64, error) {
+	seq, err := b.publish(ctx, e, e.ID, expect)
+	if err != nil && fault.KindOf(err) == fault.Conflict {
+		if seq := b.stored(ctx, e); seq != 0 {
+			return seq, nil
+		}
+	}
+	return seq, err
+}
+
+// PublishAgain stores a message of a stream once more and unchanged, so that the stages that read
+// the stream handle it anew, and returns its new sequence. id is for duplicate detection alone: the
+// event keeps its own. Errors: those of [Bus.Publish], of which Conflict says that onlyLast was set
+// and the message is not the last one of its subject any more.
+func (b *Bus) PublishAgain(ctx context.Context, m Message, id event.MessageID, onlyLast bool) (uint64, error) {
+	var expect *stage.Expect
+	if onlyLast {
+		expect = &stage.Expect{Last: m.Sequence}
+	}
+	return b.publish(ctx, m.Envelope, id, expect)
+}
+
+func (b *Bus) publish(ctx context.Context, e event.Envelope, id event.MessageID, expect *stage.Expect) (uint64, error) {
 	m := &nats.Msg{Subject: string(e.Subject), Data: e.Body, Header: e.Header()}
-	m.Header.Set(jetstream.MsgIDHeader, string(e.ID))
+	m.Header.Set(jetstream.MsgIDHeader, string(id))
 	if expect != nil {
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect.Last, 10))
 		if expect.On != "" {
@@ -37,16 +59,10 @@ func (b *Bus) PublishSeq(ctx context.Context, e event.Envelope, expect *stage.Ex
 		}
 	}
 	ack, err := b.js.PublishMsg(ctx, m)
-	if err == nil {
-		return ack.Sequence, nil
+	if err != nil {
+		return 0, Failure("bus.Publish", err)
 	}
-	err = Failure("bus.Publish", err)
-	if fault.KindOf(err) == fault.Conflict {
-		if seq := b.stored(ctx, e); seq != 0 {
-			return seq, nil
-		}
-	}
-	return 0, err
+	return ack.Sequence, nil
 }
 
 // stored returns the sequence of e where it is the last message on its subject, else 0.

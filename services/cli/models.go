@@ -3,11 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -128,30 +126,19 @@ was pushed, nobody can tell: radtrain serve alone keeps the data that its models
 		}),
 	}
 	for _, sub := range []*cobra.Command{list, push, pull, promote, rollback, saw} {
-		sub.Flags().String("nats-url", envOr("RADSTREAM_NATS_URL", "nats://127.0.0.1:4222"), "NATS server [RADSTREAM_NATS_URL]")
-		sub.Flags().String("nats-creds", os.Getenv("RADSTREAM_NATS_CREDS"), "credentials file of the NATS server [RADSTREAM_NATS_CREDS]; a token is taken from RADSTREAM_NATS_TOKEN")
-		cmd.AddCommand(sub)
+		cmd.AddCommand(dialsNATS(sub))
 	}
 	return cmd
 }
 
 // withRegistry makes a command of what is done with the registry.
 func (c *cli) withRegistry(f func(ctx context.Context, r *registry.Registry, args []string) error) func(*cobra.Command, []string) error {
-	return c.started(func(cmd *cobra.Command, args []string) error {
-		conf := bus.DefaultConfig()
-		conf.Name, conf.Token = "radstream models", os.Getenv("RADSTREAM_NATS_TOKEN")
-		conf.URL, _ = cmd.Flags().GetString("nats-url")
-		conf.CredsFile, _ = cmd.Flags().GetString("nats-creds")
-		b, err := bus.Connect(cmd.Context(), conf, zerolog.New(c.Stderr).Level(zerolog.ErrorLevel))
+	return c.withBus(func(ctx context.Context, b *bus.Bus, args []string) error {
+		r, err := registry.Open(ctx, b)
 		if err != nil {
 			return err
 		}
-		defer b.Close()
-		r, err := registry.Open(cmd.Context(), b)
-		if err != nil {
-			return err
-		}
-		return f(cmd.Context(), r, args)
+		return f(ctx, r, args)
 	})
 }
 

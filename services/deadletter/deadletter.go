@@ -1,0 +1,177 @@
+// Package deadletter deals with what a stage refused: it lists the dead letters of REJECTED, and
+// takes each off it, by putting its input before the stage once more or for good.
+//
+//	REJECTED --> List, Get
+//	         --> Requeue: the input is stored in its stream again -> the stage handles it anew
+//	         --> Drop
+//
+// The input of a dead letter stays in its own stream, and its objects in the Object Store: a
+// requeue needs nothing from the sender. It goes by event id like any repetition, so what of an
+// arrival was taken before is not taken twice. What is refused once more leaves a new dead letter.
+// Dead letters say nothing that identifies a patient.
+package deadletter
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
+)
+
+// Reasons for which a dead letter cannot be requeued.
+const (
+	ReasonInputGone  fault.Reason = "input_gone"
+	ReasonSuperseded fault.Reason = "superseded"
+)
+
+// Letter is one dead letter.
+type Letter struct {
+	Sequence uint64         `json:"seq"` // in REJECTED; names the letter
+	Time     time.Time      `json:"time"`
+	Tenant   event.Tenant   `json:"tenant"`
+	Stage    string         `json:"stage"`  // prepare, embed or index
+	Kind     string         `json:"kind"`   // a word of schemas/fault
+	Reason   string         `json:"reason"` // stable code
+	Detail   string         `json:"detail"`
+	Stream   string         `json:"input_stream"`
+	Input    uint64         `json:"input_seq"`
+	Study    event.StudyKey `json:"study_key,omitempty"`
+	Part     string         `json:"part,omitempty"`   // what of the input; empty for all of it
+	Object   string         `json:"object,omitempty"` // sha256 of the object to blame, in hex
+}
+
+// Filter keeps the letters that have all that is set.
+type Filter struct {
+	Tenant event.Tenant
+	Stage  string
+	Reason string
+}
+
+func (f Filter) keeps(l Letter) bool {
+	return (f.Tenant == "" || f.Tenant == l.Tenant) && (f.Stage == "" || f.Stage == l.Stage) && (f.Reason == "" || f.Reason == l.Reason)
+}
+
+// List calls each with the letters that are there now, oldest first, and stops at its first error.
+func List(ctx context.Context, b *bus.Bus, f Filter, each func(Letter) error) error {
+	const op = "deadletter.List"
+	state, err := b.StreamState(ctx, event.StreamRejected)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	for seq := max(1, state.FirstSeq); seq <= state.LastSeq; {
+		m, err := b.NextFrom(ctx, event.StreamRejected, seq)
+		if err != nil && fault.KindOf(err) == fault.NotFound || m.Sequence > state.LastSeq {
+			break // the others were dealt with meanwhile
+		}
+		if err != nil {
+			return fault.Wrap(op, err)
+		}
+		seq = m.Sequence + 1
+		l, err := letter(m)
+		if err != nil {
+			return fault.Wrap(op, err)
+		}
+		if !f.keeps(l) {
+			continue
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Get returns one letter. NotFound when there is none, or not any more.
+func Get(ctx context.Context, b *bus.Bus, seq uint64) (Letter, error) {
+	const op = "deadletter.Get"
+	m, err := b.Get(ctx, event.StreamRejected, seq)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return Letter{}, fault.Errorf(op, fault.NotFound, "there is no dead letter %d: `radstream dlq list` shows those there are", seq)
+	}
+	if err != nil {
+		return Letter{}, fault.Wrap(op, err)
+	}
+	l, err := letter(m)
+	return l, fault.Wrap(op, err)
+}
+
+func letter(m bus.Message) (Letter, error) {
+	const op = "deadletter.letter"
+	tenant, err := m.Tenant()
+	if err != nil {
+		return Letter{}, fault.Wrap(op, err)
+	}
+	body, err := m.Message()
+	if err != nil {
+		return Letter{}, fault.Wrap(op, err)
+	}
+	r, ok := body.(*radstreamv1.Rejected)
+	if !ok {
+		return Letter{}, fault.Errorf(op, fault.Corrupt, "message %d of %s is no dead letter", m.Sequence, event.StreamRejected)
+	}
+	return Letter{
+		Sequence: m.Sequence, Time: m.Stored, Tenant: tenant, Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail(),
+		Stream: r.GetInput().GetStream(), Input: r.GetInput().GetSequence(), Study: event.StudyKey(r.GetStudyKey()),
+		Part: r.GetPart(), Object: hex.EncodeToString(r.GetObject().GetSha256()),
+	}, nil
+}
+
+// Requeue puts the input of a letter before its stage once more, then takes the letter away. Of
+// several letters of one input each does so; the repetitions change nothing. A call that was broken
+// off may be repeated.
+//
+// Errors: NotFound with ReasonInputGone; Conflict with ReasonSuperseded when a newer revision of
+// the study took the input's place, so that there is nothing to do again; the bus's own. The letter
+// stays then.
+func Requeue(ctx context.Context, b *bus.Bus, l Letter) error {
+	const op = "deadletter.Requeue"
+	input, err := b.Get(ctx, l.Stream, l.Input)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return fault.Reject(op, fault.NotFound, ReasonInputGone, "what dead letter %d is about is not in %s any more: publish it again, and drop the letter", l.Sequence, l.Stream)
+	}
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	// Arrivals are facts that stay true in any order. Past STUDIES the last message of a subject is
+	// what is known of a study, and an older one must not become it.
+	_, err = b.PublishAgain(ctx, input, event.ID("requeued", strconv.FormatUint(l.Sequence, 10)), l.Stream != event.StreamStudies)
+	if err != nil && fault.KindOf(err) == fault.Conflict {
+		return fault.Reject(op, fault.Conflict, ReasonSuperseded, "a newer revision took the place of what dead letter %d is about: drop the letter", l.Sequence)
+	}
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	return fault.Wrap(op, Drop(ctx, b, l))
+}
+
+// Drop takes a letter away for good. Its input stays where it is. One that is gone is no error.
+func Drop(ctx context.Context, b *bus.Bus, l Letter) error {
+	return fault.Wrap("deadletter.Drop", b.SecureDelete(ctx, event.StreamRejected, l.Sequence))
+}
+
+// Each does what with the letters that f keeps, and goes on behind those that cannot be requeued.
+// It returns how many were dealt with, and the faults of the others, joined.
+func Each(ctx context.Context, b *bus.Bus, f Filter, what func(context.Context, *bus.Bus, Letter) error) (done int, err error) {
+	var letters []Letter // first all: what is requeued may come back at once
+	if err := List(ctx, b, f, func(l Letter) error { letters = append(letters, l); return nil }); err != nil {
+		return 0, err
+	}
+	var faults []error
+	for _, l := range letters {
+		switch err := what(ctx, b, l); {
+		case err == nil:
+			done++
+		case fault.ReasonOf(err) == ReasonInputGone, fault.ReasonOf(err) == ReasonSuperseded:
+			faults = append(faults, err)
+		default:
+			return done, err
+		}
+	}
+	return done, errors.Join(faults...)
+}
