@@ -32,7 +32,7 @@ type collection struct {
 func newCollection(id uint64, name string, cfg Config) *collection {
 	c := &collection{id: id, name: name, cfg: cfg, indexes: map[string]Index{}, slots: map[PointID]uint32{}, columns: map[string]*column{}}
 	for name, v := range cfg.Vectors {
-		c.columns[name] = &column{dim: v.Size}
+		c.columns[name] = newColumn(v)
 	}
 	return c
 }
@@ -152,9 +152,17 @@ func (c *collection) full(slot uint32) change {
 
 // column holds the vectors of one name, dim elements a slot.
 type column struct {
-	dim     int
-	chunks  [][]float32 // nil where no slot has a vector
-	present []bool
+	dim      int
+	distance Distance
+	chunks   [][]float32 // nil where no slot has a vector
+	codes    []*codes    // the same for the first pass; nil throughout for Manhattan
+	dot      func(out []int32, rows []int8, query []int16)
+	present  []bool
+}
+
+func newColumn(v VectorConfig) *column {
+	i := slices.IndexFunc(kernels[:], func(k kernel) bool { return k.has })
+	return &column{dim: v.Size, distance: v.Distance, dot: kernels[i].dot}
 }
 
 func (col *column) has(slot uint32) bool { return int(slot) < len(col.present) && col.present[slot] }
@@ -169,12 +177,18 @@ func (col *column) set(slot uint32, v []float32) {
 		col.present = append(col.present, false)
 	}
 	for int(slot/chunkSlots) >= len(col.chunks) {
-		col.chunks = append(col.chunks, nil)
+		col.chunks, col.codes = append(col.chunks, nil), append(col.codes, nil)
 	}
 	if col.chunks[slot/chunkSlots] == nil {
 		col.chunks[slot/chunkSlots] = make([]float32, chunkSlots*col.dim)
+		if col.distance != Manhattan {
+			col.codes[slot/chunkSlots] = newCodes(col.dim)
+		}
 	}
 	copy(col.at(slot), v)
+	if near := col.codes[slot/chunkSlots]; near != nil {
+		near.set(int(slot%chunkSlots), v)
+	}
 	col.present[slot] = true
 }
 

@@ -203,7 +203,8 @@ func (c *collection) nearest(q Query, input []float32, pass predicate, only []ui
 	if d == Cosine || d == Dot {
 		score = func(v []float32) float32 { return dot(input, v) }
 	}
-	found := c.scan(c.columns[q.Using], score, pass, only, k)
+	s := search{c: c, col: c.columns[q.Using], score: score, coarse: newCoarse(d, input), pass: pass, only: only}
+	found := s.best(k)
 	for i := range found {
 		found[i].score = d.external(found[i].score)
 	}

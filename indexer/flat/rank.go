@@ -48,8 +48,8 @@ func (c *collection) recommend(q Query, r Recommend, pass predicate, only []uint
 		}
 		return c.nearest(q, target, pass, only, k), nil
 	}
-	found := c.scan(c.columns[q.Using], score, pass, only, k)
-	return q.cut(found, func(s, t float32) bool { return s > t }), nil
+	all := search{c: c, col: c.columns[q.Using], score: score, pass: pass, only: only}
+	return q.cut(all.best(k), func(s, t float32) bool { return s > t }), nil
 }
 
 // resolveAll resolves examples. Qdrant averages vectors as they were sent, so a long one

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // scanGrain is the number of multiplications that is worth another goroutine.
@@ -18,45 +19,96 @@ type scored struct {
 	order orderValue
 }
 
-// scan scores the points that have a vector in col and meet pass, and returns the best k,
-// best first, ties by id. only, when not nil, restricts it to those slots. Reading is
-// shared over the cores.
-func (c *collection) scan(col *column, score func([]float32) float32, pass predicate, only []uint32, k int) []scored {
-	n := len(col.present)
-	if only != nil {
-		n = len(only)
+// search is one scan: of the points that have a vector in col and meet pass (nil: any), which
+// score best. only, when not nil, restricts it to those slots. coarse, when not nil, bounds
+// score from above.
+type search struct {
+	c      *collection
+	col    *column
+	score  func([]float32) float32
+	coarse *coarse
+	pass   predicate
+	only   []uint32
+}
+
+// best returns the best k, best first, ties by id. All cores read, a block of chunkSlots at
+// a time.
+func (s *search) best(k int) []scored {
+	n := len(s.col.present)
+	if s.only != nil {
+		n = len(s.only)
 	}
-	workers := max(1, min(runtime.GOMAXPROCS(0), n*col.dim/scanGrain))
+	blocks := (n + chunkSlots - 1) / chunkSlots
+	workers := max(1, min(runtime.GOMAXPROCS(0), blocks, n*s.col.dim/scanGrain))
 	tops := make([]top, workers)
-	part := func(w int) {
-		t := &tops[w]
-		t.c, t.k = c, min(k, n)
-		for i := w * n / workers; i < (w+1)*n/workers; i++ {
-			slot := uint32(i)
-			if only != nil {
-				slot = only[i]
+	var next atomic.Int64
+	var floor floor
+	floor.set(math.Inf(-1))
+	part := func(t *top) {
+		t.c, t.k = s.c, min(k, n)
+		for {
+			from := int(next.Add(1)-1) * chunkSlots
+			if from >= n {
+				return
 			}
-			if !col.has(slot) {
-				continue
-			}
-			// The score is cheaper than the filter, and most points fail by score.
-			if s := (scored{slot: slot, score: score(col.at(slot))}); t.wants(s) && c.matches(slot, pass) {
-				t.push(s)
-			}
+			s.block(t, &floor, from, min(from+chunkSlots, n))
 		}
 	}
 	var wg sync.WaitGroup
 	for w := 1; w < workers; w++ {
-		wg.Go(func() { part(w) })
+		wg.Go(func() { part(&tops[w]) })
 	}
-	part(0)
+	part(&tops[0])
 	wg.Wait()
 	all := tops[0].heap
 	for _, t := range tops[1:] {
 		all = append(all, t.heap...)
 	}
-	slices.SortFunc(all, c.compare)
+	slices.SortFunc(all, s.c.compare)
 	return all[:min(k, len(all))]
+}
+
+// block scans the slots (or the places in only) from from to to.
+func (s *search) block(t *top, floor *floor, from, to int) {
+	var products [chunkSlots]int32
+	var near *codes // nil: every vector is scored in float
+	if s.only == nil && s.coarse != nil {
+		if near = s.col.codes[from/chunkSlots]; near == nil {
+			return // no slot of the block has a vector
+		}
+		s.col.dot(products[:to-from], near.rows, s.coarse.query)
+	}
+	for i := range to - from {
+		slot := uint32(from + i)
+		if s.only != nil {
+			slot = s.only[from+i]
+		}
+		if !s.col.has(slot) || near != nil && s.coarse.below(near, i, products[i], floor.get()) {
+			continue
+		}
+		// The score is cheaper than the filter, and most points fail by score.
+		if x := (scored{slot: slot, score: s.score(s.col.at(slot))}); t.wants(x) && s.c.matches(slot, s.pass) {
+			t.push(x)
+			floor.raise(t)
+		}
+	}
+}
+
+// floor is a score that k points are known to reach: what is certainly below is not among
+// the best k. The cores share it.
+type floor struct{ bits atomic.Uint64 }
+
+func (f *floor) get() float64  { return math.Float64frombits(f.bits.Load()) }
+func (f *floor) set(v float64) { f.bits.Store(math.Float64bits(v)) }
+
+// raise sets the floor to the worst score of a heap that is full, if that is higher.
+func (f *floor) raise(t *top) {
+	if len(t.heap) < t.k {
+		return
+	}
+	worst := float64(t.heap[0].score)
+	for old := f.bits.Load(); worst > math.Float64frombits(old) && !f.bits.CompareAndSwap(old, math.Float64bits(worst)); old = f.bits.Load() {
+	}
 }
 
 // compare puts the better score first, then the smaller id.

@@ -1,10 +1,15 @@
 package flat
 
 import (
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // TestScanShared: a scan that is shared over several goroutines finds what one finds.
@@ -29,12 +34,183 @@ func TestScanShared(t *testing.T) {
 	}
 	slices.SortFunc(want, c.compare)
 	even := func(x candidate) bool { return x.slot%2 == 0 }
-	score := func(v []float32) float32 { return dot(query, v) }
-	if got := c.scan(c.columns[""], score, even, nil, k); !slices.Equal(got, want[:k]) {
+	s := search{c: c, col: c.columns[""], score: func(v []float32) float32 { return dot(query, v) }, coarse: newCoarse(Dot, query), pass: even}
+	if got := s.best(k); !slices.Equal(got, want[:k]) {
 		t.Errorf("scan found %v, want %v", got, want[:k])
 	}
-	if got := c.scan(c.columns[""], score, even, nil, 2*n); !slices.Equal(got, want) {
+	if got := s.best(2 * n); !slices.Equal(got, want) {
 		t.Errorf("scan for everything found %d points, want %d", len(got), len(want))
+	}
+}
+
+// TestFirstPass: whatever the vectors, with every kernel, the first pass changes nothing in
+// what a scan in float finds, ties by id included.
+func TestFirstPass(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := rapid.SampledFrom([]Distance{Cosine, Dot, Euclid, Manhattan}).Draw(rt, "distance")
+		dim := rapid.SampledFrom([]int{1, 2, 3, 7, 31, 32, 33, 64, 100, 513, 8192}).Draw(rt, "width")
+		n := rapid.IntRange(1, min(3*chunkSlots/2, 1<<19/dim)).Draw(rt, "points")
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		draw := hard[rapid.SampledFrom(slices.Sorted(maps.Keys(hard))).Draw(rt, "vectors")]
+		seed := draw(rng, dim, nil)
+		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, d}}})
+		for i := range n {
+			if rng.IntN(10) == 0 {
+				c.put(change{id: NumID(uint64(n - i))}) // has no vector
+				continue
+			}
+			v, err := c.cfg.prepare("", draw(rng, dim, seed))
+			check(t, err)
+			c.put(change{id: NumID(uint64(n - i)), replace: true, vectors: []namedVector{{"", v}}})
+		}
+		query, err := c.cfg.prepare("", draw(rng, dim, seed))
+		check(t, err)
+		if rng.IntN(4) == 0 {
+			query, _ = c.cfg.prepare("", seed)
+		}
+		var pass predicate
+		if rng.IntN(2) == 0 {
+			pass = func(x candidate) bool { return x.slot%3 != 0 }
+		}
+		k := 1 + rng.IntN(40)
+		s := search{c: c, col: c.columns[""], score: func(v []float32) float32 { return d.similarity(query, v) }, pass: pass}
+		want := s.best(k)
+		s.coarse = newCoarse(d, query)
+		for _, kernel := range kernels {
+			if !kernel.has {
+				continue
+			}
+			s.col.dot = kernel.dot
+			got := s.best(k)
+			if !slices.EqualFunc(got, want, func(a, b scored) bool {
+				return a.slot == b.slot && math.Float32bits(a.score) == math.Float32bits(b.score)
+			}) {
+				rt.Fatalf("%s: the first pass finds %v, a scan in float %v", kernel.name, got, want)
+			}
+		}
+	})
+}
+
+// hard draws vectors of which many are hard to tell apart, or to compute with; near is one
+// that others may lie close to.
+var hard = map[string]func(rng *rand.Rand, dim int, near []float32) []float32{
+	"spread": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.NormFloat64()) })
+	},
+	"few values": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.IntN(3) - 1) })
+	},
+	"nearly equal": func(rng *rand.Rand, dim int, near []float32) []float32 {
+		if near == nil {
+			return each(dim, func(int) float32 { return float32(rng.NormFloat64()) })
+		}
+		v := slices.Clone(near)
+		for range rng.IntN(3) {
+			i := rng.IntN(dim)
+			v[i] = math.Nextafter32(v[i], float32(rng.IntN(2)*2-1)*math.MaxFloat32)
+		}
+		return v
+	},
+	"huge range": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.NormFloat64() * math.Pow(10, float64(rng.IntN(70)-40))) })
+	},
+	"one large element": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		v := each(dim, func(int) float32 { return float32(rng.NormFloat64() * 1e-3) })
+		v[rng.IntN(dim)] = 1000
+		return v
+	},
+	"overflow": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.NormFloat64()) * 1e19 })
+	},
+	"largest": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.IntN(3)-1) * math.MaxFloat32 })
+	},
+	"underflow": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.NormFloat64()) * 1e-22 })
+	},
+	"smallest": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		return each(dim, func(int) float32 { return float32(rng.IntN(5)-2) * math.SmallestNonzeroFloat32 })
+	},
+	"mostly zero": func(rng *rand.Rand, dim int, _ []float32) []float32 {
+		v := make([]float32, dim)
+		v[rng.IntN(dim)] = float32(rng.IntN(2))
+		return v
+	},
+}
+
+func each(dim int, f func(int) float32) []float32 {
+	v := make([]float32, dim)
+	for i := range v {
+		v[i] = f(i)
+	}
+	return v
+}
+
+// TestFirstPassSkips: the bound is tight enough to be of use.
+func TestFirstPassSkips(t *testing.T) {
+	const n, dim = 4 * chunkSlots, 256
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, d := range []Distance{Cosine, Dot, Euclid} {
+		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, d}}})
+		for i := range n {
+			v, err := c.cfg.prepare("", hard["spread"](rng, dim, nil))
+			check(t, err)
+			c.put(change{id: NumID(uint64(i)), replace: true, vectors: []namedVector{{"", v}}})
+		}
+		query, err := c.cfg.prepare("", hard["spread"](rng, dim, nil))
+		check(t, err)
+		var scored atomic.Int64
+		s := search{c: c, col: c.columns[""], coarse: newCoarse(d, query), score: func(v []float32) float32 {
+			scored.Add(1)
+			return d.similarity(query, v)
+		}}
+		s.best(10)
+		if scored.Load() > n/8 {
+			t.Errorf("distance %d: %d of %d vectors were scored in float", d, scored.Load(), n)
+		}
+	}
+}
+
+// TestKernelsAgree: every kernel that this processor can run gives the same integers, with
+// the largest that occur, and touches nothing else.
+func TestKernelsAgree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, k := range kernels {
+		if !k.has {
+			t.Logf("NOT TESTED: this processor cannot run the kernel %s", k.name)
+			continue
+		}
+		for width := lane; width <= 40*lane; width += lane {
+			query := make([]int16, width)
+			most := min(math.MaxInt16, math.MaxInt32/(maxCode*width))
+			for i := range query {
+				query[i] = int16(rng.IntN(2*most+1) - most)
+			}
+			for n := range 12 {
+				rows := make([]int8, n*width)
+				for i := range rows {
+					rows[i] = int8(rng.IntN(2*maxCode+1) - maxCode)
+				}
+				if n > 0 { // the extreme: every product has its largest size and the same sign
+					for i := range width {
+						rows[i] = maxCode
+						if query[i] < 0 {
+							rows[i] = -maxCode
+						}
+					}
+				}
+				want, got := make([]int32, n), make([]int32, n+4)
+				for i := range got {
+					got[i] = int32(rng.Uint32())
+				}
+				guard := slices.Clone(got[n:])
+				dotRowsGo(want, rows, query)
+				k.dot(got[:n], rows, query)
+				if !slices.Equal(got[:n], want) || !slices.Equal(got[n:], guard) {
+					t.Fatalf("%s, %d rows of %d: %v, want %v", k.name, n, width, got, want)
+				}
+			}
+		}
 	}
 }
 
