@@ -11,6 +11,11 @@
 //	Image (224 x 224 grey, exposed box, view, role)  -- image.onnx -->  Piece  -- Combine -->  Vector
 //	tokens ([CLS] ... [SEP])                         -- text.onnx  -->  Vector
 //
+// All callers' requests meet in one queue for images and one for texts, which make batches of few
+// sizes by size and deadline; who waits for an answer goes before the archive, and a full queue
+// holds its callers. A vector does not depend on what else was in its batch (but for rounding,
+// below 1e-5 in a component). A watchdog tells when the device stops to answer.
+//
 // [Encoder] is made from a model directory, whose files are checked against their hashes, and
 // from the process's one runtime (embedder/ort). embedder/tokenizer makes tokens,
 // embedder/zeroshot turns vectors into label scores.

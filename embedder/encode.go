@@ -2,6 +2,7 @@ package embedder
 
 import (
 	"context"
+	"errors"
 	"image"
 	"slices"
 
@@ -50,9 +51,8 @@ type StudyVectors struct {
 // ReasonEncoderInput is the fault reason of an image or text that the model cannot take.
 const ReasonEncoderInput fault.Reason = "encoder_input"
 
-// EncodeStudies encodes all images of all studies together, then all texts. The result has
-// one entry a study, in order. One study that cannot be encoded makes all Invalid: [Encoder.Check]
-// tells which.
+// EncodeStudies encodes the images and texts of studies, as bulk work. The result has one entry a
+// study, in order. One study that cannot be encoded makes all Invalid: [Encoder.Check] tells which.
 func (e *Encoder) EncodeStudies(ctx context.Context, studies []StudyInput) ([]StudyVectors, error) {
 	const op = "embedder.Encoder.EncodeStudies"
 	var images []Image
@@ -98,64 +98,73 @@ func (e *Encoder) Check(s StudyInput) error {
 	return fault.Wrap(op, e.checkText(s.Tokens))
 }
 
-// EncodeImages returns one piece an image, in order.
+// EncodeImages returns one piece an image, in order, as bulk work.
 func (e *Encoder) EncodeImages(ctx context.Context, images []Image) ([]Piece, error) {
+	return e.encodeImages(ctx, bulk, images)
+}
+
+// EncodeFilm returns the vector of one image that somebody waits for: it goes before bulk work.
+// Errors: Invalid; Unavailable while the device hangs.
+func (e *Encoder) EncodeFilm(ctx context.Context, i Image) (Vector, error) {
+	const op = "embedder.Encoder.EncodeFilm"
+	pieces, err := e.encodeImages(ctx, interactive, []Image{i})
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	v, err := Combine(pieces, e.bias)
+	return v, fault.Wrap(op, err)
+}
+
+func (e *Encoder) encodeImages(ctx context.Context, l lane, images []Image) ([]Piece, error) {
 	const op = "embedder.Encoder.EncodeImages"
 	for _, i := range images {
 		if err := e.checkImage(i); err != nil {
 			return nil, fault.Wrap(op, err)
 		}
 	}
-	pieces := make([]Piece, 0, len(images))
-	for batch := range slices.Chunk(images, e.maxBatch) {
-		out, err := e.runImages(ctx, batch)
-		if err != nil {
-			return nil, fault.Wrap(op, err)
-		}
-		m, s, v := out[0].Data.([]float32), out[1].Data.([]float32), out[2].Data.([]float32)
-		for i := range batch {
-			// A copy, so that a kept piece does not keep its batch.
-			pieces = append(pieces, Piece{M: m[i], S: s[i], V: slices.Clone(v[i*e.Width() : (i+1)*e.Width()])})
-		}
-	}
-	return pieces, nil
+	pieces, err := e.images.do(ctx, l, images)
+	return pieces, fault.Wrap(op, err)
 }
 
-// EncodeText is [Encoder.EncodeTexts] of one text, tokenised and plainly cut off at the
-// model's length: for queries. Reports are cut at a sentence before they come here.
+// EncodeText returns the vector of a text that somebody waits for, tokenised and plainly cut off
+// at the model's length: for queries. It goes before bulk work. Reports are cut at a sentence
+// before they come to [Encoder.EncodeTexts]. Errors: Unavailable while the device hangs.
 func (e *Encoder) EncodeText(ctx context.Context, text string) (Vector, error) {
 	ids, _ := e.tokenizer.EncodeMax(text, e.manifest.Tokenizer.MaxLength)
-	vectors, err := e.EncodeTexts(ctx, [][]int32{ids})
+	vectors, err := e.encodeTexts(ctx, interactive, [][]int32{ids})
 	if err != nil {
 		return nil, err
 	}
 	return vectors[0], nil
 }
 
-// EncodeTexts returns one vector a text, in order. A text is [CLS] ... [SEP], at most as long
-// as the model takes. Texts of similar length run together, padded to 16, 32, 64, ... tokens,
-// so that the runtime sees few different shapes; padding does not change a vector.
+// EncodeTexts returns one vector a text, in order, as bulk work. A text is [CLS] ... [SEP], at
+// most as long as the model takes. Texts of similar length run together, padded to 16, 32, 64, ...
+// tokens, so that the runtime sees few different shapes; padding does not change a vector.
 func (e *Encoder) EncodeTexts(ctx context.Context, texts [][]int32) ([]Vector, error) {
+	return e.encodeTexts(ctx, bulk, texts)
+}
+
+func (e *Encoder) encodeTexts(ctx context.Context, l lane, texts [][]int32) ([]Vector, error) {
 	const op = "embedder.Encoder.EncodeTexts"
-	order := make([]int, len(texts))
-	for i, ids := range texts {
-		order[i] = i
+	for _, ids := range texts {
 		if err := e.checkText(ids); err != nil {
 			return nil, fault.Wrap(op, err)
 		}
 	}
-	bucket := func(i int) int { return bucketLength(len(texts[i]), e.manifest.Tokenizer.MaxLength) }
-	slices.SortStableFunc(order, func(a, b int) int { return bucket(a) - bucket(b) })
+	rows, err := e.texts.do(ctx, l, texts)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
 	vectors := make([]Vector, len(texts))
-	for len(order) > 0 {
-		length, n := bucket(order[0]), 1
-		for n < len(order) && n < e.maxBatch && bucket(order[n]) == length {
-			n++
+	for i, row := range rows {
+		wide := make([]float64, len(row))
+		for j, x := range row {
+			wide[j] = float64(x)
 		}
-		if err := e.runTexts(ctx, texts, order[:n], length, vectors); err != nil {
-			return nil, fault.Wrap(op, err)
+		if vectors[i], err = unit(op, wide); err != nil {
+			return nil, err
 		}
-		order = order[n:]
 	}
 	return vectors, nil
 }
@@ -204,8 +213,8 @@ func (e *Encoder) combine(images []Image, pieces []Piece) (v StudyVectors, err e
 	return v, nil
 }
 
-// runImages runs one batch; the outputs are m, s, v and bias.
-func (e *Encoder) runImages(ctx context.Context, batch []Image) ([]ort.Tensor, error) {
+// runImages runs one batch.
+func (e *Encoder) runImages(ctx context.Context, _ int, batch []Image) ([]Piece, error) {
 	c, b := e.manifest.Config.Image, int64(len(batch))
 	patches := e.patches()
 	n := len(patches)
@@ -223,46 +232,81 @@ func (e *Encoder) runImages(ctx context.Context, batch []Image) ([]ort.Tensor, e
 			prior[i], days[i] = 1, img.Days
 		}
 	}
-	return e.image.Run(ctx,
+	out, err := e.image.Run(ctx,
 		ort.Tensor{Shape: []int64{b, 1, int64(c.Size), int64(c.Size)}, Data: pixels},
 		ort.Tensor{Shape: []int64{b, int64(n)}, Data: mask},
 		ort.Tensor{Shape: []int64{b}, Data: view},
 		ort.Tensor{Shape: []int64{b}, Data: prior},
 		ort.Tensor{Shape: []int64{b}, Data: days},
 	)
+	if err != nil {
+		return nil, err
+	}
+	const op = "embedder.Encoder.runImages"
+	bias, err := floats(op, out[3], e.Width())
+	if err != nil {
+		return nil, err
+	}
+	m, errM := floats(op, out[0], len(batch))
+	s, errS := floats(op, out[1], len(batch))
+	v, errV := floats(op, out[2], len(batch)*e.Width())
+	if err := errors.Join(errM, errS, errV); err != nil {
+		return nil, err
+	}
+	if e.bias == nil { // the first run of warm
+		e.bias = bias
+	}
+	pieces := make([]Piece, len(batch))
+	for i := range batch {
+		// A copy, so that a kept piece does not keep its batch.
+		pieces[i] = Piece{M: m[i], S: s[i], V: slices.Clone(v[i*e.Width() : (i+1)*e.Width()])}
+	}
+	return pieces, nil
 }
 
-// runTexts runs texts[chosen...], padded to length, and puts their vectors in place.
-func (e *Encoder) runTexts(ctx context.Context, texts [][]int32, chosen []int, length int, vectors []Vector) error {
-	ids, mask := make([]int64, len(chosen)*length), make([]int64, len(chosen)*length)
-	for row, i := range chosen {
+// runTexts runs one batch, padded to length, and returns the rows of the graph's output.
+func (e *Encoder) runTexts(ctx context.Context, length int, batch [][]int32) ([][]float32, error) {
+	ids, mask := make([]int64, len(batch)*length), make([]int64, len(batch)*length)
+	for row, text := range batch {
 		for j := range length {
 			ids[row*length+j] = int64(e.tokenizer.Padding())
-			if j < len(texts[i]) {
-				ids[row*length+j], mask[row*length+j] = int64(texts[i][j]), 1
+			if j < len(text) {
+				ids[row*length+j], mask[row*length+j] = int64(text[j]), 1
 			}
 		}
 	}
-	shape := []int64{int64(len(chosen)), int64(length)}
+	shape := []int64{int64(len(batch)), int64(length)}
 	out, err := e.text.Run(ctx, ort.Tensor{Shape: shape, Data: ids}, ort.Tensor{Shape: shape, Data: mask})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	values := out[0].Data.([]float32)
-	for row, i := range chosen {
-		wide := make([]float64, e.Width())
-		for j := range wide {
-			wide[j] = float64(values[row*e.Width()+j])
-		}
-		if vectors[i], err = unit("embedder.Encoder.runTexts", wide); err != nil {
-			return err
-		}
+	values, err := floats("embedder.Encoder.runTexts", out[0], len(batch)*e.Width())
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return slices.Collect(slices.Chunk(values, e.Width())), nil
 }
 
-// bucketLength is the least of 16, 32, 64, ... and limit that holds n tokens.
-func bucketLength(n, limit int) int {
+// floats returns the n numbers of an output.
+func floats(op string, t ort.Tensor, n int) ([]float32, error) {
+	data, ok := t.Data.([]float32)
+	if !ok || len(data) != n {
+		return nil, fault.Reject(op, fault.Invalid, ort.ReasonGraph, "an output does not have the %d numbers of the manifest's widths", n)
+	}
+	return data, nil
+}
+
+// lengths lists the lengths that texts are padded to: 16, 32, 64, ... and the model's limit.
+func lengths(limit int) []int {
+	var all []int
+	for n := 16; n < limit; n *= 2 {
+		all = append(all, n)
+	}
+	return append(all, limit)
+}
+
+// paddedLength is the least of [lengths] that holds n tokens.
+func paddedLength(n, limit int) int {
 	b := 16
 	for b < n {
 		b *= 2

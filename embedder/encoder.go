@@ -2,11 +2,14 @@ package embedder
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
@@ -17,53 +20,78 @@ import (
 
 // Options tune an encoder. The zero value is the default.
 type Options struct {
-	// MaxBatch is how many images or texts one run holds; more make several runs. 0 is 16.
+	// MaxBatch is how many images or texts one run holds at most. 0 is 4: on a CPU more are not
+	// faster, and somebody who waits for an answer waits for the batch before.
 	MaxBatch int
+	// Deadline is how long bulk work waits for others to fill its batch; 0 is 5 ms.
+	Deadline time.Duration
+	// Patience is how long one run may take until Stalled is told that the device does not answer;
+	// 0 is 30 s. Stalled hears of each graph that hangs, and when it answers again; it must return
+	// quickly and not call the encoder. nil is nobody.
+	Patience time.Duration
+	Stalled  func(graph string, stalled bool)
 }
 
-// Encoder runs one model. Its methods are safe for concurrent use.
+// Encoder runs one model. Its methods are safe for concurrent use; their requests are batched
+// together, and those that somebody waits for go first.
 type Encoder struct {
 	manifest  *model.Manifest
 	tokenizer *tokenizer.Tokenizer
 	image     *ort.Session
 	text      *ort.Session
 	bias      []float32 // of the image projection, added once a study
-	maxBatch  int
+	images    *queue[Image, Piece]
+	texts     *queue[[]int32, []float32]
 }
 
-// Open loads the model in dir, checks it ([model.Load]), and runs each encoder once, so that
-// a model that cannot serve fails here. Close the encoder before the runtime.
+// Open loads the model in dir, checks it ([model.Load]), and runs each encoder once in every
+// shape that it will meet, so that a model that cannot serve fails here, and no request pays for
+// what a first run costs. Close the encoder before the runtime.
 func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*Encoder, error) {
 	const op = "embedder.Open"
 	manifest, err := model.Load(dir)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	e := &Encoder{manifest: manifest, maxBatch: o.MaxBatch}
-	if e.maxBatch <= 0 {
-		e.maxBatch = 16
+	if o.Stalled == nil {
+		o.Stalled = func(string, bool) {}
 	}
+	e := &Encoder{manifest: manifest}
 	if e.tokenizer, err = ReadTokenizer(dir, manifest); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	e.image, err = runtime.Session(ort.Model{Name: manifest.Ref.String() + " " + model.ImageGraph, Path: filepath.Join(dir, model.ImageGraph)},
+	name := func(graph string) string { return manifest.Ref.String() + " " + graph }
+	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph)},
 		[]string{"pixels", "token_mask", "view", "prior", "days"}, []string{"m", "s", "v", "bias"})
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	e.text, err = runtime.Session(ort.Model{Name: manifest.Ref.String() + " " + model.TextGraph, Path: filepath.Join(dir, model.TextGraph)},
+	e.text, err = runtime.Session(ort.Model{Name: name(model.TextGraph), Path: filepath.Join(dir, model.TextGraph)},
 		[]string{"input_ids", "attention_mask"}, []string{"text"})
+	most := cmp.Or(o.MaxBatch, 4)
 	if err == nil {
-		err = e.warm(ctx)
+		err = e.warm(ctx, most)
 	}
 	if err != nil {
 		return nil, fault.Wrap(op, errors.Join(err, e.Close()))
 	}
+	deadline, patience := cmp.Or(o.Deadline, 5*time.Millisecond), cmp.Or(o.Patience, 30*time.Second)
+	e.images = &queue[Image, Piece]{graph: name(model.ImageGraph), run: e.runImages, bucket: func(Image) int { return 0 },
+		max: most, deadline: deadline, patience: patience, stalled: o.Stalled}
+	e.texts = &queue[[]int32, []float32]{graph: name(model.TextGraph), run: e.runTexts,
+		bucket: func(ids []int32) int { return paddedLength(len(ids), manifest.Tokenizer.MaxLength) },
+		max:    most, deadline: deadline, patience: patience, stalled: o.Stalled}
+	e.images.start()
+	e.texts.start()
 	return e, nil
 }
 
-// Close frees the model after the runs in flight.
+// Close frees the model after the runs in flight; requests that wait are refused.
 func (e *Encoder) Close() error {
+	if e.images != nil { // nil when Open failed
+		e.images.close()
+		e.texts.close()
+	}
 	var err error
 	for _, s := range []*ort.Session{e.image, e.text} {
 		if s != nil {
@@ -128,20 +156,22 @@ func (e *Encoder) EncodeLabels(ctx context.Context, from []model.Label) ([]zeros
 	return labels, nil
 }
 
-// warm runs each encoder once on the least input and keeps the image bias.
-func (e *Encoder) warm(ctx context.Context) error {
+// warm runs each encoder once in every shape of its batches, up to most, and keeps the image bias.
+func (e *Encoder) warm(ctx context.Context, most int) error {
 	c := e.manifest.Config.Image
-	out, err := e.runImages(ctx, []Image{{Pixels: make([]byte, c.Size*c.Size), Exposed: square(c.Size)}})
-	if err != nil {
-		return err
+	blank := Image{Pixels: make([]byte, c.Size*c.Size), Exposed: square(c.Size)}
+	none := e.tokenizer.Encode("")
+	for _, n := range batchSizes(most) {
+		if _, err := e.runImages(ctx, 0, slices.Repeat([]Image{blank}, n)); err != nil {
+			return err
+		}
+		for _, length := range lengths(e.manifest.Tokenizer.MaxLength) {
+			if _, err := e.runTexts(ctx, length, slices.Repeat([][]int32{none}, n)); err != nil {
+				return err
+			}
+		}
 	}
-	bias, ok := out[3].Data.([]float32)
-	if !ok || len(bias) != e.Width() {
-		return fault.Reject("embedder.Encoder.warm", fault.Invalid, ort.ReasonGraph, "%s: the output bias does not have the manifest's %d numbers", model.ImageGraph, e.Width())
-	}
-	e.bias = bias
-	_, err = e.EncodeText(ctx, "")
-	return err
+	return nil
 }
 
 // ReadTokenizer returns the tokenizer of the model in dir, whose manifest is m.

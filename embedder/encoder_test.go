@@ -46,7 +46,12 @@ func TestMain(m *testing.M) {
 
 func open(t testing.TB, o embedder.Options) *embedder.Encoder {
 	t.Helper()
-	e, err := embedder.Open(t.Context(), micro, runtime, o)
+	return openModel(t, micro, o)
+}
+
+func openModel(t testing.TB, dir string, o embedder.Options) *embedder.Encoder {
+	t.Helper()
+	e, err := embedder.Open(t.Context(), dir, runtime, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +133,55 @@ func TestStudiesEqualSingles(t *testing.T) {
 	if cmp.Equal(all[0].Image, all[0].Frontal, approximately) {
 		t.Error("the lateral view changes nothing")
 	}
+}
+
+// TestShippedModelUnderLoad: whatever else runs with a request of the model that ships, in
+// whatever batch, its vector is the one that it has alone.
+func TestShippedModelUnderLoad(t *testing.T) {
+	e := openModel(t, "../services/app/tiny", embedder.Options{})
+	films, texts := make([]embedder.Image, 7), []string{"Effusion.", "No acute disease.", "Stable small nodule in the left upper lobe, no change since the last examination, which was a year ago."}
+	alone, said := make([]embedder.Vector, len(films)), make([]embedder.Vector, len(texts))
+	var err error
+	for i := range films {
+		films[i] = film(uint64(i), embedder.View(i%2))
+		if alone[i], err = e.EncodeFilm(t.Context(), films[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range texts {
+		if said[i], err = e.EncodeText(t.Context(), texts[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wait sync.WaitGroup
+	for g := range 3 {
+		wait.Go(func() {
+			for i := range 6 {
+				var studies []embedder.StudyInput
+				for j := range 1 + (g+i)%4 {
+					n := g + i + j
+					studies = append(studies, embedder.StudyInput{Images: []embedder.Image{films[n%len(films)]}, Tokens: e.Tokenizer().Encode(texts[n%len(texts)])})
+				}
+				got, err := e.EncodeStudies(t.Context(), studies)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for j, v := range got {
+					n := g + i + j
+					want := embedder.StudyVectors{Image: alone[n%len(films)], Text: said[n%len(texts)]}
+					if d := cmp.Diff(want, v, approximately, cmpopts.IgnoreFields(v, "Frontal", "Lateral")); d != "" {
+						t.Errorf("among others (-alone +among)\n%s", d)
+					}
+				}
+				v, err := e.EncodeFilm(t.Context(), films[(g+i)%len(films)])
+				if d := cmp.Diff(alone[(g+i)%len(films)], v, approximately); err != nil || d != "" {
+					t.Errorf("a query among bulk work: %v\n%s", err, d)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
 
 func TestWhatAnImageDependsOn(t *testing.T) {

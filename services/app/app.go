@@ -306,7 +306,9 @@ func (a *App) startEmbed(ctx context.Context) (running, error) {
 	h := &embedHandler{encoder: a.model.encoder, labels: a.model.labels}
 	return startWorker(ctx, a, worker{
 		stage: stageEmbed, stream: event.StreamPrepared, durable: stageEmbed + "_" + a.manifest.Ref.Key(),
-		batch: a.conf.Embed.BatchSize, deadline: a.conf.Embed.BatchDeadline,
+		// The encoder makes the batches, of all who ask. Two workers, so that one reads and stores
+		// while the other's images are encoded; what does not fit into the encoder stays in JetStream.
+		batch: 2 * a.conf.Embed.BatchSize, deadline: shortWait, workers: 2,
 	}, h)
 }
 

@@ -137,7 +137,7 @@ type loadedModel struct {
 func loadModel(ctx context.Context, c config.Config, runtime *ort.Runtime, dir, preparation string) (_ *loadedModel, err error) {
 	const op = "app.loadModel"
 	m := &loadedModel{}
-	if m.encoder, err = embedder.Open(ctx, dir, runtime, embedder.Options{MaxBatch: c.Embed.BatchSize}); err == nil {
+	if m.encoder, err = embedder.Open(ctx, dir, runtime, embedder.Options{MaxBatch: c.Embed.BatchSize, Deadline: c.Embed.BatchDeadline}); err == nil {
 		m.labels, err = m.encoder.Labels(ctx)
 	}
 	if err == nil {

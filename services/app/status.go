@@ -19,7 +19,8 @@ func (a *App) Status(ctx context.Context) (query.Status, error) {
 	}
 	for _, service := range a.group.Status() {
 		s.Services[service.Name] = string(service.State)
-		if service.State == lifecycle.Failed || service.State == lifecycle.Stopping {
+		switch service.State {
+		case lifecycle.Failed, lifecycle.Stopping, lifecycle.Stalled:
 			s.Ready = false
 		}
 	}

@@ -27,6 +27,7 @@ type worker struct {
 	subjects []event.Subject // empty: the whole stream
 	batch    int
 	deadline time.Duration // how long a batch waits for more
+	workers  int           // batches under way at once; 0 is one
 }
 
 // startWorker opens the consumer of a stage and returns its loop.
@@ -46,6 +47,7 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	c := stage.DefaultConfig(w.stage)
 	c.Durable = w.durable
 	c.MaxBatch, c.BatchDeadline, c.KeepAlive = w.batch, w.deadline, ackWait/3
+	c.Workers = max(c.Workers, w.workers)
 	log := a.opt.Log
 	timed := &clock{name: w.stage}
 	s, err := stage.New(c, src, a.bus, &timedHandler[In]{h, timed}, stage.Deps{
@@ -78,7 +80,7 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 type StageTime struct {
 	Name   string        `json:"name"`
 	Inputs int           `json:"inputs"` // handled, counting repeats
-	Busy   time.Duration `json:"busy"`   // time inside the handler
+	Busy   time.Duration `json:"busy"`   // time in which its handler worked on anything
 }
 
 // StageTimes returns the stages that run here, in the order a study passes them.
@@ -101,13 +103,25 @@ type clock struct {
 	mu     sync.Mutex
 	inputs int
 	busy   time.Duration
+	active int       // calls under way
+	since  time.Time // there have been any
 }
 
-func (c *clock) add(n int, took time.Duration) {
+func (c *clock) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active++; c.active == 1 {
+		c.since = time.Now()
+	}
+}
+
+func (c *clock) end(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inputs += n
-	c.busy += took
+	if c.active--; c.active == 0 {
+		c.busy += time.Since(c.since)
+	}
 }
 
 func (c *clock) read() StageTime {
@@ -123,8 +137,7 @@ type timedHandler[In any] struct {
 }
 
 func (h *timedHandler[In]) Handle(ctx context.Context, batch []In) []stage.Result {
-	start := time.Now()
-	results := h.Handler.Handle(ctx, batch)
-	h.clock.add(len(batch), time.Since(start))
-	return results
+	h.clock.begin()
+	defer h.clock.end(len(batch))
+	return h.Handler.Handle(ctx, batch)
 }

@@ -78,7 +78,7 @@ func TestPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, warnings, err := config.Load(config.Sources{File: file, Flags: fs, Environ: []string{
-		"PATH=/bin", "RADSTREAM_DATA=/tests", "RADSTREAM_DATA_DIR=env", "RADSTREAM_EMBED_BATCH_SIZE=4", "RADSTREAM_QDRANT_TLS=true",
+		"PATH=/bin", "RADSTREAM_DATA=/tests", "RADSTREAM_DATA_DIR=env", "RADSTREAM_EMBED_BATCH_SIZE=5", "RADSTREAM_QDRANT_TLS=true",
 		"RADSTREAM_INGEST_ALLOWED_ROOTS=/a, /b", "RADSTREAM_PORT=tcp://10.0.0.1", "RADSTREAM_NATS_TOKEN=a=b",
 	}})
 	if err != nil {
@@ -89,7 +89,7 @@ func TestPrecedence(t *testing.T) {
 	want.Target = []string{"ingest", "embed", "query"}
 	want.Insecure = true
 	want.Log.Level = "warn"
-	want.Embed = config.Embed{BatchSize: 4, BatchDeadline: time.Second}
+	want.Embed.BatchSize, want.Embed.BatchDeadline = 5, time.Second
 	want.Query.Listen = "off"
 	want.Qdrant.TLS = true
 	want.Ingest.AllowedRoots = []string{"/a", "/b"}

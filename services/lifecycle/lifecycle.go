@@ -39,6 +39,7 @@ const (
 	Waiting  State = "waiting"
 	Starting State = "starting"
 	Ready    State = "ready"
+	Stalled  State = "stalled" // was ready and does not answer; see [Group.SetStalled]
 	Stopping State = "stopping"
 	Stopped  State = "stopped"
 	Failed   State = "failed"
@@ -108,6 +109,19 @@ func (g *Group) Status() []Status {
 		all[i] = Status{s.Name, g.states[s.Name]}
 	}
 	return all
+}
+
+// SetStalled says whether a service that is ready has stopped to answer, or answers again.
+func (g *Group) SetStalled(name string, stalled bool) {
+	from, to := Ready, Stalled
+	if !stalled {
+		from, to = to, from
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.states[name] == from {
+		g.states[name] = to
+	}
 }
 
 // inOrder lists targets (all services when there are none) and what they need, every need

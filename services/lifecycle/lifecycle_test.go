@@ -79,6 +79,18 @@ func TestOrderAndTargets(t *testing.T) {
 					t.Errorf("%s is %s", s.Name, s.State)
 				}
 			}
+			state := func(name string) lifecycle.State {
+				all := g.Status()
+				return all[slices.IndexFunc(all, func(s lifecycle.Status) bool { return s.Name == name })].State
+			}
+			for _, stalled := range []bool{false, true, true, false, true} { // the last until the end
+				g.SetStalled("bus", stalled)
+				g.SetStalled("query", stalled)
+				if got, quiet := state("bus"), state("query"); (got == lifecycle.Stalled) != (stalled && strings.Contains(c.want, "+bus")) ||
+					(quiet == lifecycle.Stalled) != (stalled && strings.Contains(c.want, "+query")) {
+					t.Errorf("stalled %t: bus is %s, query %s", stalled, got, quiet)
+				}
+			}
 			cancel()
 			if err := <-end; err != nil {
 				t.Error(err)

@@ -168,11 +168,8 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 	if v.GetProjection() == radstreamv1.Projection_PROJECTION_LATERAL {
 		img.View, using = embedder.Lateral, indexer.Lateral
 	}
-	vectors, err := s.encoder.EncodeStudies(ctx, []embedder.StudyInput{{Images: []embedder.Image{img}}})
-	if err != nil {
-		return nil, "", err
-	}
-	return vectors[0].Image, using, nil
+	vector, err := s.encoder.EncodeFilm(ctx, img)
+	return vector, using, err
 }
 
 // point returns a study as it is in the index.

@@ -1,0 +1,318 @@
+package embedder
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// lane says whose request goes first.
+type lane int
+
+// The lanes, the first served first.
+const (
+	interactive lane = iota // somebody waits for the answer
+	bulk                    // the archive
+	lanes
+)
+
+// queue is the one way to a graph: its goroutine collects the requests of all callers and runs
+// them in batches, one after the other.
+//
+//	callers -> interactive --\
+//	        -> bulk ----------> batch of one bucket -> run -> answers
+//
+// Interactive requests go as soon as the graph is free, together with those that came while it was
+// not. Bulk requests wait until a batch is full, or until the oldest has waited for the deadline.
+// So an interactive request waits for one running batch at most, and for its own kind. As long as
+// those fill the graph bulk work rests, where it is kept already.
+//
+// Batches have few sizes, see [batchSize], and hold requests of one bucket, so that the graph sees
+// few shapes. Each lane has a bound; past it callers wait, and with them whatever feeds them.
+type queue[In, Out any] struct {
+	graph    string // for messages
+	run      func(ctx context.Context, bucket int, batch []In) ([]Out, error)
+	bucket   func(In) int
+	max      int // requests of one batch
+	deadline time.Duration
+	patience time.Duration // how long a run may take; see [Options.Patience]
+	stalled  func(graph string, stalled bool)
+
+	places [lanes]chan struct{} // holds one for each request that waits
+	wake   chan struct{}        // told of news; holds one
+	end    chan struct{}        // closed to stop
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	waiting [lanes][]*request[In, Out] // oldest first
+	running []*request[In, Out]
+	stall   bool // the run in flight has outlasted patience
+	closed  bool
+}
+
+type request[In, Out any] struct {
+	ctx    context.Context
+	lane   lane
+	in     In
+	bucket int
+	came   time.Time
+	answer chan answer[Out] // holds one; the first counts
+}
+
+type answer[Out any] struct {
+	out Out
+	err error
+}
+
+func (r *request[In, Out]) finish(a answer[Out]) {
+	select {
+	case r.answer <- a:
+	default: // given up before
+	}
+}
+
+// start begins to serve; the fields above places are set.
+func (q *queue[In, Out]) start() {
+	q.places[interactive] = make(chan struct{}, max(64, 4*q.max))
+	q.places[bulk] = make(chan struct{}, 4*q.max)
+	q.wake, q.end, q.ended = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go q.serve()
+}
+
+// close refuses what waits, and returns when the run in flight is over.
+func (q *queue[In, Out]) close() {
+	q.mu.Lock()
+	again := q.closed
+	q.closed = true
+	q.mu.Unlock()
+	if !again {
+		close(q.end)
+	}
+	<-q.ended
+}
+
+func (q *queue[In, Out]) closedError() error {
+	return fault.Errorf("embedder.queue", fault.Conflict, "the encoder is closed")
+}
+
+func (q *queue[In, Out]) stalledError() error {
+	return fault.Errorf("embedder.queue", fault.Unavailable, "the device does not answer: a run of %s takes longer than %v", q.graph, q.patience)
+}
+
+// do runs inputs and returns their outputs, in order. It waits while the lane is full.
+func (q *queue[In, Out]) do(ctx context.Context, l lane, inputs []In) ([]Out, error) {
+	requests := make([]*request[In, Out], 0, len(inputs))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what is left when one fails is not run
+	for _, in := range inputs {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-q.end:
+			return nil, q.closedError()
+		case q.places[l] <- struct{}{}:
+		}
+		r := &request[In, Out]{ctx: ctx, lane: l, in: in, bucket: q.bucket(in), came: time.Now(), answer: make(chan answer[Out], 1)}
+		q.mu.Lock()
+		if q.stall && l == interactive { // nobody should wait for a device that hangs
+			q.mu.Unlock()
+			<-q.places[l]
+			return nil, q.stalledError()
+		}
+		q.waiting[l] = append(q.waiting[l], r)
+		q.mu.Unlock()
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+		requests = append(requests, r)
+	}
+	outputs := make([]Out, len(requests))
+	for i, r := range requests {
+		select {
+		case a := <-r.answer:
+			if a.err != nil {
+				return nil, a.err
+			}
+			outputs[i] = a.out
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-q.ended:
+			select { // answered by the last run
+			case a := <-r.answer:
+				if a.err != nil {
+					return nil, a.err
+				}
+				outputs[i] = a.out
+			default:
+				return nil, q.closedError()
+			}
+		}
+	}
+	return outputs, nil
+}
+
+func (q *queue[In, Out]) serve() {
+	defer close(q.ended)
+	for {
+		select {
+		case <-q.end:
+			return
+		default:
+		}
+		batch, wait := q.next(time.Now())
+		if batch != nil {
+			q.execute(batch)
+			continue
+		}
+		var due <-chan time.Time
+		if wait > 0 {
+			due = time.After(wait)
+		}
+		select {
+		case <-q.wake:
+		case <-due:
+		case <-q.end:
+			return
+		}
+	}
+}
+
+// next takes the requests that run now off the lanes. There are none when nothing waits, or
+// nothing that is due before wait is over.
+func (q *queue[In, Out]) next(now time.Time) (batch []*request[In, Out], wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for l := range lanes {
+		q.waiting[l] = slices.DeleteFunc(q.waiting[l], func(r *request[In, Out]) bool {
+			if r.ctx.Err() == nil {
+				return false
+			}
+			<-q.places[l]
+			return true
+		})
+	}
+	if all := q.waiting[interactive]; len(all) > 0 {
+		return q.take(interactive, all[0].bucket), 0
+	}
+	all := q.waiting[bulk]
+	if len(all) == 0 {
+		return nil, 0
+	}
+	count := map[int]int{}
+	for _, r := range all {
+		if count[r.bucket]++; count[r.bucket] == q.max {
+			return q.take(bulk, r.bucket), 0
+		}
+	}
+	if wait = all[0].came.Add(q.deadline).Sub(now); wait > 0 {
+		return nil, wait
+	}
+	return q.take(bulk, all[0].bucket), 0
+}
+
+// take removes a batch of one bucket from a lane.
+func (q *queue[In, Out]) take(l lane, bucket int) []*request[In, Out] {
+	n := 0
+	for _, r := range q.waiting[l] {
+		if r.bucket == bucket {
+			n++
+		}
+	}
+	n = batchSize(n, q.max)
+	batch := make([]*request[In, Out], 0, n)
+	q.waiting[l] = slices.DeleteFunc(q.waiting[l], func(r *request[In, Out]) bool {
+		if r.bucket != bucket || len(batch) == n {
+			return false
+		}
+		batch = append(batch, r)
+		<-q.places[l]
+		return true
+	})
+	q.running = batch
+	return batch
+}
+
+// execute runs a batch under the watchdog. The run ends early when nobody waits for it any more.
+func (q *queue[In, Out]) execute(batch []*request[In, Out]) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	left := int32(len(batch))
+	var mu sync.Mutex
+	inputs := make([]In, len(batch))
+	for i, r := range batch {
+		inputs[i] = r.in
+		stop := context.AfterFunc(r.ctx, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if left--; left == 0 {
+				cancel()
+			}
+		})
+		defer stop()
+	}
+	watchdog := q.watch()
+	out, err := q.run(ctx, batch[0].bucket, inputs)
+	watchdog()
+	for i, r := range batch {
+		a := answer[Out]{err: err}
+		if err == nil {
+			a.out = out[i]
+		}
+		r.finish(a)
+	}
+}
+
+// watch starts the clock of one run; the returned function stops it.
+func (q *queue[In, Out]) watch() (stop func()) {
+	var over bool // under q.mu
+	timer := time.AfterFunc(q.patience, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if over {
+			return
+		}
+		q.stall = true
+		q.stalled(q.graph, true)
+		for _, r := range append(q.running, q.waiting[interactive]...) {
+			if r.lane == interactive {
+				r.finish(answer[Out]{err: q.stalledError()})
+			}
+		}
+	})
+	return func() {
+		timer.Stop()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		over, q.running = true, nil
+		if q.stall {
+			q.stall = false
+			q.stalled(q.graph, false)
+		}
+	}
+}
+
+// batchSize is the largest size of a batch that n requests fill: most, or a power of two below.
+// What is left over runs next; no batch is padded.
+func batchSize(n, most int) int {
+	if n >= most {
+		return most
+	}
+	size := 1
+	for 2*size <= n {
+		size *= 2
+	}
+	return size
+}
+
+// batchSizes lists every size that [batchSize] gives.
+func batchSizes(most int) []int {
+	var sizes []int
+	for n := 1; n < most; n *= 2 {
+		sizes = append(sizes, n)
+	}
+	return append(sizes, most)
+}

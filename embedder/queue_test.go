@@ -1,0 +1,261 @@
+package embedder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// graph is a run that takes a while and writes down what it was given. An input is its bucket
+// times 100 and a number; the output is its negative.
+type graph struct {
+	takes time.Duration // a batch
+	holds bool          // a run waits for hold as well
+	hold  chan struct{}
+
+	mu    sync.Mutex
+	begin time.Time
+	runs  []string // "MILLISECONDS BATCH"
+	ended []error  // of the contexts of runs that were cut short
+}
+
+func (g *graph) run(ctx context.Context, bucket int, batch []int) ([]int, error) {
+	g.mu.Lock()
+	g.runs = append(g.runs, fmt.Sprint(time.Since(g.begin).Milliseconds(), " ", batch))
+	g.mu.Unlock()
+	out := make([]int, len(batch))
+	for i, in := range batch {
+		if in/100 != bucket {
+			return nil, fmt.Errorf("input %d in bucket %d", in, bucket)
+		}
+		out[i] = -in
+	}
+	select {
+	case <-time.After(g.takes):
+	case <-ctx.Done():
+		g.ended = append(g.ended, ctx.Err())
+		return nil, ctx.Err()
+	}
+	if g.holds {
+		<-g.hold
+	}
+	return out, nil
+}
+
+// serve runs f in a bubble over a queue of batches of four.
+func serve(t *testing.T, g *graph, f func(t *testing.T, q *queue[int, int], stalls *[]string)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		g.begin, g.hold = time.Now(), make(chan struct{}) // of the bubble
+		var stalls []string
+		q := &queue[int, int]{graph: "graph", run: g.run, bucket: func(in int) int { return in / 100 }, max: 4,
+			deadline: 5 * time.Millisecond, patience: time.Second,
+			stalled: func(name string, now bool) { stalls = append(stalls, fmt.Sprint(name, " ", now)) }}
+		q.start()
+		defer q.close()
+		f(t, q, &stalls)
+	})
+}
+
+// ask sends a request on its own goroutine.
+func ask(t *testing.T, q *queue[int, int], l lane, inputs ...int) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		out, err := q.do(t.Context(), l, inputs)
+		for i := range out {
+			if out[i] != -inputs[i] {
+				err = errors.Join(err, fmt.Errorf("%d is answered with %d", inputs[i], out[i]))
+			}
+		}
+		done <- err
+	}()
+	synctest.Wait()
+	return done
+}
+
+func numbers(from, n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = from + i
+	}
+	return all
+}
+
+func TestQueueOrder(t *testing.T) {
+	type request struct {
+		at     time.Duration
+		lane   lane
+		inputs []int
+	}
+	for _, c := range []struct {
+		name     string
+		requests []request
+		want     []string
+	}{
+		{"full batches at once, the rest after the deadline", []request{{0, bulk, numbers(0, 10)}}, []string{"0 [0 1 2 3]", "10 [4 5 6 7]", "20 [8 9]"}},
+		{"one waits for others", []request{{0, bulk, []int{1}}, {3 * time.Millisecond, bulk, []int{2}}}, []string{"5 [1 2]"}},
+		{"others fill the batch", []request{{0, bulk, []int{1}}, {2 * time.Millisecond, bulk, []int{2, 3, 4}}}, []string{"2 [1 2 3 4]"}},
+		{"no batch of three", []request{{0, bulk, numbers(0, 3)}}, []string{"5 [0 1]", "15 [2]"}},
+		{"nobody waits for a query", []request{{0, interactive, []int{1}}}, []string{"0 [1]"}},
+		{"a query waits for the running batch only", []request{{0, bulk, numbers(0, 16)}, {12 * time.Millisecond, interactive, []int{50}}},
+			[]string{"0 [0 1 2 3]", "10 [4 5 6 7]", "20 [50]", "30 [8 9 10 11]", "40 [12 13 14 15]"}},
+		{"queries run together", []request{{0, interactive, []int{1}}, {time.Millisecond, interactive, []int{2}}, {2 * time.Millisecond, interactive, []int{3}}},
+			[]string{"0 [1]", "10 [2 3]"}},
+		{"buckets run apart", []request{{0, bulk, []int{1, 101, 2, 102, 3, 103, 4, 104}}}, []string{"0 [1 2 3 4]", "10 [101 102 103 104]"}},
+		{"the oldest bucket first", []request{{0, bulk, []int{301, 101, 102}}}, []string{"5 [301]", "15 [101 102]"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := &graph{takes: 10 * time.Millisecond}
+			serve(t, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+				var done []<-chan error
+				for _, r := range c.requests {
+					<-time.After(time.Until(g.begin.Add(r.at)))
+					done = append(done, ask(t, q, r.lane, r.inputs...))
+				}
+				for _, d := range done {
+					if err := <-d; err != nil {
+						t.Error(err)
+					}
+				}
+				if d := cmp.Diff(c.want, g.runs); d != "" {
+					t.Errorf("runs, by millisecond (-want +got)\n%s", d)
+				}
+			})
+		})
+	}
+}
+
+// TestQueueIsBounded: while the graph is busy, callers of bulk work are held after four batches,
+// and a query still comes in.
+func TestQueueIsBounded(t *testing.T) {
+	g := &graph{holds: true}
+	serve(t, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+		first := ask(t, q, bulk, numbers(0, 50)...)
+		q.mu.Lock()
+		waiting := len(q.waiting[bulk])
+		q.mu.Unlock()
+		if waiting != 16 {
+			t.Errorf("%d bulk requests wait, want 16", waiting)
+		}
+		query := ask(t, q, interactive, 99)
+		close(g.hold)
+		if err := errors.Join(<-first, <-query); err != nil {
+			t.Error(err)
+		}
+		if g.runs[1] != "0 [99]" {
+			t.Errorf("the query is not next: %v", g.runs)
+		}
+	})
+}
+
+func TestQueueGivesUp(t *testing.T) {
+	g := &graph{takes: 10 * time.Millisecond}
+	serve(t, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := q.do(ctx, bulk, numbers(0, 8))
+			gone <- err
+		}()
+		synctest.Wait()
+		stays := ask(t, q, bulk, numbers(20, 4)...)
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := <-stays; err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{"0 [0 1 2 3]", "0 [20 21 22 23]"}, g.runs); d != "" || len(g.ended) != 1 {
+			t.Errorf("nobody waits for the first, and it runs on; %v\n%s", g.ended, d)
+		}
+	})
+}
+
+func TestQueueEnds(t *testing.T) {
+	g := &graph{takes: 10 * time.Millisecond}
+	serve(t, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+		runs, waits := ask(t, q, interactive, 1), ask(t, q, bulk, numbers(0, 99)...)
+		q.close()
+		if err := <-runs; err != nil {
+			t.Errorf("in flight: %v", err)
+		}
+		if err := <-waits; fault.KindOf(err) != fault.Conflict || err == nil {
+			t.Errorf("waiting: %v", err)
+		}
+		if _, err := q.do(t.Context(), interactive, []int{1}); fault.KindOf(err) != fault.Conflict || err == nil {
+			t.Errorf("closed: %v", err)
+		}
+		q.close()
+	})
+}
+
+// TestWatchdog: a graph that hangs is reported, queries are refused, bulk work waits; once it
+// answers again, all goes on.
+func TestWatchdog(t *testing.T) {
+	g := &graph{holds: true}
+	serve(t, g, func(t *testing.T, q *queue[int, int], stalls *[]string) {
+		running, waiting, archive := ask(t, q, interactive, 1), ask(t, q, interactive, 2), ask(t, q, bulk, 3)
+		<-time.After(time.Second - 1)
+		if len(*stalls) != 0 {
+			t.Fatal("reported too early")
+		}
+		begin := time.Now()
+		for _, c := range []<-chan error{running, waiting, ask(t, q, interactive, 4)} {
+			if err := <-c; fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("a query: %v", err)
+			}
+		}
+		if d := time.Since(begin); d > time.Millisecond {
+			t.Errorf("queries were refused after another %v", d)
+		}
+		if _, err := q.do(t.Context(), interactive, []int{5}); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("a query that comes later: %v", err)
+		}
+		if d := cmp.Diff([]string{"graph true"}, *stalls); d != "" {
+			t.Error(d)
+		}
+		close(g.hold)
+		if err := errors.Join(<-archive, <-ask(t, q, interactive, 6)); err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{"graph true", "graph false"}, *stalls); d != "" {
+			t.Error(d)
+		}
+		if got := len(q.places[interactive]) + len(q.places[bulk]); got != 0 {
+			t.Errorf("%d places are still taken", got)
+		}
+	})
+}
+
+func TestBatchSizes(t *testing.T) {
+	for most, want := range map[int][]int{1: {1}, 4: {1, 2, 4}, 12: {1, 2, 4, 8, 12}} {
+		if d := cmp.Diff(want, batchSizes(most)); d != "" {
+			t.Errorf("%d: %s", most, d)
+		}
+		for n := 1; n < 40; n++ {
+			if got := batchSize(n, most); got > n || !slices.Contains(want, got) {
+				t.Errorf("%d of %d run as %d", n, most, got)
+			}
+		}
+	}
+	for limit, want := range map[int][]int{12: {12}, 16: {16}, 100: {16, 32, 64, 100}} {
+		if d := cmp.Diff(want, lengths(limit)); d != "" {
+			t.Errorf("%d: %s", limit, d)
+		}
+		for n := 1; n <= limit; n++ {
+			if !slices.Contains(want, paddedLength(n, limit)) || paddedLength(n, limit) < n {
+				t.Errorf("%d tokens of %d are padded to %d", n, limit, paddedLength(n, limit))
+			}
+		}
+	}
+}
