@@ -2,15 +2,18 @@
 // starts what it does not name, and gives each stage its worker loop.
 //
 //	data -> nats -> bus ---------+-> prepare  <- preparer <- onnx
-//	   \--> qdrantd -> store ----+-> index
-//	   \--> model -> encoder ----+-> embed
+//	   \--> qdrantd -> store ----+-> model: embed, index
 //	                             +-> query
+//
+// A model is a small group of its own, its encoder and the stages embed and index under it, so
+// that another can work beside it and take its place while queries go on (swap.go).
 //
 // A target picks what runs, with what it needs. All-in-one is no special case: a server
 // that was started here is dialled like any other.
 //
 // The files: app.go the graph, servers.go what other processes may run instead, worker.go a stage with its consumer and its clock,
-// prepare.go, embed.go and index.go the handlers, model.go, text.go, identity.go, status.go.
+// prepare.go, embed.go and index.go the handlers, version.go one model at work, swap.go which one that is,
+// model.go, text.go, identity.go, status.go.
 package app
 
 import (
@@ -19,8 +22,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -77,20 +82,22 @@ type App struct {
 	started time.Time
 
 	// Each is set by the service of its name and used by those that need it.
-	addresses  Addresses
-	natsURL    string // as addresses.NATS, with the credentials that it may hold
-	bus        *bus.Bus
-	identity   identity
-	ring       *keyring.Ring
-	preparer   *ingest.Preparer
-	models     *registry.Registry
-	manifest   *model.Manifest
-	modelDir   string
-	runtime    *ort.Runtime
-	model      *loadedModel
-	store      indexer.Store
-	collection string
-	clocks     []*clock // of the stages that run here
+	addresses Addresses
+	natsURL   string // as addresses.NATS, with the credentials that it may hold
+	bus       *bus.Bus
+	identity  identity
+	ring      *keyring.Ring
+	preparer  *ingest.Preparer
+	models    *registry.Registry
+	runtime   *ort.Runtime
+	store     indexer.Store
+
+	mu       sync.Mutex
+	clocks   []*clock               // of the stages that run here
+	versions map[model.Ref]*version // of models, at work here
+	current  *version               // answers queries
+	others   model.Ref              // answers elsewhere, where model.dir names another one
+	refused  registry.Serving       // was promoted and cannot be started
 }
 
 // Start starts what c targets and returns when all of it is ready. It then runs until ctx
@@ -102,7 +109,7 @@ func Start(ctx context.Context, c config.Config, o Options) (*App, error) {
 	a := &App{conf: c, opt: o, done: make(chan struct{}), started: time.Now()}
 	targets := make([]string, len(c.Target))
 	for i, t := range c.Target {
-		targets[i] = map[string]string{"ingest": stagePrepare, "embed": stageEmbed, "index": stageIndex, "query": "query"}[t]
+		targets[i] = map[string]string{"ingest": stagePrepare, "embed": "model", "index": "model", "query": "query"}[t]
 	}
 	var err error
 	if a.group, err = lifecycle.New(grace, a.services()...); err != nil {
@@ -142,16 +149,13 @@ func (a *App) services() []lifecycle.Service {
 		{Name: "nats", Needs: []string{"data"}, Start: a.startNATS},
 		{Name: "bus", Needs: []string{"nats"}, Start: a.startBus},
 		{Name: "qdrantd", Needs: []string{"data"}, Start: a.startQdrant},
-		{Name: "model", Needs: []string{"data", "bus"}, Start: a.startModel},
 		{Name: "onnx", Start: a.startRuntime},
 		{Name: "preparer", Needs: preparerNeeds(a.conf.Ingest), Start: a.startPreparer},
-		{Name: "encoder", Needs: []string{"model", "onnx", "preparer"}, Start: a.startEncoder},
-		{Name: "store", Needs: []string{"qdrantd", "model"}, Start: a.startStore},
-		{Name: stageIndex, Needs: []string{"bus", "store"}, Start: a.startIndex},
-		{Name: stageEmbed, Needs: []string{"bus", "encoder"}, Start: a.startEmbed},
+		{Name: "store", Needs: []string{"qdrantd"}, Start: a.startStore},
+		{Name: "model", Needs: modelNeeds(a.conf), Start: a.startModels},
 		{Name: stageRelate, Needs: []string{"bus"}, Start: a.startRelate},
 		{Name: stagePrepare, Needs: []string{"bus", "preparer", stageRelate}, Start: a.startPrepare},
-		{Name: "query", Needs: []string{"bus", "encoder", "store"}, Start: a.startQuery},
+		{Name: "query", Needs: []string{"bus", "model", "store"}, Start: a.startQuery},
 	}
 }
 
@@ -226,50 +230,29 @@ func (a *App) startPreparer(context.Context) (running, error) {
 	}, nil
 }
 
-// startModel finds the model and reads its manifest: all that the index needs to know.
-func (a *App) startModel(ctx context.Context) (_ running, err error) {
-	if a.models, err = registry.Open(ctx, a.bus); err != nil {
-		return nil, err
-	}
-	if a.modelDir = a.conf.Model.Dir; a.modelDir == "" {
-		if a.modelDir, err = servingModel(ctx, a.models, filepath.Join(a.conf.DataDir, "models")); err != nil {
-			return nil, err
-		}
-	}
-	if a.manifest, err = model.Load(a.modelDir); err != nil {
-		return nil, err
-	}
-	a.collection = indexer.CollectionFor(a.manifest.Ref.Key())
-	return nil, nil
-}
-
-func (a *App) startEncoder(ctx context.Context) (_ running, err error) {
-	if a.model, err = loadModel(ctx, a.conf, a.runtime, a.modelDir, a.preparer.Version()); err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error {
-		<-ctx.Done()
-		return a.model.Close()
-	}, nil
-}
-
-func (a *App) startStore(ctx context.Context) (running, error) {
+func (a *App) startStore(context.Context) (running, error) {
 	store, err := qdrant.Dial(a.addresses.Qdrant, string(a.conf.Qdrant.APIKey), a.conf.Qdrant.TLS)
 	if err != nil {
 		return nil, err
-	}
-	labels := make([]string, len(a.manifest.Labels))
-	for i, l := range a.manifest.Labels {
-		labels[i] = l.Name
-	}
-	if err := store.Ensure(ctx, indexSpec(a.manifest.Ref.Key(), a.conf.Index.Collection, a.manifest.Config.Joint, labels)); err != nil {
-		return nil, errors.Join(err, store.Close())
 	}
 	a.store = store
 	return func(ctx context.Context) error {
 		<-ctx.Done()
 		return store.Close()
 	}, nil
+}
+
+// modelNeeds lists what the versions of models stand on, as far as they are to do anything here.
+func modelNeeds(c config.Config) []string {
+	needs := []string{"data", "bus"}
+	embeds, indexes, queries := slices.Contains(c.Target, "embed"), slices.Contains(c.Target, "index"), slices.Contains(c.Target, "query")
+	if embeds || queries {
+		needs = append(needs, "onnx", "preparer")
+	}
+	if indexes || queries {
+		needs = append(needs, "store")
+	}
+	return needs
 }
 
 func (a *App) startPrepare(ctx context.Context) (running, error) {
@@ -302,46 +285,6 @@ func (a *App) startRelate(ctx context.Context) (running, error) {
 	return startWorker(ctx, a, worker{stage: stageRelate, stream: event.StreamPrepared, durable: stageRelate, batch: 16, deadline: shortWait}, h)
 }
 
-func (a *App) startEmbed(ctx context.Context) (running, error) {
-	h := &embedHandler{encoder: a.model.encoder, labels: a.model.labels}
-	return startWorker(ctx, a, worker{
-		stage: stageEmbed, stream: event.StreamPrepared, durable: stageEmbed + "_" + a.manifest.Ref.Key(),
-		// The encoder makes the batches, of all who ask. Two workers, so that one reads and stores
-		// while the other's images are encoded; what does not fit into the encoder stays in JetStream.
-		batch: 2 * a.conf.Embed.BatchSize, deadline: shortWait, workers: 2,
-	}, h)
-}
-
-func (a *App) startIndex(ctx context.Context) (running, error) {
-	key := a.manifest.Ref.Key()
-	if err := a.rebuild(ctx, stageIndex+"_"+key); err != nil {
-		return nil, err
-	}
-	h := &indexHandler{store: a.store, collection: a.collection}
-	return startWorker(ctx, a, worker{
-		stage: stageIndex, stream: event.StreamEmbedded, durable: stageIndex + "_" + key,
-		subjects: []event.Subject{event.EmbeddedSubject("*", key, "*")}, batch: a.conf.Index.BatchSize, deadline: shortWait,
-	}, h)
-}
-
-// rebuild lets the index stage begin anew when its collection is empty though it has handled
-// vectors: the index was lost, or is a new one.
-func (a *App) rebuild(ctx context.Context, durable string) error {
-	n, err := a.store.Count(ctx, indexer.CountQuery{Collection: a.collection})
-	if err != nil || n > 0 {
-		return err
-	}
-	state, err := a.bus.ConsumerState(ctx, event.StreamEmbedded, durable)
-	if fault.KindOf(err) == fault.NotFound && err != nil || err == nil && state.AckedTo == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	a.opt.Log.Warn().Str("collection", a.collection).Msg("the index is empty though studies were indexed: it is made again from EMBEDDED")
-	return a.bus.Rewind(ctx, event.StreamEmbedded, durable)
-}
-
 func (a *App) startQuery(ctx context.Context) (running, error) {
 	if a.conf.Query.Listen.Off() {
 		return nil, nil
@@ -351,7 +294,7 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 		return nil, err
 	}
 	a.addresses.Query = listener.Addr().String()
-	service := query.New(a.model.encoder, a.preparer, a.store, a.collection, a.ring, a.identity)
+	service := query.New(a, a.preparer, a.store, a.ring, a.identity)
 	srv := query.NewServer(service, a.Status, a.opt.Log)
 	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
 }

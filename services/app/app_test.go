@@ -189,7 +189,7 @@ func (s *system) key(t *testing.T, who event.Tenant) deid.Key {
 // points returns the index.
 func (s *system) points(t *testing.T) map[string]indexer.Point {
 	t.Helper()
-	found, next, err := s.store.(*qdrant.Client).Scan(t.Context(), s.collection, nil, 1000)
+	found, next, err := s.store.(*qdrant.Client).Scan(t.Context(), s.serves().collection, nil, 1000)
 	if err != nil || next != nil {
 		t.Fatalf("%v, more: %v", err, next)
 	}
@@ -197,7 +197,7 @@ func (s *system) points(t *testing.T) map[string]indexer.Point {
 	for i, p := range found {
 		ids[i] = p.ID
 	}
-	if found, err = s.store.Get(t.Context(), s.collection, ids); err != nil {
+	if found, err = s.store.Get(t.Context(), s.serves().collection, ids); err != nil {
 		t.Fatal(err)
 	}
 	points := map[string]indexer.Point{}

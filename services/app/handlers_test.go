@@ -68,12 +68,12 @@ func TestSameIDs(t *testing.T) {
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamPrepared), func() {})
 	})
 	t.Run("embed", func(t *testing.T) {
-		h := &embedHandler{encoder: s.model.encoder, labels: s.model.labels}
+		h := &embedHandler{encoder: s.serves().model.encoder, labels: s.serves().model.labels}
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamPrepared), func() {})
 	})
 	t.Run("index", func(t *testing.T) {
-		spec := indexSpec("other", "", s.manifest.Config.Joint, nil)
-		for _, l := range s.manifest.Labels {
+		spec := indexSpec("other", "", s.serves().manifest.Config.Joint, nil)
+		for _, l := range s.serves().manifest.Labels {
 			spec.Labels = append(spec.Labels, l.Name)
 		}
 		empty := func() {

@@ -29,6 +29,9 @@ const (
 	stageIndex   = "index"
 )
 
+// serviceEncoder is the service that holds a model's encoder.
+const serviceEncoder = "encoder"
+
 // Reasons for which the prepare stage refuses an arrival by itself.
 const (
 	reasonErase      fault.Reason = "erase_not_available"

@@ -49,7 +49,7 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	c.MaxBatch, c.BatchDeadline, c.KeepAlive = w.batch, w.deadline, ackWait/3
 	c.Workers = max(c.Workers, w.workers)
 	log := a.opt.Log
-	timed := &clock{name: w.stage}
+	timed := a.clock(w.stage)
 	s, err := stage.New(c, src, a.bus, &timedHandler[In]{h, timed}, stage.Deps{
 		Log: log, Now: time.Now, Attempts: attempts,
 		Events: stage.Events{
@@ -67,7 +67,6 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	if err != nil {
 		return nil, errors.Join(err, src.Close(ctx))
 	}
-	a.clocks = append(a.clocks, timed)
 	return func(ctx context.Context) error {
 		err := s.Run(ctx)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
@@ -85,6 +84,8 @@ type StageTime struct {
 
 // StageTimes returns the stages that run here, in the order a study passes them.
 func (a *App) StageTimes() []StageTime {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var out []StageTime
 	for _, name := range []string{stagePrepare, stageEmbed, stageIndex} {
 		for _, c := range a.clocks {
@@ -94,6 +95,20 @@ func (a *App) StageTimes() []StageTime {
 		}
 	}
 	return out
+}
+
+// clock returns the clock of a stage, one whatever model it works under.
+func (a *App) clock(stage string) *clock {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.clocks {
+		if c.name == stage {
+			return c
+		}
+	}
+	c := &clock{name: stage}
+	a.clocks = append(a.clocks, c)
+	return c
 }
 
 // clock adds up the time of one stage's handler.

@@ -21,9 +21,10 @@ func (c *cli) models() *cobra.Command {
 		Use:   "models",
 		Short: "List, push, pull, promote and roll back the models of the registry",
 		Long: `The registry lies in NATS: every model that was pushed or trained by radtrain serve, what was
-decided of it, and which one serves. radstream up serves that one from its next start on, unless
-it is given --model-dir. The archive is then embedded again under it, into a collection of its
-own; the collection of the model before stays, so that a rollback is at once.`,
+decided of it, and which one serves. A running radstream up takes up what is promoted, unless it
+was given --model-dir: it embeds the archive again, into a collection of its own, while queries go
+on by the model before, and turns to the new one when nothing is missing. The collection of the
+model before stays, so that a rollback only has to embed what came since.`,
 		Example: `  radstream models list
   radstream models push work/run/model
   radstream models promote tiny@1.1.0
@@ -82,7 +83,7 @@ own; the collection of the model before stays, so that a rollback is at once.`,
 			if err != nil {
 				return err
 			}
-			return c.printModel(s.Ref.String()+" serves from the next start of radstream up on", s)
+			return c.printModel(s.Ref.String()+" serves: a running radstream up turns to it when the archive is embedded under it; see radstream status", s)
 		}),
 	}
 	saw := &cobra.Command{
@@ -122,7 +123,7 @@ was pushed, nobody can tell: radtrain serve alone keeps the data that its models
 			if err != nil {
 				return err
 			}
-			return c.printModel(s.Ref.String()+" serves from the next start of radstream up on", s)
+			return c.printModel(s.Ref.String()+" serves: a running radstream up turns to it when the archive is embedded under it; see radstream status", s)
 		}),
 	}
 	for _, sub := range []*cobra.Command{list, push, pull, promote, rollback, saw} {

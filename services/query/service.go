@@ -36,21 +36,37 @@ type identities interface {
 	Study(ctx context.Context, t event.Tenant, k event.StudyKey) (event.StudyUID, error)
 }
 
+// models lends the model that answers, and the collection of its vectors. What answers may change
+// at any time; what was lent stays together and in use until release.
+type models interface {
+	Lend() (e *embedder.Encoder, collection string, release func(), err error)
+}
+
 // Service answers queries. It is safe for concurrent use.
 type Service struct {
-	encoder    *embedder.Encoder
+	models     models
 	preparer   *ingest.Preparer
 	store      indexer.Store
-	collection string
 	keys       keys
 	identities identities
 	films      chan struct{} // holds a place for each film that is being prepared: they are large
+
+	// Of one request; see [Service.on].
+	encoder    *embedder.Encoder
+	collection string
 }
 
-// New makes a Service over the collection of the encoder's model.
-func New(e *embedder.Encoder, p *ingest.Preparer, s indexer.Store, collection string, k keys, i identities) *Service {
-	return &Service{encoder: e, preparer: p, store: s, collection: collection, keys: k, identities: i,
+// New makes a Service over the models that m lends.
+func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities) *Service {
+	return &Service{models: m, preparer: p, store: s, keys: k, identities: i,
 		films: make(chan struct{}, runtime.GOMAXPROCS(0))}
+}
+
+// on returns the Service over the one model that answers a request, to the end of it: release.
+func (s *Service) on() (_ *Service, release func(), err error) {
+	one := *s
+	one.encoder, one.collection, release, err = s.models.Lend()
+	return &one, release, err
 }
 
 // Search returns the studies nearest to a text, a film or a study; the study itself comes
@@ -63,6 +79,11 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 	if err := r.complete(); err != nil {
 		return Response{}, err
 	}
+	s, release, err := s.on()
+	if err != nil {
+		return Response{}, fault.Wrap(op, err)
+	}
+	defer release()
 	q := indexer.Query{Collection: s.collection, Tenant: string(r.Tenant), Using: indexer.Image, K: r.K}
 	for _, l := range r.Labels {
 		known := slices.ContainsFunc(s.encoder.Model().Labels, func(m model.Label) bool { return m.Name == l.Label })
@@ -72,7 +93,6 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 		q.Labels = append(q.Labels, indexer.LabelAtLeast{Name: l.Label, Min: l.Score})
 	}
 	var own event.StudyKey
-	var err error
 	switch {
 	case r.Text != "":
 		q.Vector, err = s.encoder.EncodeText(ctx, r.Text)
@@ -93,6 +113,12 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 	found, err := s.store.Search(ctx, q)
 	if err != nil {
 		return Response{}, fault.Wrap(op, err)
+	}
+	ours := s.encoder.Model().Ref.String()
+	for _, f := range found {
+		if f.Point.ModelRef != ours {
+			return Response{}, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the index holds vectors of model %s, queries are by %s", f.Point.ModelRef, ours)
+		}
 	}
 	resp := Response{Model: s.encoder.Model().Ref.String(), Untrained: s.encoder.Model().Untrained, Vector: string(q.Using), Hits: make([]Hit, len(found))}
 	for i, f := range found {
@@ -235,6 +261,11 @@ func (s *Service) Labels(ctx context.Context, t event.Tenant, uid event.StudyUID
 	if err := r.complete(); err != nil {
 		return LabelsResponse{}, err
 	}
+	s, release, err := s.on()
+	if err != nil {
+		return LabelsResponse{}, fault.Wrap(op, err)
+	}
+	defer release()
 	p, err := s.point(ctx, r.Tenant, uid)
 	if err != nil {
 		return LabelsResponse{}, fault.Wrap(op, err)

@@ -3,6 +3,7 @@
 //
 //	push DIR  -> Object Store models, an object a file -> record in KV models
 //	promote   -> KV models, key serving: what serves, and what served before
+//	up        -> key answers: what queries are answered by; it follows serving
 //	pull      <- a model directory again, checked by its manifest
 //
 // A record is written behind its files, and a model that is there never changes, so what a record
@@ -72,6 +73,7 @@ const maxBefore = 32
 
 const (
 	servingKey  = "serving"
+	answersKey  = "answers"
 	modelPrefix = "model."
 )
 
@@ -328,6 +330,27 @@ func (r *Registry) serving(ctx context.Context) (s Serving, revision uint64, err
 		return s, 0, fault.Errorf(op, fault.Corrupt, "what serves cannot be read from the bucket %s", bus.BucketModels)
 	}
 	return s, revision, nil
+}
+
+// Answers returns the model that queries are answered by: what serves, or what served before while
+// the archive is being embedded under the new one. NotFound before the first.
+func (r *Registry) Answers(ctx context.Context) (model.Ref, error) {
+	const op = "registry.Answers"
+	text, _, err := r.kv.Get(ctx, answersKey)
+	if err != nil {
+		return model.Ref{}, fault.Wrap(op, err)
+	}
+	ref, err := model.ParseRef(string(text))
+	if err != nil {
+		return ref, fault.Errorf(op, fault.Corrupt, "what answers cannot be read from the bucket %s", bus.BucketModels)
+	}
+	return ref, nil
+}
+
+// SetAnswers records that queries are answered by ref from now on.
+func (r *Registry) SetAnswers(ctx context.Context, ref model.Ref) error {
+	_, err := r.kv.Put(ctx, answersKey, []byte(ref.String()))
+	return fault.Wrap("registry.SetAnswers", err)
 }
 
 // Promote makes ref what serves. With instead, only if that is what serves now; the zero Ref

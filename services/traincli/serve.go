@@ -37,7 +37,7 @@ ways and the mean zero-shot AUC (labels are those that ingest reads in the repor
 the lower end of the other's 95 % interval, its vectors differ, no label is lost, and time and
 memory stay within budget. What was decided and why is an event of the stream TRAINING, and
 every candidate stays in the registry: see radstream models list. radstream models rollback
-undoes a promotion. radstream up serves what was promoted from its next start on.
+undoes a promotion. A running radstream up takes up what was promoted: see radstream models --help.
 
 Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume.`,
 		Example: `  radtrain serve --after 500

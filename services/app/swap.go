@@ -1,0 +1,296 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/radstream/radstream/embedder"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/lifecycle"
+	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/registry"
+)
+
+// followEvery is how often a process looks what serves, and how far the next model has come.
+const followEvery = 500 * time.Millisecond
+
+// aliases is the part of an index that says which collection its clients search.
+type aliases interface {
+	SwitchAlias(ctx context.Context, alias, collection string) error
+}
+
+// startModels puts the model to work that answers, and the one that is to take its place, if any;
+// then it follows the registry:
+//
+//	promote -> the new model begins beside the old one and embeds the archive into its collection
+//	        -> has caught up: alias and registry say that it answers -> every process turns to it
+//	        -> the old one's loops end, its queries end, it is freed; its collection stays
+//
+// Searches are answered by the old model from its own collection until then, so they miss nothing.
+// A rollback is the same the other way round, and short: the old collection lacks only what
+// came since.
+func (a *App) startModels(ctx context.Context) (_ running, err error) {
+	if a.models, err = registry.Open(ctx, a.bus); err != nil {
+		return nil, err
+	}
+	a.versions = map[model.Ref]*version{}
+	if err := a.firstModels(ctx); err != nil {
+		return nil, errors.Join(err, a.stopVersions())
+	}
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(followEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return a.stopVersions()
+			case <-tick.C:
+			}
+			for _, v := range a.atWork() {
+				select {
+				case <-v.done: // by itself
+					return errors.Join(v.err, a.stopVersions())
+				default:
+				}
+			}
+			if err := a.follow(ctx); err != nil && ctx.Err() == nil {
+				a.opt.Log.Warn().Err(err).Msg("could not follow the models of the registry; trying again")
+			}
+		}
+	}, nil
+}
+
+// firstModels starts what this process begins with.
+func (a *App) firstModels(ctx context.Context) error {
+	if dir := a.conf.Model.Dir; dir != "" {
+		v, err := a.begin(ctx, dir)
+		if err != nil {
+			return err
+		}
+		a.turnTo(v)
+		if slices.Contains(a.conf.Target, "index") {
+			if err := a.announce(ctx, v); err != nil {
+				return err
+			}
+		}
+		return a.follow(ctx)
+	}
+	home := filepath.Join(a.conf.DataDir, "models")
+	serving, err := servingModel(ctx, a.models, home)
+	if err != nil {
+		return err
+	}
+	answers, err := a.models.Answers(ctx)
+	switch {
+	case err == nil:
+		// The swap may have been under way when the process ended: it goes on.
+		dir, err := pulled(ctx, a.models, answers, home)
+		if err == nil && dir != serving {
+			v, err := a.begin(ctx, dir)
+			if err == nil {
+				a.turnTo(v)
+				return a.follow(ctx)
+			}
+			a.opt.Log.Warn().Str("model", answers.String()).Err(err).Msg("the model that answered last cannot be used: the one that was promoted answers at once")
+		}
+	case fault.KindOf(err) != fault.NotFound:
+		return err
+	}
+	v, err := a.begin(ctx, serving)
+	if err != nil {
+		return err
+	}
+	a.turnTo(v)
+	return a.announce(ctx, v)
+}
+
+// follow does what the registry asks for.
+func (a *App) follow(ctx context.Context) error {
+	answers, err := a.models.Answers(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if a.conf.Model.Dir != "" {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.others = model.Ref{}
+		if err == nil && answers != a.current.manifest.Ref {
+			a.others = answers
+		}
+		return nil
+	}
+	serving, err := a.models.Serving(ctx)
+	if err != nil {
+		return err
+	}
+	next, err := a.candidate(ctx, serving)
+	if err != nil || next == nil {
+		return err
+	}
+	if answers != serving.Ref {
+		ready := a.store != nil
+		if ready {
+			if ready, err = next.caughtUp(ctx); err != nil {
+				return err
+			}
+		}
+		if !ready {
+			return a.retire(next.manifest.Ref, a.serves().manifest.Ref)
+		}
+		if err := a.announce(ctx, next); err != nil {
+			return err
+		}
+	}
+	if a.serves() != next {
+		a.turnTo(next)
+		a.opt.Log.Info().Str("model", serving.Ref.String()).Msg("answers from now on")
+	}
+	return a.retire(serving.Ref)
+}
+
+// candidate returns what works with the model that was promoted, and starts it where it does not run yet. One
+// that cannot be started is reported once, and left out until another is promoted: then it is nil.
+func (a *App) candidate(ctx context.Context, serving registry.Serving) (*version, error) {
+	a.mu.Lock()
+	v, refused := a.versions[serving.Ref], a.refused
+	a.mu.Unlock()
+	if v != nil || refused.Since.Equal(serving.Since) && refused.Ref == serving.Ref {
+		return v, nil
+	}
+	dir, err := pulled(ctx, a.models, serving.Ref, filepath.Join(a.conf.DataDir, "models"))
+	if err == nil {
+		v, err = a.begin(ctx, dir)
+	}
+	switch kind := fault.KindOf(err); {
+	case err == nil:
+		a.opt.Log.Info().Str("model", serving.Ref.String()).Msg("was promoted: it embeds the archive, and answers when it has caught up")
+		return v, nil
+	case ctx.Err() != nil || kind == fault.Transient || kind == fault.Unavailable:
+		return nil, err
+	}
+	a.opt.Log.Error().Str("model", serving.Ref.String()).Err(err).Msg("was promoted and cannot be used: the model before goes on; promote another, or roll back")
+	a.mu.Lock()
+	a.refused = serving
+	a.mu.Unlock()
+	return nil, nil
+}
+
+// begin starts a version and remembers it.
+func (a *App) begin(ctx context.Context, dir string) (*version, error) {
+	v, err := a.startVersion(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.versions[v.manifest.Ref] = v
+	return v, nil
+}
+
+// announce lets clients of the index, and the other processes, turn to a version.
+func (a *App) announce(ctx context.Context, v *version) error {
+	if a.store == nil {
+		return nil
+	}
+	if s, ok := a.store.(aliases); ok {
+		if err := s.SwitchAlias(ctx, a.conf.Index.Collection, v.collection); err != nil {
+			return err
+		}
+	}
+	return a.models.SetAnswers(ctx, v.manifest.Ref)
+}
+
+// turnTo makes a version answer the queries that come from now on.
+func (a *App) turnTo(v *version) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.current = v
+}
+
+// retire stops every version but those to keep.
+func (a *App) retire(keep ...model.Ref) error {
+	var errs []error
+	for _, v := range a.atWork() {
+		if slices.Contains(keep, v.manifest.Ref) {
+			continue
+		}
+		a.mu.Lock()
+		delete(a.versions, v.manifest.Ref)
+		a.mu.Unlock()
+		errs = append(errs, v.stop())
+		a.opt.Log.Info().Str("model", v.manifest.Ref.String()).Msg("was freed")
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) stopVersions() error {
+	var errs []error
+	for _, v := range a.atWork() {
+		errs = append(errs, v.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// atWork lists the versions that run here.
+func (a *App) atWork() []*version {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make([]*version, 0, len(a.versions))
+	for _, v := range a.versions {
+		all = append(all, v)
+	}
+	return all
+}
+
+// serves returns the version that answers.
+func (a *App) serves() *version {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
+}
+
+// Lend gives a query the model that answers and the collection of its vectors; both stay until
+// release. Errors: Conflict where the index is of another model than this process was told to use.
+func (a *App) Lend() (e *embedder.Encoder, collection string, release func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.others != (model.Ref{}) {
+		return nil, "", nil, fault.Reject("app.Lend", fault.Conflict, query.ReasonOtherModel,
+			"the index holds vectors of model %s, this process queries by %s of model.dir: start it with the same model, or without model.dir", a.others, a.current.manifest.Ref)
+	}
+	e, collection, release = a.current.lend()
+	return e, collection, release, nil
+}
+
+// stalled hears that a graph of a version hangs, or answers again.
+func (a *App) stalled(v *version, graph string, stalled bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if stalled {
+		v.hangs = append(v.hangs, graph)
+		a.opt.Log.Error().Str("graph", graph).Dur("patience", a.conf.Embed.Patience).Msg("the device does not answer: not ready, queries are refused, bulk work waits")
+	} else {
+		v.hangs = slices.DeleteFunc(v.hangs, func(g string) bool { return g == graph })
+		a.opt.Log.Info().Str("graph", graph).Msg("the device answers again")
+	}
+	v.group.SetStalled(serviceEncoder, len(v.hangs) > 0)
+}
+
+// states lists the states of the services and of the version that answers, and of others under their model's name.
+func (a *App) states() []lifecycle.Status {
+	all := a.group.Status()
+	current := a.serves()
+	for _, v := range a.atWork() {
+		for _, s := range v.group.Status() {
+			if v != current {
+				s.Name += " " + v.manifest.Ref.String()
+			}
+			all = append(all, s)
+		}
+	}
+	return all
+}
