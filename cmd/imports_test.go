@@ -40,6 +40,7 @@ var homes = []struct {
 	{"github.com/yalue/onnxruntime_go", []string{"embedder/ort"}, "ONNX Runtime is process-wide: it has one owner"},
 	{"github.com/suyashkumar/dicom", []string{"ingest/dicom"}, "the DICOM library panics on bad input: one package guards it"},
 	{"github.com/sugarme/gotch", []string{"trainer/torch"}, "libtorch is only there where somebody trains"},
+	{"github.com/prometheus/", []string{"services/telemetry"}, "what is counted, and by which labels, is decided in one place: none of them may be an identifier"},
 	{"github.com/spf13/", []string{"services/", "cmd/"}, "flags belong to the command line"},
 }
 

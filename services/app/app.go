@@ -13,7 +13,7 @@
 //
 // The files: app.go the graph, servers.go what other processes may run instead, worker.go a stage with its consumer and its clock,
 // prepare.go, embed.go and index.go the handlers, version.go one model at work, swap.go which one that is,
-// model.go, text.go, identity.go, status.go.
+// model.go, text.go, identity.go, status.go, telemetry.go what is counted and probed.
 package app
 
 import (
@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -50,6 +51,7 @@ import (
 	"github.com/radstream/radstream/services/lifecycle"
 	"github.com/radstream/radstream/services/query"
 	"github.com/radstream/radstream/services/registry"
+	"github.com/radstream/radstream/services/telemetry"
 )
 
 // grace is how long the whole process may take to stop.
@@ -69,6 +71,8 @@ type Addresses struct {
 	NATS   string `json:"nats"`   // URL
 	Qdrant string `json:"qdrant"` // host:port, gRPC
 	Query  string `json:"query"`  // host:port, HTTP
+	// Telemetry is host:port, HTTP: metrics and probes at an address of their own.
+	Telemetry string `json:"telemetry,omitempty"`
 }
 
 // App is a running process. Make one with [Start].
@@ -98,6 +102,12 @@ type App struct {
 	current  *version               // answers queries
 	others   model.Ref              // answers elsewhere, where model.dir names another one
 	refused  registry.Serving       // was promoted and cannot be started
+
+	metrics    *telemetry.Metrics
+	up         atomic.Bool // everything has started
+	workersMu  sync.Mutex
+	workers    map[int]worker // whose depth is told
+	nextWorker int
 }
 
 // Start starts what c targets and returns when all of it is ready. It then runs until ctx
@@ -106,10 +116,11 @@ type App struct {
 // Errors: Usage for addresses that are taken and settings that do not fit together,
 // Unavailable for servers that cannot be reached, Unsupported for a newer data folder.
 func Start(ctx context.Context, c config.Config, o Options) (*App, error) {
-	a := &App{conf: c, opt: o, done: make(chan struct{}), started: time.Now()}
-	targets := make([]string, len(c.Target))
-	for i, t := range c.Target {
-		targets[i] = map[string]string{"ingest": stagePrepare, "embed": "model", "index": "model", "query": "query"}[t]
+	a := &App{conf: c, opt: o, done: make(chan struct{}), started: time.Now(), metrics: telemetry.New(o.Version), workers: map[int]worker{}}
+	a.metrics.Depths(a.depths)
+	targets := []string{serviceTelemetry}
+	for _, t := range c.Target {
+		targets = append(targets, map[string]string{"ingest": stagePrepare, "embed": "model", "index": "model", "query": "query"}[t])
 	}
 	var err error
 	if a.group, err = lifecycle.New(grace, a.services()...); err != nil {
@@ -127,6 +138,7 @@ func Start(ctx context.Context, c config.Config, o Options) (*App, error) {
 		}
 		return nil, err
 	}
+	a.up.Store(true)
 	return a, nil
 }
 
@@ -145,6 +157,7 @@ func (a *App) Addresses() Addresses { return a.addresses }
 // services lists every service, whether targeted or not.
 func (a *App) services() []lifecycle.Service {
 	return []lifecycle.Service{
+		{Name: serviceTelemetry, Start: a.startTelemetry},
 		{Name: "data", Start: a.startData},
 		{Name: "nats", Needs: []string{"data"}, Start: a.startNATS},
 		{Name: "bus", Needs: []string{"nats"}, Start: a.startBus},
@@ -294,7 +307,10 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 		return nil, err
 	}
 	a.addresses.Query = listener.Addr().String()
-	service := query.New(a, a.preparer, a.store, a.ring, a.identity)
-	srv := query.NewServer(service, a.Status, a.opt.Log)
+	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity)
+	srv := query.NewServer(service, query.ServerConfig{
+		Status: a.Status, Ready: a.ready, Log: a.opt.Log,
+		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
+	})
 	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
 }

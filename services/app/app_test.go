@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -351,6 +353,31 @@ func TestInParts(t *testing.T) {
 		}
 	}
 	s.findsItself(t, uid)
+	metrics := s.metricsAt(t, s.Addresses().Query)
+	for _, line := range []string{`radstream_stage_handled_total{stage="prepare"} 6`, `radstream_stage_handled_total{stage="embed"} 3`, `radstream_stage_handled_total{stage="index"} 3`,
+		`radstream_stage_pending_messages{stage="index"} 0`, `radstream_model_info{model="` + p.ModelRef + `"} 1`, `radstream_index_duration_seconds_count{operation="search",outcome="ok"} 1`,
+		`radstream_query_requests_total{route="POST /v1/search",status="200"} 1`} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+}
+
+// metricsAt returns what an address tells of itself, once it is ready.
+func (s *system) metricsAt(t *testing.T, address string) string {
+	t.Helper()
+	var text []byte
+	for _, path := range []string{"/readyz", "/metrics"} {
+		r, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		if text, err = io.ReadAll(r.Body); err != nil || r.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v", path, r.Status, err)
+		}
+	}
+	return string(text)
 }
 
 // TestTwoProcesses: two processes prepare arrivals of the same studies at the same time, in
@@ -363,6 +390,7 @@ func TestTwoProcesses(t *testing.T) {
 	b := start(t, t.TempDir(), io.Discard, off, func(c *config.Config) {
 		c.NATS.URL, c.Qdrant.Address, c.Target = a.Addresses().NATS, a.Addresses().Qdrant, []string{"ingest"}
 		c.Tenants.KeysDir = a.conf.KeyDir()
+		c.Telemetry.Listen = "127.0.0.1:0" // it serves no query API
 	})
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -403,6 +431,9 @@ func TestTwoProcesses(t *testing.T) {
 	}
 	if one, other := a.StageTimes()[0].Inputs, b.StageTimes()[0].Inputs; one == 0 || other == 0 {
 		t.Errorf("the two processes handled %d and %d arrivals: nothing was concurrent", one, other)
+	}
+	if m := b.metricsAt(t, b.Addresses().Telemetry); !strings.Contains(m, `radstream_stage_pending_messages{stage="prepare"}`) || strings.Contains(m, `stage="embed"`) {
+		t.Errorf("a process that only prepares tells\n%s", m)
 	}
 }
 

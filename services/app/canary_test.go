@@ -311,8 +311,8 @@ func requests(t *testing.T, address string) {
 		{http.MethodPost, "/v1/search", `{"text":"x","labels":[{"label":"` + canary + `"}]}`, false},
 		{http.MethodPost, "/v1/search", `{"image":"` + canary + `"}`, false},
 		{http.MethodGet, "/v1/status", "", true},
-		{http.MethodGet, "/metrics", "", false}, // there is none; the day there is, it is looked through
 		{http.MethodGet, "/debug/vars", "", false},
+		{http.MethodGet, "/metrics", "", true}, // the last: it tells of all requests above as well
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()

@@ -209,6 +209,7 @@ func (a *App) turnTo(v *version) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.current = v
+	a.metrics.Model(v.manifest.Ref.String())
 }
 
 // retire stops every version but those to keep.

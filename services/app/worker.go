@@ -50,24 +50,31 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	c.Workers = max(c.Workers, w.workers)
 	log := a.opt.Log
 	timed := a.clock(w.stage)
+	count := a.metrics.Stage(w.stage)
 	s, err := stage.New(c, src, a.bus, &timedHandler[In]{h, timed}, stage.Deps{
 		Log: log, Now: time.Now, Attempts: attempts,
 		Events: stage.Events{
-			Handled: func(in stage.Input, _ int, _ time.Duration) {
+			Handled: func(in stage.Input, outputs int, took time.Duration) {
+				count.Handled(in, outputs, took)
 				log.Debug().Str("stage", w.stage).Uint64("sequence", in.Sequence).Msg("handled")
 			},
 			Rejected: func(in stage.Input, err error) {
+				count.Rejected(in, err)
 				log.Info().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Msg("rejected")
 			},
 			Retried: func(in stage.Input, err error, delay time.Duration) {
+				count.Retried(in, err, delay)
 				log.Warn().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Dur("again_after", delay).Msg("will be tried again")
 			},
+			Batch: count.Batch,
 		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, src.Close(ctx))
 	}
+	unwatch := a.watch(w)
 	return func(ctx context.Context) error {
+		defer unwatch()
 		err := s.Run(ctx)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
 		defer cancel()

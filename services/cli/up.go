@@ -61,6 +61,9 @@ func describe(at app.Addresses) string {
 	if at.Query != "" {
 		line += ", query API http://" + at.Query
 	}
+	if at.Telemetry != "" {
+		line += ", metrics http://" + at.Telemetry
+	}
 	return line
 }
 

@@ -40,6 +40,7 @@ type Config struct {
 	Embed       Embed       `koanf:"embed"`
 	Index       Index       `koanf:"index"`
 	Tenants     Tenants     `koanf:"tenants"`
+	Telemetry   Telemetry   `koanf:"telemetry"`
 	Log         Log         `koanf:"log"`
 }
 
@@ -104,6 +105,11 @@ type Tenants struct {
 	KeysDir string `koanf:"keys_dir" doc:"folder of the tenants' secret keys; empty takes keys in data_dir"`
 }
 
+// Telemetry is what operators watch.
+type Telemetry struct {
+	Listen Listen `koanf:"listen" doc:"where GET /metrics, /healthz and /readyz are served apart from the query API, for processes without it and for networks where the two must not meet; the query API then serves no /metrics; port 0 takes a free one, off leaves it out"`
+}
+
 // Log is what operators read.
 type Log struct {
 	Level  string `koanf:"level" oneof:"debug,info,warn,error" doc:"least severe events that are logged"`
@@ -114,15 +120,16 @@ type Log struct {
 // this process, on loopback, below ./data.
 func Default() Config {
 	return Config{
-		DataDir: "./data",
-		Target:  []string{"ingest", "embed", "index", "query"},
-		NATS:    NATS{Listen: "127.0.0.1:4222"},
-		Qdrant:  Qdrant{Listen: "127.0.0.1:6334"},
-		Query:   Query{Listen: "127.0.0.1:8080"},
-		Ingest:  Ingest{WindowPolicy: "auto", QualityGate: "on", BurnedInText: "remove", MaxObjectBytes: 128 << 20},
-		Embed:   Embed{BatchSize: 4, BatchDeadline: 5 * time.Millisecond, Patience: 30 * time.Second},
-		Index:   Index{BatchSize: 64, Collection: "studies"},
-		Log:     Log{Level: "info", Format: "json"},
+		DataDir:   "./data",
+		Telemetry: Telemetry{Listen: off},
+		Target:    []string{"ingest", "embed", "index", "query"},
+		NATS:      NATS{Listen: "127.0.0.1:4222"},
+		Qdrant:    Qdrant{Listen: "127.0.0.1:6334"},
+		Query:     Query{Listen: "127.0.0.1:8080"},
+		Ingest:    Ingest{WindowPolicy: "auto", QualityGate: "on", BurnedInText: "remove", MaxObjectBytes: 128 << 20},
+		Embed:     Embed{BatchSize: 4, BatchDeadline: 5 * time.Millisecond, Patience: 30 * time.Second},
+		Index:     Index{BatchSize: 64, Collection: "studies"},
+		Log:       Log{Level: "info", Format: "json"},
 	}
 }
 

@@ -44,6 +44,10 @@ func (c Config) faults() []error {
 		}
 		wrong(!l.listen.Loopback() && !c.Insecure, "%s: must be on 127.0.0.1, ::1 or localhost, because callers are not authenticated yet; insecure: true allows it", l.key)
 	}
+	if l := c.Telemetry.Listen; !l.Off() {
+		why := badHostPort(string(l))
+		wrong(why != "", "telemetry.listen: %s", why)
+	}
 	wrong(c.NATS.URL == "" && c.NATS.Listen.Off(), "nats.listen: must not be off without nats.url, because the stages reach the bus through it")
 	beyond := badHostPort(string(c.NATS.Listen)) == "" && !c.NATS.Listen.Loopback()
 	wrong(c.NATS.URL == "" && beyond && c.NATS.Token == "", "nats.token: must be set when nats.listen is beyond loopback, because the bus carries identifiers")

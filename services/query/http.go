@@ -14,6 +14,7 @@ import (
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/telemetry"
 )
 
 // answerer is what the HTTP side needs: Service.
@@ -28,14 +29,21 @@ const maxBody = MaxImage/3*4 + 1<<20
 // Server serves the HTTP API.
 type Server struct {
 	answer answerer
-	status func(context.Context) (Status, error)
-	log    zerolog.Logger
+	ServerConfig
 }
 
-// NewServer answers with s; status says how the system is.
-func NewServer(s *Service, status func(context.Context) (Status, error), log zerolog.Logger) *Server {
-	return &Server{answer: s, status: status, log: log}
+// ServerConfig is what a Server is given. All of it is required.
+type ServerConfig struct {
+	Status  func(context.Context) (Status, error) // how the system is
+	Ready   func(context.Context) error           // nil while searches can be answered
+	Metrics *telemetry.Metrics                    // counts the requests
+	// MetricsElsewhere says that the metrics have an address of their own.
+	MetricsElsewhere bool
+	Log              zerolog.Logger
 }
+
+// NewServer answers with s.
+func NewServer(s *Service, c ServerConfig) *Server { return &Server{s, c} }
 
 // Handler routes the API.
 //
@@ -44,6 +52,7 @@ func NewServer(s *Service, status func(context.Context) (Status, error), log zer
 //	GET  /v1/status   -> Status
 //	GET  /healthz     200 while the process lives
 //	GET  /readyz      200 when searches can be answered, else 503
+//	GET  /metrics     Prometheus, unless the metrics have an address of their own
 //
 // Errors are application/problem+json.
 func (s *Server) Handler() http.Handler {
@@ -51,23 +60,45 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/search", s.search)
 	mux.HandleFunc("GET /v1/labels", s.labels)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		status, err := s.status(r.Context())
+		status, err := s.Status(r.Context())
 		s.reply(w, status, err)
 	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if status, err := s.status(r.Context()); err != nil || !status.Ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, "not ready\n")
-			return
-		}
-		_, _ = io.WriteString(w, "ready\n")
-	})
+	telemetry.Probes(mux, s.Ready)
+	if !s.MetricsElsewhere {
+		mux.Handle("GET /metrics", s.Metrics.Handler())
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		s.reply(w, nil, fault.Reject("query.Handler", fault.NotFound, "no_such_call", "the API has POST /v1/search, GET /v1/labels, GET /v1/status, GET /healthz and GET /readyz"))
+		s.reply(w, nil, fault.Reject("query.Handler", fault.NotFound, "no_such_call", "the API has POST /v1/search, GET /v1/labels, GET /v1/status, GET /healthz, GET /readyz and GET /metrics"))
 	})
-	return mux
+	return s.counted(mux)
 }
+
+// counted counts the requests that mux answers, by the pattern that they met.
+func (s *Server) counted(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun, answer := time.Now(), &answer{ResponseWriter: w, status: http.StatusOK}
+		mux.ServeHTTP(answer, r)
+		route := r.Pattern
+		if route == "/" {
+			route = "none"
+		}
+		s.Metrics.Answered(route, answer.status, time.Since(begun))
+	})
+}
+
+// answer remembers the status.
+type answer struct {
+	http.ResponseWriter
+	status int
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // Serve answers on l until ctx ends, then lets running requests finish for up to grace.
 func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
@@ -78,7 +109,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		if err := srv.Shutdown(end); err != nil {
-			s.log.Warn().Err(err).Msg("requests were cut off by the shutdown")
+			s.Log.Warn().Err(err).Msg("requests were cut off by the shutdown")
 		}
 	})
 	defer stop()
@@ -138,7 +169,7 @@ func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	if err != nil {
 		status = httpStatus(fault.KindOf(err))
 		if status == http.StatusInternalServerError {
-			s.log.Error().Err(err).Msg("a request failed")
+			s.Log.Error().Err(err).Msg("a request failed")
 		}
 		w.Header().Set("Content-Type", "application/problem+json")
 		v = Problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
@@ -146,7 +177,7 @@ func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
-		s.log.Error().Err(err).Msg("an answer could not be encoded")
+		s.Log.Error().Err(err).Msg("an answer could not be encoded")
 		status, data = http.StatusInternalServerError, nil
 	}
 	w.WriteHeader(status)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/telemetry"
 )
 
 // fakeAnswers answers every request with what it was asked, or with err.
@@ -38,7 +39,8 @@ func (f fakeAnswers) Labels(_ context.Context, t event.Tenant, s event.StudyUID)
 func newFake(err error) (*Server, *Request) {
 	asked := &Request{}
 	status := func(context.Context) (Status, error) { return Status{Version: "v", Ready: err == nil}, err }
-	return &Server{answer: fakeAnswers{err, asked}, status: status, log: zerolog.Nop()}, asked
+	ready := func(context.Context) error { return err }
+	return &Server{fakeAnswers{err, asked}, ServerConfig{Status: status, Ready: ready, Metrics: telemetry.New("v"), Log: zerolog.Nop()}}, asked
 }
 
 func ask(s *Server, method, path string, body io.Reader) *http.Response {
@@ -197,7 +199,7 @@ func TestClientFaults(t *testing.T) {
 func TestServeDrains(t *testing.T) {
 	running, release := make(chan struct{}), make(chan struct{})
 	s, _ := newFake(nil)
-	s.status = func(context.Context) (Status, error) {
+	s.Status = func(context.Context) (Status, error) {
 		close(running)
 		<-release
 		return Status{Version: "late"}, nil

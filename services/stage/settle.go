@@ -157,7 +157,11 @@ func (s *Stage[In]) call(ctx context.Context, items []*item[In]) (results []Resu
 	for i, it := range items {
 		batch[i] = it.value
 	}
+	begun := time.Now()
 	results = s.h.Handle(ctx, batch)
+	if f := s.deps.Events.Batch; f != nil {
+		f(len(batch), time.Since(begun))
+	}
 	if len(results) != len(batch) {
 		return nil, fault.Errorf("stage.call", fault.Internal, "the handler gave %d results for %d inputs", len(results), len(batch))
 	}
