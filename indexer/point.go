@@ -17,7 +17,9 @@
 //	rev                  integer index           revision of the study
 //	model                keyword                 the model that made vectors and labels
 //	labels.<name>        float index             score, 0 to 1
-//	views                keywords                the views that went in
+//	views                keyword index           the views that went in: frontal, lateral
+//	study_time           datetime index          when the study was taken, moved by the patient's
+//	                                             secret offset (ingest/deid); absent when unknown
 //	prep_id              keyword                 the StudyPrepared it was made from
 //	preparation_version  keyword                 the preprocessing that made that
 //	write                keyword                 random; tells a writer which write won
@@ -29,6 +31,7 @@ package indexer
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -91,6 +94,7 @@ type Point struct {
 	Vectors            map[VectorName][]float32 // read back, they have length 1
 	Labels             map[string]float32       // name -> score; [a-z0-9_-]+
 	Views              []string
+	StudyTime          time.Time // moved by the patient's secret offset; zero when unknown
 	PrepID             string
 	PreparationVersion string
 }

@@ -3,6 +3,7 @@ package indexer
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -97,6 +98,10 @@ type Query struct {
 	ID         *PointID
 	K, Offset  int
 	Labels     []LabelAtLeast
+	Views      []string // only studies with every one of these views
+	// Only studies with From <= StudyTime < To; a zero bound is none. StudyTime is moved by a
+	// secret offset for each patient, and so are these.
+	From, To time.Time
 }
 
 // Validate checks what does not depend on the collection. A query without a tenant is

@@ -17,6 +17,7 @@ const (
 	keyTenant, keyStudy, keyPatient, keyRev = "tenant", "study_key", "patient_key", "rev"
 	keyModel, keyLabels, keyViews           = "model", "labels", "views"
 	keyPrep, keyPreparation, keyWrite       = "prep_id", "preparation_version", "write"
+	keyTime                                 = "study_time"
 	labelPrefix                             = keyLabels + "."
 	distance                                = qdrant.Distance_Cosine
 	indexKeyword, indexInteger, indexFloat  = qdrant.FieldType_FieldTypeKeyword, qdrant.FieldType_FieldTypeInteger, qdrant.FieldType_FieldTypeFloat
@@ -41,11 +42,13 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 	}
 	tenant := true
 	err = c.index(ctx, spec.Collection, keyTenant, indexKeyword, qdrant.NewPayloadIndexParamsKeyword(&qdrant.KeywordIndexParams{IsTenant: &tenant}))
-	if err == nil {
-		err = c.index(ctx, spec.Collection, keyStudy, indexKeyword, nil)
-	}
-	if err == nil {
-		err = c.index(ctx, spec.Collection, keyRev, indexInteger, nil)
+	for _, f := range []struct {
+		key  string
+		kind qdrant.FieldType
+	}{{keyStudy, indexKeyword}, {keyRev, indexInteger}, {keyViews, indexKeyword}, {keyTime, qdrant.FieldType_FieldTypeDatetime}} {
+		if err == nil {
+			err = c.index(ctx, spec.Collection, f.key, f.kind, nil)
+		}
 	}
 	for _, label := range spec.Labels {
 		if err == nil {

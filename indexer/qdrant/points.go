@@ -3,8 +3,10 @@ package qdrant
 import (
 	"context"
 	"crypto/rand"
+	"time"
 
 	"github.com/qdrant/go-client/qdrant"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/fault"
@@ -153,7 +155,7 @@ func (c *Client) Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, er
 	}
 	using, limit, offset := string(q.Using), uint64(q.K), uint64(q.Offset)
 	req := &qdrant.QueryPoints{
-		CollectionName: q.Collection, Using: &using, Filter: tenantFilter(q.Tenant, q.Labels),
+		CollectionName: q.Collection, Using: &using, Filter: queryFilter(q),
 		Limit: &limit, Offset: &offset, WithPayload: qdrant.NewWithPayload(true),
 	}
 	if q.ID != nil {
@@ -224,6 +226,25 @@ func tenantFilter(tenant string, labels []indexer.LabelAtLeast) *qdrant.Filter {
 	return f
 }
 
+// queryFilter is what a hit must have.
+func queryFilter(q indexer.Query) *qdrant.Filter {
+	f := tenantFilter(q.Tenant, q.Labels)
+	for _, v := range q.Views { // of a list, one element must match
+		f.Must = append(f.Must, qdrant.NewMatchKeyword(keyViews, v))
+	}
+	if !q.From.IsZero() || !q.To.IsZero() {
+		r := &qdrant.DatetimeRange{}
+		if !q.From.IsZero() {
+			r.Gte = timestamppb.New(q.From)
+		}
+		if !q.To.IsZero() {
+			r.Lt = timestamppb.New(q.To)
+		}
+		f.Must = append(f.Must, qdrant.NewDatetimeRange(keyTime, r))
+	}
+	return f
+}
+
 // encode lays a point out as package indexer documents.
 func encode(p indexer.Point, write string) *qdrant.PointStruct {
 	out := &qdrant.PointStruct{Id: qdrant.NewIDUUID(p.ID.String())}
@@ -250,6 +271,9 @@ func encode(p indexer.Point, write string) *qdrant.PointStruct {
 	} {
 		out.Payload[key] = qdrant.NewValueString(s)
 	}
+	if !p.StudyTime.IsZero() {
+		out.Payload[keyTime] = qdrant.NewValueString(p.StudyTime.UTC().Format(time.RFC3339Nano))
+	}
 	out.Payload[keyLabels], out.Payload[keyViews] = qdrant.NewValueStruct(labels), qdrant.NewValueList(views)
 	return out
 }
@@ -265,6 +289,11 @@ func decode(id *qdrant.PointId, payload map[string]*qdrant.Value, vectors *qdran
 	p := indexer.Point{
 		ID: pid, Tenant: text(keyTenant), StudyKey: text(keyStudy), PatientKey: text(keyPatient), Rev: uint64(payload[keyRev].GetIntegerValue()),
 		ModelRef: text(keyModel), PrepID: text(keyPrep), PreparationVersion: text(keyPreparation),
+	}
+	if t := text(keyTime); t != "" {
+		if p.StudyTime, err = time.Parse(time.RFC3339Nano, t); err != nil {
+			return indexer.Point{}, fault.Errorf("qdrant.decode", fault.Corrupt, "the collection holds a point whose %s is no time", keyTime)
+		}
 	}
 	for name, v := range payload[keyLabels].GetStructValue().GetFields() {
 		if p.Labels == nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -194,6 +195,49 @@ func (s *suite) TestLabels() {
 	}
 	_, err := s.store.Count(s.t.Context(), indexer.CountQuery{Collection: alias, Labels: []indexer.LabelAtLeast{{Name: "a.b"}}})
 	s.wantKind("a label name with a dot", err, fault.Invalid)
+}
+
+// TestViewsAndTimes: a hit has every view that is asked for and a time in the half-open
+// range; a study without a time is in no range.
+func (s *suite) TestViewsAndTimes() {
+	day := func(n int) time.Time { return time.Date(2015, 1, n, 12, 0, 0, 0, time.UTC) }
+	var ps []indexer.Point
+	for i := range 20 {
+		p := s.point("a", fmt.Sprint("study ", i), 1)
+		p.StudyTime = day(i + 1)
+		p.Views = [][]string{{"frontal"}, {"lateral"}, {"frontal", "lateral"}, nil}[i%4]
+		ps = append(ps, p)
+	}
+	undated := s.point("a", "undated", 1)
+	undated.StudyTime = time.Time{}
+	ps = append(ps, undated)
+	s.upsert(ps...)
+	for _, c := range []struct {
+		views    []string
+		from, to time.Time
+	}{
+		{}, {views: []string{"frontal"}}, {views: []string{"frontal", "lateral"}}, {views: []string{"oblique"}},
+		{from: day(5)}, {to: day(5)}, {from: day(5), to: day(9)}, {from: day(9), to: day(5)},
+		{from: day(5).Add(time.Second), to: day(9).Add(-time.Second)}, {views: []string{"lateral"}, from: day(3), to: day(15)},
+	} {
+		want := map[string]bool{}
+		for _, p := range ps {
+			in := (c.from.IsZero() || !p.StudyTime.IsZero() && !p.StudyTime.Before(c.from)) && (c.to.IsZero() || !p.StudyTime.IsZero() && p.StudyTime.Before(c.to))
+			for _, v := range c.views {
+				in = in && slices.Contains(p.Views, v)
+			}
+			if in {
+				want[p.StudyKey] = true
+			}
+		}
+		got := map[string]bool{}
+		for _, h := range s.search(indexer.Query{Tenant: "a", Using: indexer.Image, Vector: s.vector(), K: 100, Views: c.views, From: c.from, To: c.to}) {
+			got[h.Point.StudyKey] = true
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			s.t.Errorf("views %v from %v to %v (-want +got):\n%s", c.views, c.from, c.to, d)
+		}
+	}
 }
 
 // TestMissingVectors: a study is found by the vectors it has, and a newer revision that

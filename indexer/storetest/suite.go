@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/radstream/radstream/indexer"
 )
@@ -67,7 +68,7 @@ func (s *suite) point(tenant, study string, rev uint64) indexer.Point {
 	p := indexer.Point{
 		ID: indexer.NewPointID(tenant, study), Tenant: tenant, StudyKey: study, PatientKey: "patient-" + study, Rev: rev, ModelRef: "tiny@1",
 		Vectors: map[indexer.VectorName][]float32{}, Labels: map[string]float32{"effusion": s.rng.Float32(), "edema": s.rng.Float32()},
-		Views: []string{"frontal", "lateral"}, PrepID: study + "/prep", PreparationVersion: "p1",
+		Views: []string{"frontal", "lateral"}, StudyTime: time.Date(2019, 5, 6, 7, 8, 9, 123456000, time.UTC), PrepID: study + "/prep", PreparationVersion: "p1",
 	}
 	for _, name := range indexer.VectorNames() {
 		p.Vectors[name] = s.vector()

@@ -71,6 +71,12 @@ func (k Key) Patient(id event.PatientID, study event.StudyUID) event.PatientKey 
 	return event.PatientKey(hex.EncodeToString(k.mac("patient", string(id))[:16]))
 }
 
+// The range of [Key.Shift].
+const (
+	ShortestShift = 365 * 24 * time.Hour
+	LongestShift  = 3650 * 24 * time.Hour
+)
+
 // Shift moves a time of patient p by 1 to 10 years into the past, by the same number of
 // seconds whatever the time: intervals stay true to the nanosecond, in any time zone and
 // across its changes, while date, weekday and time of day do not. The zero time stays.
@@ -78,9 +84,21 @@ func (k Key) Shift(p event.PatientKey, t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	const shortest, longest = 365 * 86400, 3650 * 86400 // seconds
+	return t.Add(-k.offset(p))
+}
+
+// Unshift is the inverse of [Key.Shift], for those who answer the tenant itself.
+func (k Key) Unshift(p event.PatientKey, t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(k.offset(p))
+}
+
+func (k Key) offset(p event.PatientKey) time.Duration {
+	const shortest, longest = uint64(ShortestShift / time.Second), uint64(LongestShift / time.Second)
 	n := binary.BigEndian.Uint64(k.mac("shift", string(p)))
-	return t.Add(-time.Duration(shortest+n%(longest-shortest+1)) * time.Second)
+	return time.Duration(shortest+n%(longest-shortest+1)) * time.Second
 }
 
 func (k Key) mac(domain, s string) []byte {

@@ -73,6 +73,11 @@ func TestShiftKeepsIntervals(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := k.Patient(event.PatientID(rapid.String().Draw(t, "patient")), "1")
+		for _, at := range append(times, time.Time{}) {
+			if back := k.Unshift(p, k.Shift(p, at)); !back.Equal(at) {
+				t.Fatalf("%v comes back as %v", at, back)
+			}
+		}
 		first, second := rapid.SampledFrom(times).Draw(t, "first"), rapid.SampledFrom(times).Draw(t, "second")
 		if got, want := k.Shift(p, second).Sub(k.Shift(p, first)), second.Sub(first); got != want {
 			t.Errorf("interval %v became %v", want, got)

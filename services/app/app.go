@@ -307,7 +307,7 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 		return nil, err
 	}
 	a.addresses.Query = listener.Addr().String()
-	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity)
+	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, a.metrics)
 	srv := query.NewServer(service, query.ServerConfig{
 		Status: a.Status, Ready: a.ready, Log: a.opt.Log,
 		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),

@@ -63,6 +63,9 @@ func pointOf(t event.Tenant, s *radstreamv1.StudyEmbedded) indexer.Point {
 		}
 	}
 	slices.Sort(p.Views)
+	if t := s.GetShiftedTime(); t != nil {
+		p.StudyTime = t.AsTime()
+	}
 	for _, l := range s.GetLabelScores() {
 		p.Labels[l.GetLabel()] = l.GetScore()
 	}

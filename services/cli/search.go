@@ -19,15 +19,17 @@ import (
 )
 
 func (c *cli) search() *cobra.Command {
-	var text, image, study, projection string
+	var text, image, study, projection, after, before string
 	var k int
-	var labels []string
+	var labels, like, unlike, views []string
 	cmd := &cobra.Command{
-		Use:   "search (--text T | --image F | --study UID)",
-		Short: "Find the studies most like a text, a film or a study",
+		Use:   "search (--text T | --image F | --study UID | --like UID...)",
+		Short: "Find the studies most like a text, a film, a study or examples",
 		Example: `  radstream search --text "left pleural effusion"
   radstream search --image film.dcm --k 5
-  radstream search --study 2.25.1234 --label 'effusion>=0.5' --json`,
+  radstream search --study 2.25.1234 --label 'effusion>=0.5' --json
+  radstream search --like 2.25.1234 --view lateral
+  radstream search --text "cardiomegaly" --after 2020-01-01 --before 2024-07-01`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if k < 1 || k > query.MaxK {
 				return fault.Errorf("", fault.Usage, "--k must be 1 to %d", query.MaxK)
@@ -36,7 +38,8 @@ func (c *cli) search() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := query.Request{Tenant: tenant, Text: text, Study: event.StudyUID(study), K: k, Projection: projection}
+			r := query.Request{Tenant: tenant, Text: text, Study: event.StudyUID(study), K: k, Projection: projection,
+				Positive: uids(like), Negative: uids(unlike), Views: views, After: after, Before: before}
 			if image != "" {
 				data, err := readBounded(image, query.MaxImage)
 				if err != nil {
@@ -71,9 +74,22 @@ func (c *cli) search() *cobra.Command {
 	cmd.Flags().StringVar(&projection, "projection", "", "what a JPEG or PNG shows: frontal or lateral")
 	cmd.Flags().IntVar(&k, "k", 10, "how many hits")
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "only studies with this score, as 'effusion>=0.5'; may be repeated")
-	cmd.MarkFlagsMutuallyExclusive("text", "image", "study")
-	cmd.MarkFlagsOneRequired("text", "image", "study")
+	cmd.Flags().StringArrayVar(&like, "like", nil, "an example to find others like, by its StudyUID; may be repeated")
+	cmd.Flags().StringArrayVar(&unlike, "unlike", nil, "with --like: an example that hits shall be unlike; may be repeated")
+	cmd.Flags().StringArrayVar(&views, "view", nil, "only studies with this view, frontal or lateral; may be repeated")
+	cmd.Flags().StringVar(&after, "after", "", "only studies taken on or after this day (UTC) or time, as 2024-05-31")
+	cmd.Flags().StringVar(&before, "before", "", "only studies taken before this day (UTC) or time, as 2024-06-30T12:00:00Z")
+	cmd.MarkFlagsMutuallyExclusive("text", "image", "study", "like")
+	cmd.MarkFlagsOneRequired("text", "image", "study", "like")
 	return c.asksServer(cmd)
+}
+
+func uids(texts []string) []event.StudyUID {
+	var out []event.StudyUID
+	for _, t := range texts {
+		out = append(out, event.StudyUID(t))
+	}
+	return out
 }
 
 func parseLabel(s string) (query.LabelAtLeast, error) {
@@ -93,6 +109,9 @@ func (c *cli) printHits(r query.Response) {
 	}
 	w.Flush()
 	fmt.Fprintf(c.Stdout, "%d hits by %s vectors of %s%s\n", len(r.Hits), r.Vector, r.Model, untrained(r.Untrained))
+	if r.Truncated {
+		fmt.Fprintln(c.Stdout, "the dates were looked for among the most similar studies only: there may be more")
+	}
 }
 
 // highest renders the n labels with the largest scores.

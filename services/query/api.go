@@ -1,17 +1,21 @@
-// Package query answers searches: which studies are like this text, this film, this
-// study, and what are the label scores of a study.
+// Package query answers searches: which studies are like this text, this film, this study,
+// this vector or these examples, what does the index know of a study, and what are its label
+// scores.
 //
-//	text  -> tokens -> text encoder  -\
-//	film  -> ingest -> image encoder ---> vector -> Store.Search -> hits -> study UIDs
-//	study -> its stored vector       -/
+//	text     -> tokens -> text encoder  -\
+//	film     -> ingest -> image encoder --\
+//	study    -> its stored vector       ----> vector -> index, filtered -> hits -> study UIDs
+//	examples -> their stored vectors    --/
+//	vector   ---------------------------/
 //
 // A query goes through the very preparation and encoders that made the index, so a film
 // finds its own study with similarity 1. A text looks for images, not for texts: the two
-// share one space. A film looks among the vectors of its own projection, a study among
-// whole studies.
+// share one space. A film looks among the vectors of its own projection, everything else
+// among whole studies.
 //
 // Identifiers: hits name the StudyUID to the tenant that sent it, by way of the guarded
-// lookup that ingest keeps (KV identity).
+// lookup that ingest keeps (KV identity). A filter on dates is on true dates: the index holds
+// moved ones, which are moved back here with the tenant's key and told to nobody.
 package query
 
 import (
@@ -26,25 +30,41 @@ const (
 	MaxText = 16 << 10 // bytes
 	// MaxImage bounds a film in bytes, before base64.
 	MaxImage = 64 << 20
+	// MaxExamples bounds positive and negative examples together.
+	MaxExamples = 100
+
+	maxUID    = 256 // bytes; DICOM has 64, plain films any id
+	maxLabels = 64
 )
 
-// Request asks for the studies nearest to one of Text, Image or Study.
+// Request asks for the studies nearest to one of Text, Image, Study, Vector or Positive.
 type Request struct {
-	Tenant event.Tenant   `json:"tenant,omitempty"` // default: "default"
-	Text   string         `json:"text,omitempty"`
-	Image  []byte         `json:"image,omitempty"` // DICOM, JPEG or PNG; base64 in JSON
-	Study  event.StudyUID `json:"study,omitempty"`
-	K      int            `json:"k,omitempty"` // hits wanted, 1 to MaxK; default 10
-	// Projection says what a film without a DICOM header shows: frontal or lateral.
-	Projection string `json:"projection,omitempty"`
+	Tenant event.Tenant   `json:"tenant,omitempty" doc:"Tenant whose studies are searched; by default that of the credential, or \"default\" where there are no credentials. Another than the credential's is refused."`
+	Text   string         `json:"text,omitempty" maxLength:"16384" doc:"What to look for, in the words of a report." example:"left pleural effusion"`
+	Image  []byte         `json:"image,omitempty" doc:"A film: DICOM, JPEG or PNG of at most 64 MiB, in base64."`
+	Study  event.StudyUID `json:"study,omitempty" maxLength:"256" doc:"StudyUID of a study in the index."`
+	Vector []float32      `json:"vector,omitempty" doc:"A vector of the model's space, such as the NATS endpoint radstream.embed.text gives; needs model."`
+	Model  string         `json:"model,omitempty" doc:"name@version that the answer must be by; the request is refused when another model serves." example:"tiny@1.0.0"`
+	// Positive and Negative are examples: hits lie from the mean of Negative beyond that of Positive.
+	Positive []event.StudyUID `json:"positive,omitempty" maxItems:"100" doc:"StudyUIDs of studies to find others like; they are no hits."`
+	Negative []event.StudyUID `json:"negative,omitempty" maxItems:"100" doc:"StudyUIDs of studies that hits shall be unlike; with positive only."`
+	K        int              `json:"k,omitempty" minimum:"1" maximum:"1000" default:"10" doc:"Hits wanted."`
+	// Projection says what a film without a DICOM header shows.
+	Projection string `json:"projection,omitempty" enum:"frontal,lateral" doc:"What a JPEG or PNG shows; without it the pixels decide."`
 	// Labels keeps only studies whose scores pass every condition.
-	Labels []LabelAtLeast `json:"labels,omitempty"`
+	Labels []LabelAtLeast `json:"labels,omitempty" maxItems:"64" doc:"Only studies whose scores pass every condition."`
+	Views  []string       `json:"views,omitempty" maxItems:"2" enum:"frontal,lateral" doc:"Only studies that have each of these views."`
+	// After and Before bound the true time of the study: After <= time < Before.
+	After  string `json:"after,omitempty" doc:"Only studies taken at or after this day (UTC) or time; those without a known date are left out." example:"2024-05-31"`
+	Before string `json:"before,omitempty" doc:"Only studies taken before this day (UTC) or time; those without a known date are left out." example:"2024-06-30T12:00:00Z"`
+
+	after, before time.Time // parsed
 }
 
 // LabelAtLeast is the condition score(Label) >= Score.
 type LabelAtLeast struct {
-	Label string  `json:"label"`
-	Score float32 `json:"score"` // 0 to 1
+	Label string  `json:"label" doc:"A label of the model." example:"effusion"`
+	Score float32 `json:"score" minimum:"0" maximum:"1" doc:"Least score."`
 }
 
 // Response holds the hits, best first.
@@ -53,7 +73,10 @@ type Response struct {
 	// Untrained says that the model's weights are random: similarities are real, but mean nothing.
 	Untrained bool   `json:"untrained,omitempty"`
 	Vector    string `json:"vector"` // which vectors were compared: image, frontal or lateral
-	Hits      []Hit  `json:"hits"`
+	// Truncated says that the filter on dates looked through the 10,000 nearest studies, found
+	// fewer than K, and that there may be more behind them.
+	Truncated bool  `json:"truncated,omitempty"`
+	Hits      []Hit `json:"hits"`
 }
 
 // Hit is one study found.
@@ -65,6 +88,27 @@ type Hit struct {
 	Model      string             `json:"model"`
 	Views      []string           `json:"views"`
 	Labels     map[string]float32 `json:"labels,omitempty"` // score of each label, 0 to 1
+}
+
+// StudyResponse is what the index knows of one study.
+type StudyResponse struct {
+	Study      event.StudyUID     `json:"study_uid"`
+	Key        event.StudyKey     `json:"study_key"`
+	Rev        event.Rev          `json:"rev"`
+	Model      string             `json:"model"`
+	Untrained  bool               `json:"untrained,omitempty"`
+	Views      []string           `json:"views"`   // frontal, lateral
+	Vectors    []string           `json:"vectors"` // image, frontal, lateral, text
+	Labels     map[string]float32 `json:"labels,omitempty"`
+	Provenance Provenance         `json:"provenance"`
+}
+
+// Provenance says what a point of the index was made from and where it lies.
+type Provenance struct {
+	PrepID             string `json:"prep_id"`             // the StudyPrepared it was made from
+	PreparationVersion string `json:"preparation_version"` // the preprocessing that made that
+	Collection         string `json:"collection"`          // of Qdrant
+	PointID            string `json:"point_id"`            // UUID in that collection
 }
 
 // LabelsResponse holds the zero-shot scores of one study, highest first.

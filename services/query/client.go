@@ -47,6 +47,13 @@ func (c *Client) Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (
 	return out, c.do(ctx, http.MethodGet, "/v1/labels?"+q.Encode(), nil, &out)
 }
 
+// Study asks what the index knows of one study.
+func (c *Client) Study(ctx context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error) {
+	var out StudyResponse
+	q := url.Values{"tenant": {string(t)}}
+	return out, c.do(ctx, http.MethodGet, "/v1/studies/"+url.PathEscape(string(s))+"?"+q.Encode(), nil, &out)
+}
+
 // Status asks how the system is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var out Status

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +20,7 @@ import (
 type answerer interface {
 	Search(ctx context.Context, r Request) (Response, error)
 	Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error)
+	Study(ctx context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error)
 }
 
 // maxBody bounds a request: an image in base64 and little else.
@@ -59,6 +59,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/search", s.search)
 	mux.HandleFunc("GET /v1/labels", s.labels)
+	mux.HandleFunc("GET /v1/studies/{id}", s.study)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
 		status, err := s.Status(r.Context())
 		s.reply(w, status, err)
@@ -140,25 +141,14 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, resp, err)
 }
 
-// decodeRequest reads one Request. A field that it does not have is refused, so that
-// a misspelt one is seen; what was found is not repeated, since it may name a person.
-func decodeRequest(body []byte) (Request, error) {
-	var r Request
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	err := d.Decode(&r)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			return r, nil
-		}
-	}
-	return Request{}, fault.Reject("query.decodeRequest", fault.Invalid, ReasonRequest,
-		"the body must be one JSON object with text, image (base64) or study, and optionally tenant, k, projection and labels (label, score); other fields are refused")
-}
-
 func (s *Server) labels(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	resp, err := s.answer.Labels(r.Context(), event.Tenant(q.Get("tenant")), event.StudyUID(q.Get("study")))
+	s.reply(w, resp, err)
+}
+
+func (s *Server) study(w http.ResponseWriter, r *http.Request) {
+	resp, err := s.answer.Study(r.Context(), event.Tenant(r.URL.Query().Get("tenant")), event.StudyUID(r.PathValue("id")))
 	s.reply(w, resp, err)
 }
 

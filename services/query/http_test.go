@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rs/zerolog"
 
 	"github.com/radstream/radstream/schemas/event"
@@ -34,6 +35,11 @@ func (f fakeAnswers) Search(_ context.Context, r Request) (Response, error) {
 func (f fakeAnswers) Labels(_ context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
 	*f.asked = Request{Tenant: t, Study: s}
 	return LabelsResponse{Study: s, Labels: []Label{}}, f.err
+}
+
+func (f fakeAnswers) Study(_ context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error) {
+	*f.asked = Request{Tenant: t, Study: s}
+	return StudyResponse{Study: s}, f.err
 }
 
 func newFake(err error) (*Server, *Request) {
@@ -149,10 +155,13 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || len(r.Hits) != 1 || r.Hits[0].Study != "1.2" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if d := cmp.Diff(want, *asked); d != "" {
+	if d := cmp.Diff(want, *asked, cmpopts.IgnoreUnexported(Request{})); d != "" {
 		t.Errorf("request (-want +got):\n%s", d)
 	}
 	if l, err := c.Labels(t.Context(), "north", "1 & 2?"); err != nil || l.Study != "1 & 2?" || asked.Tenant != "north" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if l, err := c.Study(t.Context(), "north", "1/2 & 3?"); err != nil || l.Study != "1/2 & 3?" || asked.Tenant != "north" {
 		t.Errorf("%+v, %v", l, err)
 	}
 	if st, err := c.Status(t.Context()); err != nil || st.Version != "v" {
@@ -245,6 +254,22 @@ func TestLimits(t *testing.T) {
 		{"k above", Request{Text: "a", K: MaxK + 1}, false},
 		{"tenant", Request{Text: "a", Tenant: "No Tenant"}, false},
 		{"projection", Request{Text: "a", Projection: "oblique"}, false},
+		{"vector", Request{Vector: []float32{1}, Model: "m@1"}, true},
+		{"vector of nobody", Request{Vector: []float32{1}}, false},
+		{"vector of zeros", Request{Vector: []float32{0, 0}, Model: "m@1"}, false},
+		{"vector of nothing", Request{Vector: []float32{}, Model: "m@1"}, false},
+		{"examples", Request{Positive: []event.StudyUID{"1"}, Negative: []event.StudyUID{"2"}}, true},
+		{"negative alone", Request{Negative: []event.StudyUID{"2"}}, false},
+		{"negative with a text", Request{Text: "a", Negative: []event.StudyUID{"2"}}, false},
+		{"empty example", Request{Positive: []event.StudyUID{""}}, false},
+		{"many examples", Request{Positive: make([]event.StudyUID, MaxExamples+1)}, false},
+		{"long study", Request{Study: event.StudyUID(strings.Repeat("1", maxUID+1))}, false},
+		{"views", Request{Text: "a", Views: []string{"lateral", "frontal"}}, true},
+		{"view", Request{Text: "a", Views: []string{"oblique"}}, false},
+		{"dates", Request{Text: "a", After: "2024-05-31", Before: "2024-05-31T08:00:00.5+02:00"}, true},
+		{"no date", Request{Text: "a", After: "31.5.2024"}, false},
+		{"no such day", Request{Text: "a", Before: "2024-02-30"}, false},
+		{"another age", Request{Text: "a", Before: "0001-01-01"}, false},
 	} {
 		err := c.r.complete()
 		if c.ok != (err == nil) || err != nil && (fault.KindOf(err) != fault.Invalid || fault.ReasonOf(err) == "") {
@@ -278,6 +303,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	for _, body := range []string{
 		`{"text":"left pleural effusion","k":5}`, `{"image":"AQID","projection":"lateral"}`, `{"study":"1.2","labels":[{"label":"effusion","score":0.5}]}`,
 		`{}`, `null`, `[]`, `{"k":1e99}`, `{"text":"\ud800"}`, `{"labels":[{}]} `, `{"text":"a"}x`, "", "\x00",
+		`{"vector":[1,-2.5e-3],"model":"m@1","views":["lateral"],"after":"2024-05-31"}`, `{"positive":["1.2"],"negative":["3"],"before":"2024-05-31T00:00:00Z"}`, `{"vector":[1e39]}`,
 	} {
 		f.Add([]byte(body))
 	}
@@ -303,7 +329,18 @@ func FuzzDecodeRequest(f *testing.F) {
 		if len(r.Labels) == 0 {
 			r.Labels, same.Labels = nil, nil
 		}
-		if d := cmp.Diff(r, same); d != "" {
+		for _, list := range []*[]event.StudyUID{&r.Positive, &r.Negative, &same.Positive, &same.Negative} {
+			if len(*list) == 0 {
+				*list = nil
+			}
+		}
+		if len(r.Vector) == 0 {
+			r.Vector, same.Vector = nil, nil
+		}
+		if len(r.Views) == 0 {
+			r.Views, same.Views = nil, nil
+		}
+		if d := cmp.Diff(r, same, cmpopts.IgnoreUnexported(Request{})); d != "" {
 			t.Errorf("(-first +again):\n%s", d)
 		}
 		_ = r.complete() // refuses or fills in, and does not panic

@@ -1,21 +1,19 @@
 package query
 
 import (
-	"cmp"
 	"context"
-	"image"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/deid"
-	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
-	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/telemetry"
 )
 
 // Reasons for which a request is refused.
@@ -42,13 +40,20 @@ type models interface {
 	Lend() (e *embedder.Encoder, collection string, release func(), err error)
 }
 
+// store is the index, as far as queries go.
+type store interface {
+	Get(ctx context.Context, collection string, ids []indexer.PointID) ([]indexer.Point, error)
+	Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, error)
+}
+
 // Service answers queries. It is safe for concurrent use.
 type Service struct {
 	models     models
 	preparer   *ingest.Preparer
-	store      indexer.Store
+	store      store
 	keys       keys
 	identities identities
+	metrics    *telemetry.Metrics
 	films      chan struct{} // holds a place for each film that is being prepared: they are large
 
 	// Of one request; see [Service.on].
@@ -57,8 +62,8 @@ type Service struct {
 }
 
 // New makes a Service over the models that m lends.
-func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities) *Service {
-	return &Service{models: m, preparer: p, store: s, keys: k, identities: i,
+func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, count *telemetry.Metrics) *Service {
+	return &Service{models: m, preparer: p, store: s, keys: k, identities: i, metrics: count,
 		films: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
@@ -69,11 +74,12 @@ func (s *Service) on() (_ *Service, release func(), err error) {
 	return &one, release, err
 }
 
-// Search returns the studies nearest to a text, a film or a study; the study itself comes
-// first, with similarity 1.
+// Search returns the studies nearest to what is asked for. A study that is asked for comes
+// first itself, with similarity 1; examples are not among the hits.
 //
 // Errors: Invalid for a request that asks for nothing, for too much or with a film that
-// cannot be read; NotFound for a study that is not in the index; Unavailable.
+// cannot be read; NotFound for a study that is not in the index; Conflict for vectors of
+// another model, with both names; Unavailable.
 func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 	const op = "query.Search"
 	if err := r.complete(); err != nil {
@@ -84,33 +90,16 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 		return Response{}, fault.Wrap(op, err)
 	}
 	defer release()
-	q := indexer.Query{Collection: s.collection, Tenant: string(r.Tenant), Using: indexer.Image, K: r.K}
-	for _, l := range r.Labels {
-		known := slices.ContainsFunc(s.encoder.Model().Labels, func(m model.Label) bool { return m.Name == l.Label })
-		if !known || !(l.Score >= 0 && l.Score <= 1) {
-			return Response{}, fault.Reject(op, fault.Invalid, ReasonLabel, "labels must name a label of the model, such as GET /v1/labels lists, with a score from 0 to 1")
-		}
-		q.Labels = append(q.Labels, indexer.LabelAtLeast{Name: l.Label, Min: l.Score})
+	filter, err := s.filter(r)
+	if err != nil {
+		return Response{}, err
 	}
-	var own event.StudyKey
-	switch {
-	case r.Text != "":
-		q.Vector, err = s.encoder.EncodeText(ctx, r.Text)
-	case r.Image != nil:
-		q.Vector, q.Using, err = s.film(ctx, r)
-	default:
-		var p indexer.Point
-		if p, err = s.point(ctx, r.Tenant, r.Study); err == nil {
-			own, q.Vector = event.StudyKey(p.StudyKey), p.Vectors[indexer.Image]
-			if q.Vector == nil {
-				err = fault.Reject(op, fault.Unsupported, ReasonNoVector, "the study has a report only: there is no image to compare")
-			}
-		}
-	}
+	target, err := s.target(ctx, r)
 	if err != nil {
 		return Response{}, fault.Wrap(op, err)
 	}
-	found, err := s.store.Search(ctx, q)
+	filter.Using, filter.Vector = target.using, target.vector
+	found, exhausted, err := s.nearest(ctx, filter, r, target.examples)
 	if err != nil {
 		return Response{}, fault.Wrap(op, err)
 	}
@@ -120,113 +109,94 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 			return Response{}, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the index holds vectors of model %s, queries are by %s", f.Point.ModelRef, ours)
 		}
 	}
-	resp := Response{Model: s.encoder.Model().Ref.String(), Untrained: s.encoder.Model().Untrained, Vector: string(q.Using), Hits: make([]Hit, len(found))}
+	resp := Response{Model: ours, Untrained: s.encoder.Model().Untrained, Vector: string(target.using),
+		Truncated: !exhausted && len(found) < r.K, Hits: make([]Hit, len(found))}
 	for i, f := range found {
 		if resp.Hits[i], err = s.hit(ctx, r.Tenant, f); err != nil {
 			return Response{}, fault.Wrap(op, err)
 		}
 	}
-	ownFirst(resp.Hits, own)
+	ownFirst(resp.Hits, target.own)
 	return resp, nil
 }
 
-// complete fills in defaults and checks the limits.
-func (r *Request) complete() error {
-	const op = "query.Request"
-	if r.Tenant == "" {
-		r.Tenant = event.DefaultTenant
-	}
-	if _, err := event.ParseTenant(string(r.Tenant)); err != nil {
-		return err
-	}
-	if r.K == 0 {
-		r.K = 10
-	}
-	asked := 0
-	for _, given := range []bool{r.Text != "", r.Image != nil, r.Study != ""} {
-		if given {
-			asked++
+// filter makes the conditions of a complete request those of the index.
+func (s *Service) filter(r Request) (indexer.Query, error) {
+	const op = "query.filter"
+	q := indexer.Query{Collection: s.collection, Tenant: string(r.Tenant), Views: r.Views}
+	for _, l := range r.Labels {
+		known := slices.ContainsFunc(s.encoder.Model().Labels, func(m model.Label) bool { return m.Name == l.Label })
+		if !known || !(l.Score >= 0 && l.Score <= 1) {
+			return q, fault.Reject(op, fault.Invalid, ReasonLabel, "labels must name a label of the model, such as GET /v1/labels lists, with a score from 0 to 1")
 		}
+		q.Labels = append(q.Labels, indexer.LabelAtLeast{Name: l.Label, Min: l.Score})
 	}
-	switch {
-	case asked != 1:
-		return fault.Reject(op, fault.Invalid, ReasonRequest, "ask by exactly one of text, image and study")
-	case r.K < 1 || r.K > MaxK:
-		return fault.Reject(op, fault.Invalid, ReasonRequest, "k must be 1 to %d", MaxK)
-	case len(r.Text) > MaxText:
-		return fault.Reject(op, fault.Invalid, ReasonRequest, "a text has at most %d bytes", MaxText)
-	case len(r.Image) > MaxImage:
-		return fault.Reject(op, fault.Invalid, ReasonRequest, "an image has at most %d bytes", MaxImage)
-	case r.Projection != "" && r.Projection != "frontal" && r.Projection != "lateral":
-		return fault.Reject(op, fault.Invalid, ReasonRequest, "projection must be frontal or lateral")
+	if ours := s.encoder.Model().Ref.String(); r.Model != "" && r.Model != ours {
+		named, err := model.ParseRef(r.Model)
+		if err != nil {
+			return q, fault.Reject(op, fault.Invalid, ReasonRequest, "model must be name@version")
+		}
+		return q, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the request is for %s, queries and index are by %s", named, ours)
 	}
-	return nil
+	return q, nil
 }
 
-// film prepares and encodes the image of a request, and says which vectors it compares to:
-// those of its projection.
-func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer.VectorName, error) {
-	const op = "query.film"
-	object := ingest.Object{Data: r.Image}
-	switch r.Projection {
-	case "frontal":
-		object.Projection = radstreamv1.Projection_PROJECTION_FRONTAL
-	case "lateral":
-		object.Projection = radstreamv1.Projection_PROJECTION_LATERAL
-	}
-	select {
-	case s.films <- struct{}{}:
-		defer func() { <-s.films }()
-	case <-ctx.Done():
-		return nil, "", fault.Wrap(op, ctx.Err())
-	}
-	v, err := s.preparer.View(ctx, object)
-	if err != nil {
-		return nil, "", err
-	}
-	pixels, err := pixel.DecodePNG(v.GetPng())
-	if err != nil {
-		return nil, "", fault.Wrap(op, err)
-	}
-	b := v.GetExposed()
-	img := embedder.Image{Pixels: pixels, Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1()))}
-	using := indexer.Frontal
-	if v.GetProjection() == radstreamv1.Projection_PROJECTION_LATERAL {
-		img.View, using = embedder.Lateral, indexer.Lateral
-	}
-	vector, err := s.encoder.EncodeFilm(ctx, img)
-	return vector, using, err
-}
+// A filter on dates looks through so many of the nearest studies at most, and first through
+// so many for each hit that is wanted.
+const (
+	mostCandidates = 10_000
+	candidates     = 8
+)
 
-// point returns a study as it is in the index.
-func (s *Service) point(ctx context.Context, t event.Tenant, uid event.StudyUID) (indexer.Point, error) {
-	const op = "query.point"
-	key, err := s.keys.Lookup(t)
-	if fault.KindOf(err) == fault.NotFound {
-		return indexer.Point{}, fault.Errorf(op, fault.NotFound, "the study is not in the index")
+// nearest returns the first r.K studies that pass the filter, without the examples. exhausted
+// says that there can be no others.
+//
+// Dates in the index are moved by an offset that is secret, and another for each patient. The
+// index is therefore asked for the range in which any patient's could lie, and each study it
+// gives is moved back and looked at.
+func (s *Service) nearest(ctx context.Context, q indexer.Query, r Request, examples []indexer.PointID) (found []indexer.Hit, exhausted bool, err error) {
+	dated := !r.after.IsZero() || !r.before.IsZero()
+	want := r.K + len(examples)
+	q.K = want
+	var key deid.Key
+	if dated {
+		switch key, err = s.keys.Lookup(r.Tenant); {
+		case err != nil && fault.KindOf(err) == fault.NotFound:
+			return nil, true, nil // a tenant that was never met has no studies
+		case err != nil:
+			return nil, false, err
+		}
+		if !r.after.IsZero() {
+			q.From = r.after.Add(-deid.LongestShift)
+		}
+		if !r.before.IsZero() {
+			q.To = r.before.Add(-deid.ShortestShift)
+		}
+		q.K = min(candidates*want, mostCandidates)
 	}
-	if err != nil {
-		return indexer.Point{}, err
+	for {
+		hits, err := s.store.Search(ctx, q)
+		if err != nil {
+			return nil, false, err
+		}
+		exhausted = len(hits) < q.K
+		found = slices.DeleteFunc(hits, func(h indexer.Hit) bool {
+			t := key.Unshift(event.PatientKey(h.Point.PatientKey), h.Point.StudyTime)
+			return slices.Contains(examples, h.Point.ID) || dated && (t.Before(r.after) || !r.before.IsZero() && !t.Before(r.before))
+		})
+		if len(found) >= r.K || exhausted || q.K >= mostCandidates {
+			return found[:min(len(found), r.K)], exhausted, nil
+		}
+		q.K = min(q.K*candidates, mostCandidates)
 	}
-	found, err := s.store.Get(ctx, s.collection, []indexer.PointID{indexer.NewPointID(string(t), string(key.Study(uid)))})
-	if err != nil {
-		return indexer.Point{}, err
-	}
-	if len(found) == 0 {
-		return indexer.Point{}, fault.Errorf(op, fault.NotFound, "the study is not in the index")
-	}
-	if found[0].Tombstone() {
-		return indexer.Point{}, fault.Errorf(op, fault.Erased, "the study was erased")
-	}
-	if ours := s.encoder.Model().Ref.String(); found[0].ModelRef != ours {
-		return indexer.Point{}, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the study was embedded by %s, queries are by %s", found[0].ModelRef, ours)
-	}
-	return found[0], nil
 }
 
 func (s *Service) hit(ctx context.Context, t event.Tenant, f indexer.Hit) (Hit, error) {
 	h := Hit{Key: event.StudyKey(f.Point.StudyKey), Similarity: f.Score, Rev: event.Rev(f.Point.Rev),
 		Model: f.Point.ModelRef, Views: f.Point.Views, Labels: f.Point.Labels}
+	if h.Views == nil {
+		h.Views = []string{}
+	}
 	var err error
 	h.Study, err = s.identities.Study(ctx, t, h.Key)
 	if fault.KindOf(err) == fault.NotFound {
@@ -249,39 +219,12 @@ func ownFirst(hits []Hit, own event.StudyKey) {
 	}
 }
 
-// Labels returns the scores of a study as they are in the index, highest first, with the
-// prompts and the calibration that made them. There are none for a study without films.
-// Errors: Invalid, NotFound, Erased, Unavailable.
-func (s *Service) Labels(ctx context.Context, t event.Tenant, uid event.StudyUID) (LabelsResponse, error) {
-	const op = "query.Labels"
-	if uid == "" {
-		return LabelsResponse{}, fault.Reject(op, fault.Invalid, ReasonRequest, "name the study whose scores are asked for")
+// timed runs an encoding of a query and counts it.
+func (s *Service) timed(input string, encode func() error) error {
+	begun := time.Now()
+	err := encode()
+	if err == nil {
+		s.metrics.Encoded(input, time.Since(begun))
 	}
-	r := Request{Tenant: t, Study: uid}
-	if err := r.complete(); err != nil {
-		return LabelsResponse{}, err
-	}
-	s, release, err := s.on()
-	if err != nil {
-		return LabelsResponse{}, fault.Wrap(op, err)
-	}
-	defer release()
-	p, err := s.point(ctx, r.Tenant, uid)
-	if err != nil {
-		return LabelsResponse{}, fault.Wrap(op, err)
-	}
-	resp := LabelsResponse{Study: uid, Key: event.StudyKey(p.StudyKey), Rev: event.Rev(p.Rev), Model: p.ModelRef,
-		Untrained: s.encoder.Model().Untrained, Labels: []Label{}}
-	for _, l := range s.encoder.Model().Labels {
-		if score, ok := p.Labels[l.Name]; ok {
-			resp.Labels = append(resp.Labels, Label{Label: l.Name, Score: score, Positive: l.Positive, Negative: l.Negative,
-				Calibration: Calibration{A: l.Calibration.A, B: l.Calibration.B}})
-		}
-	}
-	sortByScore(resp.Labels)
-	return resp, nil
-}
-
-func sortByScore(labels []Label) {
-	slices.SortStableFunc(labels, func(a, b Label) int { return cmp.Compare(b.Score, a.Score) })
+	return err
 }
