@@ -8,6 +8,7 @@ import (
 
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 )
 
 // View is the projection of an image. The numbers are the graph's.
@@ -213,11 +214,13 @@ func (e *Encoder) combine(images []Image, pieces []Piece) (v StudyVectors, err e
 	return v, nil
 }
 
-// runImages runs one batch.
-func (e *Encoder) runImages(ctx context.Context, _ int, batch []Image) ([]Piece, error) {
-	c, b := e.manifest.Config.Image, int64(len(batch))
-	patches := e.patches()
-	n := len(patches)
+// ImageInputs are the inputs of an image graph, in the order of [ImageTensors].
+func ImageInputs() []string { return []string{"pixels", "token_mask", "view", "prior", "days"} }
+
+// ImageTensors lays a batch out as the image graph of c takes it. The images must fit.
+func ImageTensors(c model.ImageConfig, batch []Image) []ort.Tensor {
+	patches := patches(c)
+	b, n := int64(len(batch)), len(patches)
 	pixels := make([]byte, 0, len(batch)*c.Size*c.Size)
 	mask := make([]bool, 0, len(batch)*n)
 	view := make([]int64, len(batch))
@@ -232,13 +235,18 @@ func (e *Encoder) runImages(ctx context.Context, _ int, batch []Image) ([]Piece,
 			prior[i], days[i] = 1, img.Days
 		}
 	}
-	out, err := e.image.Run(ctx,
-		ort.Tensor{Shape: []int64{b, 1, int64(c.Size), int64(c.Size)}, Data: pixels},
-		ort.Tensor{Shape: []int64{b, int64(n)}, Data: mask},
-		ort.Tensor{Shape: []int64{b}, Data: view},
-		ort.Tensor{Shape: []int64{b}, Data: prior},
-		ort.Tensor{Shape: []int64{b}, Data: days},
-	)
+	return []ort.Tensor{
+		{Shape: []int64{b, 1, int64(c.Size), int64(c.Size)}, Data: pixels},
+		{Shape: []int64{b, int64(n)}, Data: mask},
+		{Shape: []int64{b}, Data: view},
+		{Shape: []int64{b}, Data: prior},
+		{Shape: []int64{b}, Data: days},
+	}
+}
+
+// runImages runs one batch.
+func (e *Encoder) runImages(ctx context.Context, _ int, batch []Image) ([]Piece, error) {
+	out, err := e.image.Run(ctx, ImageTensors(e.manifest.Config.Image, batch)...)
 	if err != nil {
 		return nil, err
 	}

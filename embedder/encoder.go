@@ -62,7 +62,7 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 	}
 	name := func(graph string) string { return manifest.Ref.String() + " " + graph }
 	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph)},
-		[]string{"pixels", "token_mask", "view", "prior", "days"}, []string{"m", "s", "v", "bias"})
+		ImageInputs(), []string{"m", "s", "v", "bias"})
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}

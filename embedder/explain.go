@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 )
 
 // Heat says how much each patch of an image speaks for a query: by how much their similarity
@@ -60,7 +61,7 @@ func (e *Encoder) Explain(ctx context.Context, images []Image, query Vector) (si
 		if err != nil {
 			return 0, nil, fault.Wrap(op, err)
 		}
-		patches := e.patches()
+		patches := patches(e.manifest.Config.Image)
 		heat, windows := make([]float32, len(patches)), make([]float32, len(patches))
 		for i, piece := range without {
 			others := slices.Clone(pieces)
@@ -94,7 +95,7 @@ func (e *Encoder) windows(img Image) (windows []image.Rectangle) {
 		for x := -heatStep * c.Patch; x < c.Size; x += heatStep * c.Patch {
 			w := image.Rect(x, y, x+heatWindow*c.Patch, y+heatWindow*c.Patch)
 			hides, leaves := false, false
-			for _, p := range e.patches() {
+			for _, p := range patches(c) {
 				if p.Overlaps(img.Exposed) {
 					hides, leaves = hides || p.In(w), leaves || !p.In(w)
 				}
@@ -108,8 +109,7 @@ func (e *Encoder) windows(img Image) (windows []image.Rectangle) {
 }
 
 // patches are the places of an image's patches, row by row.
-func (e *Encoder) patches() (patches []image.Rectangle) {
-	c := e.manifest.Config.Image
+func patches(c model.ImageConfig) (patches []image.Rectangle) {
 	for y := 0; y < c.Size; y += c.Patch {
 		for x := 0; x < c.Size; x += c.Patch {
 			patches = append(patches, image.Rect(x, y, x+c.Patch, y+c.Patch))

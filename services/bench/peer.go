@@ -42,13 +42,18 @@ type peerAnswer struct {
 // startPeer starts the peer on one core's threads, in the virtual environment dir, which it
 // makes on first use. Errors: Unavailable, python3 or the package index is missing.
 func startPeer(ctx context.Context, dir string) (_ *peer, err error) {
-	const op = "bench.startPeer"
 	python, err := venv.Make(ctx, dir, peerPins)
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{cmd: exec.CommandContext(ctx, python, "-c", string(peerScript))}
-	p.cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1")
+	return startPython(ctx, python, []string{"-c", string(peerScript)}, "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1")
+}
+
+// startPython starts a script that answers lines with lines.
+func startPython(ctx context.Context, python string, args []string, env ...string) (_ *peer, err error) {
+	const op = "bench.startPython"
+	p := &peer{cmd: exec.CommandContext(ctx, python, args...)}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = os.Stderr
 	var stdout io.Reader
 	if p.in, err = p.cmd.StdinPipe(); err == nil {
@@ -66,8 +71,14 @@ func startPeer(ctx context.Context, dir string) (_ *peer, err error) {
 
 // ask sends a request. An error that the peer tells is in the answer.
 func (p *peer) ask(request map[string]any) (peerAnswer, error) {
-	const op = "bench.peer"
 	var a peerAnswer
+	err := p.exchange(request, &a)
+	return a, err
+}
+
+// exchange sends a request and reads the answer.
+func (p *peer) exchange(request map[string]any, answer any) error {
+	const op = "bench.peer"
 	line, err := json.Marshal(request)
 	if err == nil {
 		_, err = fmt.Fprintf(p.in, "%s\n", line)
@@ -76,9 +87,9 @@ func (p *peer) ask(request map[string]any) (peerAnswer, error) {
 		line, err = p.out.ReadBytes('\n')
 	}
 	if err == nil {
-		err = json.Unmarshal(line, &a)
+		err = json.Unmarshal(line, answer)
 	}
-	return a, fault.E(op, fault.Internal, err)
+	return fault.E(op, fault.Internal, err)
 }
 
 // close ends the process.

@@ -27,7 +27,7 @@ func (c *cli) bench() *cobra.Command {
 		Short: "Measure what ingest guarantees, on your own films",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.benchText(), c.benchDecode(), c.benchPrepare())
+	cmd.AddCommand(c.benchText(), c.benchDecode(), c.benchPrepare(), c.benchEmbed())
 	return cmd
 }
 

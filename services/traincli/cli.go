@@ -73,7 +73,7 @@ Exit codes:
 	}
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(c.phantoms(), c.studies(), c.manifest(), c.exportArchive(), c.importWeights(), c.backbone(), c.adapters(), c.fit(), c.compare(), c.serve(), c.views(), c.eval(), c.bench(), c.version())
+	root.AddCommand(c.phantoms(), c.studies(), c.manifest(), c.exportArchive(), c.importWeights(), c.backbone(), c.adapters(), c.quantize(), c.fit(), c.compare(), c.serve(), c.views(), c.eval(), c.bench(), c.version())
 	c.prepare(root)
 	return root
 }

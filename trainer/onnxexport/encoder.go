@@ -12,10 +12,15 @@ const masked = 1e9
 // ImageGraph returns the image encoder as an ONNX file; see the package doc. w must pass
 // [Weights.Check] for c.
 func ImageGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
+	return imageGraph(c, w, p, nil)
+}
+
+func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, error) {
 	if err := w.Check(c); err != nil {
 		return nil, err
 	}
 	b, i := newBuilder("clinvla_image", w, p), c.Image
+	b.quantiser = q
 	side, patch, n := int64(i.Size/i.Patch), int64(i.Patch), i.Patches()
 
 	pixels := b.input("pixels", pb.TensorProto_UINT8, "B", 1, i.Size, i.Size)
@@ -50,10 +55,19 @@ func ImageGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 		x = b.add(b.add(x, position), shared)
 	}
 	x = b.invertible(x, "image", c)
-	attend := b.unsqueeze(bias, 1, 2)
+	var attend, present value
+	if q != nil && q.ranges != nil {
+		present = b.cast(b.op("Equal", []value{bias, b.float(0)}), pb.TensorProto_INT32)
+	} else {
+		attend = b.unsqueeze(bias, 1, 2)
+	}
 	for l := range i.Layers {
 		name := layerName("image", l)
-		x = b.add(x, b.attention(b.norm(x, name+".norm1", i.Epsilon), name, i.Tower, attend))
+		if normed := b.norm(x, name+".norm1", i.Epsilon); q != nil && q.ranges != nil {
+			x = b.add(x, b.attentionInt8(normed, name, i.Tower, present))
+		} else {
+			x = b.add(x, b.attention(normed, name, i.Tower, attend))
+		}
 		x = b.add(x, b.adapters(b.mlp(b.norm(x, name+".norm2", i.Epsilon), name), name, c))
 	}
 	x = b.norm(x, "image.norm", i.Epsilon)
@@ -66,6 +80,10 @@ func ImageGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 	pooled := b.matmul(b.unsqueeze(weight, 1), x) // [B, 1, h]
 	v := b.reshape(b.matmul(pooled, b.matrices("image.global.weight")), 0, -1)
 
+	if q != nil && q.ranges == nil {
+		b.output("ranges", b.op("Concat", q.observed, attrInt("axis", 0)), len(q.names), 2)
+		return b.bytes()
+	}
 	b.output("m", b.reshape(m, -1), "B")
 	b.output("s", b.reduce("ReduceSum", weight, 1, 0), "B")
 	b.output("v", v, "B", c.Joint)
@@ -129,6 +147,9 @@ func (b *builder) norm(x value, name string, epsilon float64) value {
 // scores of each key.
 func (b *builder) attention(x value, layer string, t model.Tower, bias value) value {
 	name, h, width := layer+".attention.", int64(t.Heads), int64(t.Width/t.Heads)
+	if b.quantiser != nil {
+		b.observe(x, name+"query")
+	}
 	// One multiplication for all three.
 	qkv := b.add(b.matmul(x, b.matrices(name+"query.weight", name+"key.weight", name+"value.weight")),
 		b.vectors(name+"query.bias", name+"key.bias", name+"value.bias"))
@@ -141,12 +162,12 @@ func (b *builder) attention(x value, layer string, t model.Tower, bias value) va
 	score := b.mul(b.matmul(query, key), b.float(1/sqrt(int(width))))
 	share := b.op("Softmax", []value{b.add(score, bias)}, attrInt("axis", -1))
 	out := b.reshape(b.transpose(b.matmul(share, values), 0, 2, 1, 3), 0, 0, int64(t.Width))
-	return b.linear(out, name+"output")
+	return b.dense(out, name+"output")
 }
 
 // mlp is the feed-forward block, with the exact (erf) GELU.
 func (b *builder) mlp(x value, layer string) value {
-	return b.linear(b.op("Gelu", []value{b.linear(x, layer+".mlp.up")}), layer+".mlp.down")
+	return b.dense(b.op("Gelu", []value{b.dense(x, layer+".mlp.up")}), layer+".mlp.down")
 }
 
 // adapters puts the language and the task adapter on the feed-forward output r.

@@ -11,13 +11,14 @@ import (
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
-// Precision says how a graph stores its matrices. Arithmetic is float32 either way.
+// Precision says how a graph stores its matrices. Arithmetic is float32, but for INT8.
 type Precision string
 
 // The precisions.
 const (
 	FP32 Precision = "fp32"
 	FP16 Precision = "fp16" // matrices as float16; vectors (norms, biases) stay float32
+	INT8 Precision = "int8" // see [Int8ImageGraph]; the text graph as FP16
 )
 
 const (
@@ -37,6 +38,7 @@ type builder struct {
 	count     int
 	stored    map[string]value // weights and constants that are in the graph already
 	tooLarge  error            // a weight that float16 cannot hold
+	quantiser *quantiser       // nil: none
 }
 
 func newBuilder(name string, w Weights, p Precision) *builder {
@@ -52,10 +54,17 @@ func (b *builder) bytes() ([]byte, error) {
 	if b.tooLarge != nil {
 		return nil, fault.Reject(op, fault.Invalid, ReasonWeights, "%w", b.tooLarge)
 	}
+	opsets := []*pb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}}
+	if b.quantiser != nil {
+		opsets = append(opsets, &pb.OperatorSetIdProto{Domain: proto.String(contrib), Version: proto.Int64(1)})
+		if err := b.quantiser.fault; err != nil {
+			return nil, err
+		}
+	}
 	file, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.ModelProto{
 		IrVersion:    proto.Int64(irVersion),
 		ProducerName: proto.String("radstream"),
-		OpsetImport:  []*pb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}},
+		OpsetImport:  opsets,
 		Graph:        b.graph,
 	})
 	return file, fault.E(op, fault.Internal, err)

@@ -59,21 +59,7 @@ func runImage(t *testing.T, c model.Config, w onnxexport.Weights, p onnxexport.P
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := session(t, graph, []string{"pixels", "token_mask", "view", "prior", "days"}, []string{"m", "s", "v", "tokens"})
-	var pixels []uint8
-	var mask []bool
-	var view []int64
-	var prior, days []float32
-	for _, i := range in {
-		pixels, mask = append(pixels, i.pixels...), append(mask, i.mask...)
-		view, prior, days = append(view, int64(i.view)), append(prior, float32(i.prior)), append(days, float32(i.days))
-	}
-	b, size, n := int64(len(in)), int64(c.Image.Size), c.Image.Patches()
-	out, err := s.Run(t.Context(), ort.Tensor{Shape: []int64{b, 1, size, size}, Data: pixels}, ort.Tensor{Shape: []int64{b, int64(n)}, Data: mask},
-		ort.Tensor{Shape: []int64{b}, Data: view}, ort.Tensor{Shape: []int64{b}, Data: prior}, ort.Tensor{Shape: []int64{b}, Data: days})
-	if err != nil {
-		t.Fatal(err)
-	}
+	out, n := run(t, c, graph, in, "m", "s", "v", "tokens"), c.Image.Patches()
 	tokens := rows(out[3], c.Joint)
 	results := make([]imageOutput, len(in))
 	for i := range results {

@@ -21,14 +21,30 @@ const vocabularyFile = "vocab.txt"
 // here. Equal arguments give equal bytes.
 func WriteModel(dir string, c model.Config, w Weights, p Precision, k *tokenizer.Tokenizer, m model.Manifest) error {
 	const op = "onnxexport.WriteModel"
-	if k.Size() != c.Text.Vocabulary {
-		return fault.Reject(op, fault.Invalid, ReasonWeights, "the tokenizer has %d entries, the model %d", k.Size(), c.Text.Vocabulary)
-	}
 	image, err := ImageGraph(c, w, p)
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
-	text, err := TextGraph(c, w, p)
+	return fault.Wrap(op, write(dir, c, w, p, image, p, k, m))
+}
+
+// WriteInt8Model is [WriteModel] with the image graph in int8; r was measured on films.
+func WriteInt8Model(dir string, c model.Config, w Weights, r Ranges, k *tokenizer.Tokenizer, m model.Manifest) error {
+	const op = "onnxexport.WriteInt8Model"
+	image, err := Int8ImageGraph(c, w, r)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	return fault.Wrap(op, write(dir, c, w, INT8, image, FP16, k, m))
+}
+
+// write writes a model directory of precision p with a text graph of precision ofText.
+func write(dir string, c model.Config, w Weights, p Precision, image []byte, ofText Precision, k *tokenizer.Tokenizer, m model.Manifest) error {
+	const op = "onnxexport.write"
+	if k.Size() != c.Text.Vocabulary {
+		return fault.Reject(op, fault.Invalid, ReasonWeights, "the tokenizer has %d entries, the model %d", k.Size(), c.Text.Vocabulary)
+	}
+	text, err := TextGraph(c, w, ofText)
 	if err != nil {
 		return fault.Wrap(op, err)
 	}

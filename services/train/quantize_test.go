@@ -1,0 +1,49 @@
+package train_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/radstream/radstream/ingest/phantom"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/train"
+)
+
+// TestQuantizeShippedModel holds the int8 form of the model that ships to its float form, on phantoms
+// that its ranges were not measured on.
+func TestQuantizeShippedModel(t *testing.T) {
+	c := phantom.Defaults()
+	c.Studies, c.Seed, c.Side = 48, 7, 224
+	data := t.TempDir()
+	if _, err := train.Phantoms(t.Context(), data, c, 0.4, nil); err != nil {
+		t.Fatal(err)
+	}
+	o := train.QuantizeOptions{Model: "../app/tiny", Ref: model.Ref{Name: "tiny", Version: "1.0.0-int8"}, NATS: bus.DefaultConfig(), Films: 48,
+		Data: []string{filepath.Join(data, train.ManifestFile)}, Out: filepath.Join(t.TempDir(), "int8")}
+	q, err := train.Quantize(t.Context(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", q)
+	if q.Compared < 10 || q.Cosine < 0.995 {
+		t.Errorf("cosine %.4f over %d films, want 0.995", q.Cosine, q.Compared)
+	}
+	m, err := model.Load(o.Out)
+	if err != nil || m.Precision != "int8" || m.Ref != o.Ref || len(m.Labels) == 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for name, change := range map[string]func(*train.QuantizeOptions){
+		"again":        func(*train.QuantizeOptions) {},
+		"its own name": func(o *train.QuantizeOptions) { o.Ref.Version = "1.0.0" },
+		"no films":     func(o *train.QuantizeOptions) { o.Films = 0 },
+		"no data":      func(o *train.QuantizeOptions) { o.Data, o.Out = nil, t.TempDir() },
+	} {
+		bad := o
+		change(&bad)
+		if _, err := train.Quantize(t.Context(), bad, nil); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
