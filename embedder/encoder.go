@@ -25,6 +25,7 @@ type Options struct {
 	MaxBatch int
 	// Deadline is how long bulk work waits for others to fill its batch; 0 is 5 ms.
 	Deadline time.Duration
+	Device   ort.Device // where the graphs run, as [ort.Runtime.Device] tells; "" is CPU
 	// Patience is how long one run may take until Stalled is told that the device does not answer;
 	// 0 is 30 s. Stalled hears of each graph that hangs, and when it answers again; it must return
 	// quickly and not call the encoder. nil is nobody.
@@ -61,12 +62,12 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 		return nil, fault.Wrap(op, err)
 	}
 	name := func(graph string) string { return manifest.Ref.String() + " " + graph }
-	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph)},
+	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph), Device: o.Device},
 		ImageInputs(), []string{"m", "s", "v", "bias"})
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	e.text, err = runtime.Session(ort.Model{Name: name(model.TextGraph), Path: filepath.Join(dir, model.TextGraph)},
+	e.text, err = runtime.Session(ort.Model{Name: name(model.TextGraph), Path: filepath.Join(dir, model.TextGraph), Device: o.Device},
 		[]string{"input_ids", "attention_mask"}, []string{"text"})
 	most := cmp.Or(o.MaxBatch, 4)
 	if err == nil {

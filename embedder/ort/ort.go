@@ -125,6 +125,7 @@ type Model struct {
 	// keeps the order of float sums, and so the bits of the outputs, the same on every machine
 	// of one kind.
 	Threads int
+	Device  Device // "" is CPU; else what [Runtime.Device] returned
 }
 
 // Session loads a graph that takes inputs and computes outputs, in this order; nil means all
@@ -140,7 +141,7 @@ func (r *Runtime) Session(m Model, inputs, outputs []string) (*Session, error) {
 	if r.closed {
 		return nil, fault.Errorf(op, fault.Conflict, "the runtime is closed")
 	}
-	options, err := r.sessionOptions(m.Threads)
+	options, err := r.sessionOptions(m)
 	if err != nil {
 		return nil, fault.E(op, fault.Internal, err)
 	}
@@ -165,7 +166,7 @@ func (r *Runtime) Session(m Model, inputs, outputs []string) (*Session, error) {
 // ReasonGraph is the fault reason of an ONNX graph that cannot be used.
 const ReasonGraph fault.Reason = "onnx_graph"
 
-func (r *Runtime) sessionOptions(threads int) (*onnx.SessionOptions, error) {
+func (r *Runtime) sessionOptions(m Model) (*onnx.SessionOptions, error) {
 	o, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -175,9 +176,12 @@ func (r *Runtime) sessionOptions(threads int) (*onnx.SessionOptions, error) {
 		spin = "1"
 	}
 	err = errors.Join(
-		o.SetIntraOpNumThreads(cmp.Or(threads, r.options.IntraThreads)),
+		o.SetIntraOpNumThreads(cmp.Or(m.Threads, r.options.IntraThreads)),
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
 	)
+	if err == nil && m.Device == CUDA {
+		err = appendCUDA(o)
+	}
 	if err != nil {
 		return nil, errors.Join(err, o.Destroy())
 	}

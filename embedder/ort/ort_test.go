@@ -182,6 +182,30 @@ func TestSessionRefuses(t *testing.T) {
 	}
 }
 
+// TestDevice: without CUDA, which the pinned library lacks, asking for it says what to do, and auto
+// is the CPU, with the reason; sessions run there.
+func TestDevice(t *testing.T) {
+	if _, _, err := runtime.Device(ort.CUDA); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "CUDA was asked for and cannot be used") || !strings.Contains(err.Error(), "onnxruntime.library") {
+		t.Errorf("CUDA: %v", err)
+	}
+	for _, wanted := range []ort.Device{ort.Auto, ort.CPU} {
+		d, why, err := runtime.Device(wanted)
+		if err != nil || d != ort.CPU || (why == nil) != (wanted == ort.CPU) {
+			t.Errorf("%s is %s, %v, %v", wanted, d, why, err)
+		}
+		s := open(t, ort.Model{Name: "affine", Data: affine, Device: d}, nil, []string{"y"})
+		if out, err := s.Run(t.Context(), ort.Tensor{Shape: []int64{1}, Data: []float32{2}}); err != nil || out[0].Data.([]float32)[0] != 4 {
+			t.Errorf("%v, %v", out, err)
+		}
+	}
+	if _, err := runtime.Session(ort.Model{Name: "affine", Data: affine, Device: ort.CUDA}, nil, nil); err == nil {
+		t.Error("a session on a GPU that is not there")
+	}
+	if sessions, _ := runtime.Live(); sessions != 2 {
+		t.Errorf("%d sessions are open, want 2", sessions)
+	}
+}
+
 func TestSecondOpenIsRefused(t *testing.T) {
 	if _, err := ort.Open("", ort.Options{}); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("got %v", err)

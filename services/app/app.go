@@ -94,6 +94,7 @@ type App struct {
 	preparer  *ingest.Preparer
 	models    *registry.Registry
 	runtime   *ort.Runtime
+	device    ort.Device // of the encoders
 	store     indexer.Store
 
 	mu       sync.Mutex
@@ -205,6 +206,15 @@ func (a *App) startData(context.Context) (running, error) {
 func (a *App) startRuntime(context.Context) (_ running, err error) {
 	if a.runtime, err = ort.Open(a.conf.ONNXRuntime.Library, ort.Options{IntraThreads: a.conf.ONNXRuntime.Threads}); err != nil {
 		return nil, err
+	}
+	if slices.Contains(a.conf.Target, "embed") || slices.Contains(a.conf.Target, "query") {
+		var why error
+		if a.device, why, err = a.runtime.Device(ort.Device(a.conf.Embed.Device)); err != nil {
+			return nil, errors.Join(err, a.runtime.Close())
+		}
+		if why != nil {
+			a.opt.Log.Info().Err(why).Msg("the encoders run on the CPU: CUDA cannot be used (embed.device: auto)")
+		}
 	}
 	return func(ctx context.Context) error {
 		<-ctx.Done()

@@ -135,10 +135,10 @@ type loadedModel struct {
 
 // loadModel opens the model in dir. preparation is the version of what the model will be fed; stalled
 // is told when a graph hangs.
-func loadModel(ctx context.Context, c config.Config, runtime *ort.Runtime, dir, preparation string, stalled func(string, bool)) (_ *loadedModel, err error) {
+func loadModel(ctx context.Context, c config.Config, runtime *ort.Runtime, device ort.Device, dir, preparation string, stalled func(string, bool)) (_ *loadedModel, err error) {
 	const op = "app.loadModel"
 	m := &loadedModel{}
-	if m.encoder, err = embedder.Open(ctx, dir, runtime, embedder.Options{MaxBatch: c.Embed.BatchSize, Deadline: c.Embed.BatchDeadline, Patience: c.Embed.Patience, Stalled: stalled}); err == nil {
+	if m.encoder, err = embedder.Open(ctx, dir, runtime, embedder.Options{MaxBatch: c.Embed.BatchSize, Device: device, Deadline: c.Embed.BatchDeadline, Patience: c.Embed.Patience, Stalled: stalled}); err == nil {
 		m.labels, err = m.encoder.Labels(ctx)
 	}
 	if err == nil {

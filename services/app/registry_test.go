@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/radstream/radstream/indexer/qdrant"
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/query"
@@ -278,6 +281,23 @@ func TestStalledDevice(t *testing.T) {
 	}
 	log.await(t, "the device does not answer")
 	log.await(t, "the device answers again")
+}
+
+// TestDevice: without CUDA the encoders run on the CPU and the log says so once; a process that was
+// told to use CUDA does not start.
+func TestDevice(t *testing.T) {
+	var log syncBuffer
+	s := start(t, t.TempDir(), &log)
+	s.stop(t)
+	if n := strings.Count(log.text.String(), "the encoders run on the CPU: CUDA cannot be used"); n != 1 {
+		t.Errorf("%d lines say that the CPU is used:\n%s", n, &log.text)
+	}
+	c := s.conf
+	c.Embed.Device = "cuda"
+	_, err := Start(t.Context(), c, Options{Version: "test", Log: zerolog.Nop()})
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(fmt.Sprint(err), "CUDA was asked for and cannot be used") {
+		t.Errorf("started with CUDA: %v", err)
+	}
 }
 
 // syncBuffer is a log that a test waits on.

@@ -79,7 +79,7 @@ func (v *version) stop() error {
 func (v *version) startEncoder(ctx context.Context) (_ running, err error) {
 	a := v.app
 	stalled := func(graph string, stalled bool) { a.stalled(v, graph, stalled) }
-	if v.model, err = loadModel(ctx, a.conf, a.runtime, v.dir, a.preparer.Version(), stalled); err != nil {
+	if v.model, err = loadModel(ctx, a.conf, a.runtime, a.device, v.dir, a.preparer.Version(), stalled); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
