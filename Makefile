@@ -68,10 +68,12 @@ ship-model: ## let what make model trained be the model that ships
 	install -m 644 work/run/model/* $(SHIPPED)
 
 .PHONY: proof
-proof: build ## fuzz each parser for 10 CPU-minutes and measure ingest on the real films: hours
+proof: build ## fuzz each parser for 10 CPU-minutes and measure ingest, encoding and memory: hours
 	deploy/fuzz.sh -t 600 '$(PARSERS)'
 	$(BIN) bench decode
 	$(BIN) bench prepare
+	$(BIN) bench embed
+	go test -timeout 2h -run TestNothingAccumulates -v ./embedder -batches 100000
 	go run ./cmd/radtrain eval views --data $(FILMS)
 	go run ./cmd/radtrain eval quality --data $(FILMS)
 	$(BIN) bench text --films $(subst $(space),$(comma),$(wildcard $(addprefix $(FILMS)/,nih14 rocov2cxr covidcxr rococxr vqarad hannover figure1 indiana)))
