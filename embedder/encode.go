@@ -295,6 +295,16 @@ func (e *Encoder) runTexts(ctx context.Context, length int, batch [][]int32) ([]
 	return slices.Collect(slices.Chunk(values, e.Width())), nil
 }
 
+// imageBucket tells images apart that should not run together. The int8 graph leaves out patches
+// that are padding in a whole batch, so there one exposed box, in patches, makes a bucket.
+func (e *Encoder) imageBucket(i Image) int {
+	if e.manifest.Precision != "int8" {
+		return 0
+	}
+	p, b := e.manifest.Config.Image.Patch, i.Exposed
+	return b.Min.X/p<<24 | b.Min.Y/p<<16 | (b.Max.X-1)/p<<8 | (b.Max.Y-1)/p
+}
+
 // floats returns the n numbers of an output.
 func floats(op string, t ort.Tensor, n int) ([]float32, error) {
 	data, ok := t.Data.([]float32)

@@ -77,7 +77,7 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 		return nil, fault.Wrap(op, errors.Join(err, e.Close()))
 	}
 	deadline, patience := cmp.Or(o.Deadline, 5*time.Millisecond), cmp.Or(o.Patience, 30*time.Second)
-	e.images = &queue[Image, Piece]{graph: name(model.ImageGraph), run: e.runImages, bucket: func(Image) int { return 0 },
+	e.images = &queue[Image, Piece]{graph: name(model.ImageGraph), run: e.runImages, bucket: e.imageBucket,
 		max: most, deadline: deadline, patience: patience, stalled: o.Stalled}
 	e.texts = &queue[[]int32, []float32]{graph: name(model.TextGraph), run: e.runTexts,
 		bucket: func(ids []int32) int { return paddedLength(len(ids), manifest.Tokenizer.MaxLength) },

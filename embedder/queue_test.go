@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 )
 
 // graph is a run that takes a while and writes down what it was given. An input is its bucket
@@ -257,5 +259,27 @@ func TestBatchSizes(t *testing.T) {
 				t.Errorf("%d tokens of %d are padded to %d", n, limit, paddedLength(n, limit))
 			}
 		}
+	}
+}
+
+// TestImageBucket: images share a batch of the int8 graph when they have one exposed box, in patches.
+func TestImageBucket(t *testing.T) {
+	e := &Encoder{manifest: &model.Manifest{Config: model.Tiny(), Precision: "int8"}}
+	bucket := func(r image.Rectangle) int { return e.imageBucket(Image{Exposed: r}) }
+	whole := bucket(image.Rect(0, 0, 224, 224))
+	if bucket(image.Rect(15, 0, 224, 209)) != whole {
+		t.Error("boxes of the same patches are told apart")
+	}
+	seen := map[int]bool{whole: true}
+	for _, r := range []image.Rectangle{image.Rect(16, 0, 224, 224), image.Rect(0, 16, 224, 224), image.Rect(0, 0, 208, 224), image.Rect(0, 0, 224, 208)} {
+		if b := bucket(r); seen[b] {
+			t.Errorf("%v shares a batch with another box", r)
+		} else {
+			seen[b] = true
+		}
+	}
+	e.manifest.Precision = "fp32"
+	if bucket(image.Rect(16, 0, 224, 224)) != bucket(image.Rect(0, 0, 224, 224)) {
+		t.Error("the float graph has buckets of boxes")
 	}
 }

@@ -148,6 +148,7 @@ func newReader(t *testing.T) *reader {
 var (
 	starts = regexp.MustCompile(`^(bin/)?radstream up\b`)
 	demo   = regexp.MustCompile(`^(bin/)?radstream demo\b`)
+	embeds = regexp.MustCompile(`^(bin/)?radstream bench embed\b`)
 )
 
 // try does what a line of the documents says.
@@ -162,6 +163,8 @@ func (d *reader) try(t *testing.T, line string) {
 		d.shell(t, starts.ReplaceAllString(line, "${1}radstream config validate"))
 	case demo.MatchString(line):
 		d.shell(t, demo.ReplaceAllString(line, "${1}radstream demo --help")) // `make demo` runs it
+	case embeds.MatchString(line):
+		d.shell(t, line+" --help") // its peers are 5 GB; --help is looked at after all flags were taken
 	default:
 		d.shell(t, line)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // followEvery is how often a process looks what serves, and how far the next model has come.
-const followEvery = 500 * time.Millisecond
+const followEvery = 250 * time.Millisecond
 
 // aliases is the part of an index that says which collection its clients search.
 type aliases interface {

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/radstream/radstream/embedder"
@@ -95,8 +96,13 @@ func Embed(ctx context.Context, c EmbedConfig) (_ EmbedFigures, err error) {
 	if c.Batch < 1 || c.Rounds < 1 || c.Queries < 0 {
 		return figures, fault.Errorf(op, fault.Usage, "a batch and a round are at least one")
 	}
-	if c.Peers == nil {
+	if len(c.Peers) == 0 {
 		c.Peers = EmbedPeers()
+	}
+	for _, p := range c.Peers {
+		if !slices.Contains(EmbedPeers(), p) {
+			return figures, fault.Errorf(op, fault.Usage, "%q is no peer: they are %s", p, strings.Join(EmbedPeers(), ", "))
+		}
 	}
 	python, err := venv.Make(ctx, c.Venv, embedPins)
 	if err != nil {

@@ -33,6 +33,11 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	x = b.sub(x, b.float(i.Mean/i.Std))
 	x = b.reshape(x, -1, side, patch, side, patch)
 	x = b.reshape(b.transpose(x, 0, 1, 3, 2, 4), -1, int64(n), patch*patch)
+	var kept patches
+	if q != nil {
+		kept = b.keep(mask)
+		x = kept.of(x, 1)
+	}
 	x = b.linear(x, "image.patch")
 
 	// What every token of an image shares: [B, 1, h].
@@ -45,26 +50,28 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	// 0 for a token, -masked for padding: [B, tokens].
 	bias := b.mul(b.sub(b.cast(mask, pb.TensorProto_FLOAT), b.float(1)), b.float(masked))
 	position := b.table("image.position")
+	bias = kept.of(bias, 1)
 	if i.CLS {
 		cls := b.add(b.vector("image.cls"), b.slice(position, 0, b.ints(0), b.ints(1)))
-		patches := b.add(x, b.slice(position, 0, b.ints(1), b.ints(int64(i.Tokens()))))
+		patches := b.add(x, kept.of(b.slice(position, 0, b.ints(1), b.ints(int64(i.Tokens()))), 0))
 		x = b.op("Concat", []value{b.add(shared, cls), b.add(patches, shared)}, attrInt("axis", 1))
 		always := b.mul(b.slice(bias, 1, b.ints(0), b.ints(1)), b.float(0))
 		bias = b.op("Concat", []value{always, bias}, attrInt("axis", 1))
 	} else {
-		x = b.add(b.add(x, position), shared)
+		x = b.add(b.add(x, kept.of(position, 0)), shared)
 	}
 	x = b.invertible(x, "image", c)
-	var attend, present value
+	var attend value
+	var seen seen
 	if q != nil && q.ranges != nil {
-		present = b.cast(b.op("Equal", []value{bias, b.float(0)}), pb.TensorProto_INT32)
+		seen = b.seen(bias)
 	} else {
 		attend = b.unsqueeze(bias, 1, 2)
 	}
 	for l := range i.Layers {
 		name := layerName("image", l)
 		if normed := b.norm(x, name+".norm1", i.Epsilon); q != nil && q.ranges != nil {
-			x = b.add(x, b.attentionInt8(normed, name, i.Tower, present))
+			x = b.add(x, b.attentionInt8(normed, name, i.Tower, seen))
 		} else {
 			x = b.add(x, b.attention(normed, name, i.Tower, attend))
 		}
@@ -91,7 +98,7 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	if i.CLS {
 		x = b.slice(x, 1, b.ints(1), b.ints(int64(i.Tokens())))
 	}
-	b.output("tokens", b.linear(x, "image.local"), "B", n, c.Joint)
+	b.output("tokens", kept.back(b.linear(x, "image.local")), "B", n, c.Joint)
 	return b.bytes()
 }
 

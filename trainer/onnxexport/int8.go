@@ -3,6 +3,8 @@ package onnxexport
 import (
 	"math"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
@@ -38,8 +40,11 @@ func RangesGraph(c model.Config, w Weights) (graph []byte, names []string, err e
 
 // Int8ImageGraph returns the image encoder with the matrix products of its layers in int8:
 // weights by column, inputs by the ranges r, which were measured before. Fixed ranges, unlike those
-// of each batch, cost no pass over the data, and leave a vector independent of its batch. All else is float32. It takes and gives
-// what [ImageGraph] does, and needs ONNX Runtime, whose own operators it uses.
+// of each batch, cost no pass over the data, and leave a vector independent of its batch, if the images of
+// a batch have one exposed box: other boxes beside it change the last bits of a float, which rounding to bytes can make visible. All else is
+// float32. Patches that are padding in every image of the batch are not encoded at all. It takes and
+// gives what [ImageGraph] does, but for the tokens of padding, which stand for nothing in either; it
+// needs ONNX Runtime, whose own operators it uses.
 //
 // Errors: those of [ImageGraph]; Invalid where r lacks a product.
 func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
@@ -47,6 +52,40 @@ func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
 		r = Ranges{}
 	}
 	return imageGraph(c, w, FP32, &quantiser{ranges: r})
+}
+
+// patches are those of an image's that a batch encodes.
+type patches struct {
+	b    *builder
+	seen value // [N] 1 for a patch that is a token in any image of the batch
+	kept value // [K] the places of those
+}
+
+// keep finds the patches that are no padding in all images of the batch: the others are not
+// encoded. Where the images have one exposed box, no padding is.
+func (b *builder) keep(mask value) patches {
+	seen := b.reduce("ReduceMax", b.cast(mask, pb.TensorProto_FLOAT), 0, 0)
+	return patches{b, seen, b.reshape(b.op("NonZero", []value{seen}), -1)}
+}
+
+// of leaves the kept ones along an axis; the zero patches keep all.
+func (p patches) of(x value, axis int64) value {
+	if p.b == nil {
+		return x
+	}
+	return p.b.op("Gather", []value{x, p.kept}, attrInt("axis", axis))
+}
+
+// back puts kept patches [B, K, ...] in their places of all, [B, N, ...]; in a place that was not
+// kept stands one of the others, for whoever has the mask to pass over.
+func (p patches) back(x value) value {
+	if p.b == nil {
+		return x
+	}
+	b := p.b
+	place := b.sub(b.op("CumSum", []value{p.seen, b.ints(0)}), b.float(1))
+	place = b.cast(b.op("Max", []value{place, b.float(0)}), pb.TensorProto_INT64)
+	return b.op("Gather", []value{x, place}, attrInt("axis", 1))
 }
 
 // dense is x W^T + b of a layer: what is worth quantising.
@@ -113,13 +152,36 @@ func (b *builder) multiply(x value, input, name string) value {
 		b.vector(name + ".bias")})
 }
 
-// attentionInt8 is [builder.attention] with its products by weights in int8, and one operator for the rest. present
-// [B, T] is 1 for tokens that can be seen.
-func (b *builder) attentionInt8(x value, layer string, t model.Tower, present value) value {
+// seen says which tokens can be seen, for attention.
+type seen struct {
+	present value // int32 [B, T]: 1 for those that can
+	all     value // bool [1]: all of them
+}
+
+// seen reads the bias of tokens [B, T], 0 for those that can be seen.
+func (b *builder) seen(bias value) seen {
+	least := b.reshape(b.reduce("ReduceMin", b.reshape(bias, 1, -1), 1, 0), 1)
+	return seen{b.cast(b.op("Equal", []value{bias, b.float(0)}), pb.TensorProto_INT32), b.op("Equal", []value{least, b.float(0)})}
+}
+
+// attentionInt8 is [builder.attention] with its products by weights in int8, and one operator for
+// the rest, which is faster without a mask: it has one only where a batch needs it.
+func (b *builder) attentionInt8(x value, layer string, t model.Tower, s seen) value {
 	name := layer + ".attention."
 	q := b.quantise(x, name+"query")
 	part := func(p string) value { return b.multiply(q, name+"query", name+p) }
-	out := b.contrib("MultiHeadAttention", []value{part("query"), part("key"), part("value"), "", present}, attrInt("num_heads", int64(t.Heads)))
+	inputs := []value{part("query"), part("key"), part("value")}
+	branch := func(of string, inputs ...value) *pb.AttributeProto {
+		sub := &builder{graph: &pb.GraphProto{Name: proto.String(name + of)}}
+		v := string(sub.contrib("MultiHeadAttention", inputs, attrInt("num_heads", int64(t.Heads))))
+		out := name + of + "_" + v // names of branches are the whole graph's
+		n := sub.graph.Node[0]
+		n.Name, n.Output = proto.String("node_"+out), []string{out}
+		sub.graph.Output = []*pb.ValueInfoProto{{Name: proto.String(out), Type: &pb.TypeProto{Value: &pb.TypeProto_TensorType{
+			TensorType: &pb.TypeProto_Tensor{ElemType: proto.Int32(int32(pb.TensorProto_FLOAT))}}}}}
+		return &pb.AttributeProto{Name: proto.String(of), Type: pb.AttributeProto_GRAPH.Enum(), G: sub.graph}
+	}
+	out := b.op("If", []value{s.all}, branch("then_branch", inputs...), branch("else_branch", append(inputs, "", s.present)...))
 	return b.dense(out, name+"output")
 }
 

@@ -2,6 +2,7 @@ package onnxexport_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,11 +45,29 @@ func TestInt8(t *testing.T) {
 				if cos := cosine(got, want[i].v); cos < 0.995 {
 					t.Errorf("image %d: cosine to float32 %.4f", i, cos)
 				}
-				// The vector of an image does not depend on its batch.
-				alone := run(t, c, graph, in[i:i+1], "m", "s", "v")
-				for o := range alone {
-					n := len(alone[o].Data.([]float32))
-					near(t, "alone and in a batch", 1e-5, floats64(alone[o].Data.([]float32)), floats64(whole[o].Data.([]float32)[i*n:(i+1)*n]))
+			}
+			// The vector of an image does not depend on its batch, where the batch has one exposed box,
+			// as the encoder makes them.
+			for _, box := range [][]bool{in[0].mask, in[1].mask, slices.Repeat([]bool{true}, c.Image.Patches())} {
+				same := slices.Clone(in)
+				for i := range same {
+					same[i].mask = box
+				}
+				whole := run(t, c, graph, same, "m", "s", "v")
+				for i := range same {
+					for o, alone := range run(t, c, graph, same[i:i+1], "m", "s", "v") {
+						n := len(alone.Data.([]float32))
+						near(t, "alone and in a batch", 1e-5, floats64(alone.Data.([]float32)), floats64(whole[o].Data.([]float32)[i*n:(i+1)*n]))
+					}
+				}
+			}
+			// Tokens are in their places, whatever was left out.
+			tokens := rows(run(t, c, graph, in, "tokens")[0], c.Joint)
+			for i := range in {
+				for j := range c.Image.Patches() {
+					if cos := cosine(tokens[i*c.Image.Patches()+j], want[i].tokens[j]); in[i].mask[j] && cos < 0.97 {
+						t.Errorf("image %d, patch %d: cosine to float32 %.4f", i, j, cos)
+					}
 				}
 			}
 			if name == "tiny" {

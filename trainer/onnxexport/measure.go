@@ -30,7 +30,7 @@ func MeasureRanges(ctx context.Context, runtime *ort.Runtime, c model.Config, w 
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	r := Ranges{}
-	for batch := range slices.Chunk(images, 8) {
+	for batch := range slices.Chunk(images, 1) { // alone, so that no padding is measured
 		out, err := s.Run(ctx, embedder.ImageTensors(c.Image, batch)...)
 		if err != nil {
 			return nil, fault.Wrap(op, err)

@@ -62,7 +62,7 @@ class Encoder(torch.nn.Module):
             x = x + self.linear(a, name + ".attention.output")
             x = x + self.linear(F.gelu(self.linear(self.norm(x, name + ".norm2"), name + ".mlp.up")), name + ".mlp.down")
         x = self.norm(x, "image.norm")
-        share = torch.softmax(x @ self.w("image.pool.query") * h**-0.5, -1)
+        share = torch.softmax(F.linear(x, self.w("image.pool.query").unsqueeze(0)).squeeze(-1) * h**-0.5, -1)
         return F.normalize(self.linear((share.unsqueeze(1) @ x).squeeze(1), "image.global"), dim=-1)
 
 
@@ -143,7 +143,7 @@ def main():
             else:
                 answer = bench.run(request["run"], request["images"], request["batch"], request["seconds"])
         except Exception as e:  # told to who asked
-            answer = {"error": f"{type(e).__name__}: {e}".splitlines()[0]}
+            answer = {"error": f"{type(e).__name__}: {' '.join(str(e).split())[:400]}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 
