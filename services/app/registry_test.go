@@ -335,7 +335,7 @@ func (b *syncBuffer) await(t *testing.T, text string) {
 		select {
 		case <-news:
 		case <-timeout:
-			t.Fatal(fmt.Sprintf("the log does not say %q:\n%s", text, &b.text))
+			t.Fatalf("the log does not say %q:\n%s", text, &b.text)
 		}
 	}
 }

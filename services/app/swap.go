@@ -18,6 +18,9 @@ import (
 // followEvery is how often a process looks what serves, and how far the next model has come.
 const followEvery = 250 * time.Millisecond
 
+// followAgain is how long it waits when that failed.
+const followAgain = 5 * time.Second
+
 // aliases is the part of an index that says which collection its clients search.
 type aliases interface {
 	SwitchAlias(ctx context.Context, alias, collection string) error
@@ -58,7 +61,10 @@ func (a *App) startModels(ctx context.Context) (_ running, err error) {
 				}
 			}
 			if err := a.follow(ctx); err != nil && ctx.Err() == nil {
-				a.opt.Log.Warn().Err(err).Msg("could not follow the models of the registry; trying again")
+				a.opt.Log.Warn().Err(err).Dur("again_after", followAgain).Msg("could not follow the models of the registry")
+				tick.Reset(followAgain)
+			} else {
+				tick.Reset(followEvery)
 			}
 		}
 	}, nil

@@ -2,6 +2,7 @@ package train_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/radstream/radstream/ingest/phantom"
@@ -33,6 +34,11 @@ func TestQuantizeShippedModel(t *testing.T) {
 	m, err := model.Load(o.Out)
 	if err != nil || m.Precision != "int8" || m.Ref != o.Ref || len(m.Labels) == 0 {
 		t.Errorf("%+v, %v", m, err)
+	}
+	twice := o
+	twice.Model, twice.Ref.Version, twice.Out = o.Out, "1.0.0-int4", t.TempDir()
+	if _, err := train.Quantize(t.Context(), twice, nil); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "radtrain quantize of tiny@1.0.0") {
+		t.Errorf("an int8 model quantised again: %v", err)
 	}
 	for name, change := range map[string]func(*train.QuantizeOptions){
 		"again":        func(*train.QuantizeOptions) {},

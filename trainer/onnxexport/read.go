@@ -17,12 +17,16 @@ import (
 // ReadModel returns the weights of a model directory that [WriteModel] wrote, so that training
 // can go on from them. Of a model stored as fp16 they are those of the graphs: rounded.
 //
-// Errors: those of [model.Load]; Unsupported with ReasonWeights for graphs of another maker.
+// Errors: those of [model.Load]; Unsupported with ReasonWeights for graphs of another maker, and
+// for int8 models, which hold no float weights.
 func ReadModel(dir string) (*model.Manifest, Weights, error) {
 	const op = "onnxexport.ReadModel"
 	m, err := model.Load(dir)
 	if err != nil {
 		return nil, nil, fault.Wrap(op, err)
+	}
+	if m.Precision == string(INT8) {
+		return nil, nil, fault.Reject(op, fault.Unsupported, ReasonWeights, "%s holds bytes, not the weights that they were made of: use the float model (%s)", m.Ref, m.Provenance.CreatedBy)
 	}
 	shapes := map[string][]int{}
 	for _, row := range Shapes(m.Config) {
