@@ -356,7 +356,7 @@ func TestDocumentedEvent(t *testing.T) {
 	if e := send("second", `{"studyUid": "`+uid+`", `+objects+`}`); e.Type != event.StudyIndexed || e.Rev != 2 {
 		t.Fatalf("the film of the study ends as %s, revision %d", e.Type, e.Rev)
 	}
-	findItself(t, query.NewClient(s.Query), arrival.StudyUID)
+	findItself(t, query.NewClient(s.Query, ""), arrival.StudyUID)
 }
 
 // outcome waits until the arrival is indexed, found unchanged or rejected.

@@ -19,7 +19,7 @@ import (
 // its own best hit.
 func TestRealInput(t *testing.T) {
 	s := up(t, t.TempDir(), freePorts(t))
-	client := query.NewClient(s.Query)
+	client := query.NewClient(s.Query, "")
 	total := 0
 	for _, c := range []struct {
 		set      string

@@ -13,7 +13,8 @@
 //
 // The files: app.go the graph, servers.go what other processes may run instead, worker.go a stage with its consumer and its clock,
 // prepare.go, embed.go and index.go the handlers, version.go one model at work, swap.go which one that is,
-// model.go, text.go, identity.go, status.go, telemetry.go what is counted and probed.
+// model.go, text.go, identity.go, status.go, telemetry.go what is counted and probed,
+// query.go the query API.
 package app
 
 import (
@@ -49,7 +50,6 @@ import (
 	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/keyring"
 	"github.com/radstream/radstream/services/lifecycle"
-	"github.com/radstream/radstream/services/query"
 	"github.com/radstream/radstream/services/registry"
 	"github.com/radstream/radstream/services/telemetry"
 )
@@ -306,21 +306,4 @@ func (a *App) startPrepare(ctx context.Context) (running, error) {
 func (a *App) startRelate(ctx context.Context) (running, error) {
 	h := &relateHandler{&prepareHandler{archive: a.bus, identities: a.identity, keys: a.ring}}
 	return startWorker(ctx, a, worker{stage: stageRelate, stream: event.StreamPrepared, durable: stageRelate, batch: 16, deadline: shortWait}, h)
-}
-
-func (a *App) startQuery(ctx context.Context) (running, error) {
-	if a.conf.Query.Listen.Off() {
-		return nil, nil
-	}
-	listener, err := listen(ctx, a.conf.Query.Listen)
-	if err != nil {
-		return nil, err
-	}
-	a.addresses.Query = listener.Addr().String()
-	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, a.metrics)
-	srv := query.NewServer(service, query.ServerConfig{
-		Status: a.Status, Ready: a.ready, Log: a.opt.Log,
-		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
-	})
-	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
 }

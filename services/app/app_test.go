@@ -55,7 +55,7 @@ func start(t *testing.T, dir string, log io.Writer, change ...func(*config.Confi
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &system{App: a, client: query.NewClient(a.Addresses().Query)}
+	s := &system{App: a, client: query.NewClient(a.Addresses().Query, "")}
 	t.Cleanup(func() { s.stop(t) })
 	bc := bus.DefaultConfig()
 	bc.URL = a.Addresses().NATS

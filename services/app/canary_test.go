@@ -304,12 +304,18 @@ func requests(t *testing.T, address string) {
 	}{
 		{http.MethodGet, "/v1/labels?study=" + canary, "", false},
 		{http.MethodGet, "/v1/labels?study=1&tenant=" + canary, "", false},
+		{http.MethodGet, "/v1/studies/" + canaryUID + "9", "", false},
+		{http.MethodGet, "/v1/status?" + canary + "=" + canary, "", false},
 		{http.MethodGet, "/v1/" + canary, "", false},
 		{http.MethodPost, "/v1/search", `{"study":"` + canaryUID + `9"}`, false},
 		{http.MethodPost, "/v1/search", `{"` + canary + `":1}`, false},
 		{http.MethodPost, "/v1/search", `{"text":"` + canary, false},
 		{http.MethodPost, "/v1/search", `{"text":"x","labels":[{"label":"` + canary + `"}]}`, false},
 		{http.MethodPost, "/v1/search", `{"image":"` + canary + `"}`, false},
+		{http.MethodPost, "/v1/search", `{"positive":["` + canaryUID + `9"],"after":"` + studyDay + `"}`, false},
+		{http.MethodPost, "/v1/search", `{"text":"x","after":"` + canary + `"}`, false},
+		{http.MethodPost, "/v1/search", `{"text":"x","model":"` + canary + `"}`, false},
+		{http.MethodGet, "/openapi.json", "", true},
 		{http.MethodGet, "/v1/status", "", true},
 		{http.MethodGet, "/debug/vars", "", false},
 		{http.MethodGet, "/metrics", "", true}, // the last: it tells of all requests above as well
@@ -320,6 +326,7 @@ func requests(t *testing.T, address string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		req.Header.Set("Content-Type", "application/json")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +15,10 @@ import (
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/auth"
+	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/query/querytest"
 )
 
 // TestSearch asks in every way and with every filter over real studies: eight of eight patients,
@@ -140,5 +145,35 @@ func TestSearch(t *testing.T) {
 	}
 	if _, err := s.client.Study(t.Context(), "south", uid(1)); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("another tenant's study: %v", err)
+	}
+
+	// Whatever else is asked, of the real thing; see package querytest.
+	querytest.Check(t, "http://"+s.Addresses().Query, 80, uint64(time.Now().UnixNano()), []string{string(uid(0)), string(uid(1))}, ref, len(vector(0)))
+}
+
+// TestCredentials: with a file of tokens the tenant is the token's, whatever is asked.
+func TestCredentials(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	token, line, err := auth.NewToken(tenant, "")
+	if err == nil {
+		err = os.WriteFile(file, []byte(line+"\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, t.TempDir(), io.Discard, func(c *config.Config) { c.Query.Tokens = file })
+	const uid = "2.25.1"
+	s.send(t, uid, study(uid, s.object(t, film(t, 1), frontal)))
+	s.expect(t, uid, event.StudyIndexed, 1)
+	if _, err := s.client.Labels(t.Context(), tenant, uid); fault.ReasonOf(err) != auth.ReasonUnauthenticated {
+		t.Errorf("without a token: %v", err)
+	}
+	s.client = query.NewClient("http://"+s.Addresses().Query+"/", token)
+	s.findsItself(t, uid)
+	if r, err := s.client.Study(t.Context(), "", uid); err != nil || r.Key != s.key(t, tenant).Study(uid) {
+		t.Errorf("the token's own tenant: %+v, %v", r, err)
+	}
+	if _, err := s.client.Search(t.Context(), query.Request{Tenant: "south", Text: "x"}); fault.ReasonOf(err) != auth.ReasonForbidden {
+		t.Errorf("another tenant: %v", err)
 	}
 }

@@ -79,7 +79,7 @@ medical device: do not use it for diagnosis.
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(c.up(), c.publish(), c.dlq(), c.models(), c.search(), c.labels(), c.inspect(), c.report(),
-		c.status(), c.phantom(), c.demo(), c.bench(), c.config(), c.version())
+		c.status(), c.phantom(), c.demo(), c.bench(), c.config(), c.openapi(), c.token(), c.version())
 	for _, cmd := range root.Commands() {
 		if cmd.Args == nil {
 			cmd.Args = cobra.NoArgs
@@ -102,7 +102,7 @@ const serverEnv = "RADSTREAM_SERVER"
 
 // asksServer adds the flags of commands that ask a running system.
 func (c *cli) asksServer(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&c.server, "server", envOr(serverEnv, "127.0.0.1:8080"), "address of the query service [RADSTREAM_SERVER]")
+	cmd.Flags().StringVar(&c.server, "server", envOr(serverEnv, "127.0.0.1:8080"), "address of the query service, or its URL with https [RADSTREAM_SERVER]; RADSTREAM_TOKEN holds the token that it asks for")
 	return c.hasTenant(cmd)
 }
 

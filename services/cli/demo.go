@@ -109,7 +109,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.preparer, err = ingest.New(ingest.Default(), tok); err != nil {
 		return err
 	}
-	d.client = query.NewClient(d.app.Addresses().Query)
+	d.client = query.NewClient(d.app.Addresses().Query, "")
 	status, err := d.client.Status(ctx)
 	if err != nil {
 		return err

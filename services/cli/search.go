@@ -34,7 +34,7 @@ func (c *cli) search() *cobra.Command {
 			if k < 1 || k > query.MaxK {
 				return fault.Errorf("", fault.Usage, "--k must be 1 to %d", query.MaxK)
 			}
-			tenant, err := c.parseTenant()
+			tenant, err := c.askedTenant(cmd)
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ func (c *cli) search() *cobra.Command {
 				}
 				r.Labels = append(r.Labels, condition)
 			}
-			resp, err := query.NewClient(c.server).Search(cmd.Context(), r)
+			resp, err := c.client().Search(cmd.Context(), r)
 			if err != nil {
 				return err
 			}
@@ -151,11 +151,11 @@ func (c *cli) labels() *cobra.Command {
 		Example: `  radstream labels --study 2.25.1234
   radstream labels --study 2.25.1234 --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			tenant, err := c.parseTenant()
+			tenant, err := c.askedTenant(cmd)
 			if err != nil {
 				return err
 			}
-			resp, err := query.NewClient(c.server).Labels(cmd.Context(), tenant, event.StudyUID(study))
+			resp, err := c.client().Labels(cmd.Context(), tenant, event.StudyUID(study))
 			if err != nil {
 				return err
 			}

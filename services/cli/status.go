@@ -19,7 +19,7 @@ func (c *cli) status() *cobra.Command {
 		Example: `  radstream status
   radstream status --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := query.NewClient(c.server).Status(cmd.Context())
+			s, err := c.client().Status(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -83,7 +83,7 @@ func (c *cli) load(flags *pflag.FlagSet) (config.Config, error) {
 	}
 	environ := slices.DeleteFunc(os.Environ(), func(v string) bool { // settings of others than services/config
 		name, _, _ := strings.Cut(v, "=")
-		return name == serverEnv || name == ort.LibraryEnv
+		return name == serverEnv || name == tokenEnv || name == ort.LibraryEnv
 	})
 	conf, warnings, err := config.Load(config.Sources{File: file, Environ: environ, Flags: flags})
 	for _, w := range warnings {

@@ -29,7 +29,7 @@ import (
 type Config struct {
 	DataDir  string   `koanf:"data_dir" flag:"data" need:"yes" doc:"folder of everything that is kept: streams, index, keys"`
 	Target   []string `koanf:"target" need:"yes" oneof:"ingest,embed,index,query" doc:"stages that run in this process"`
-	Insecure bool     `koanf:"insecure" doc:"allow listening on addresses that other machines reach, although nothing authenticates callers of the query API and the embedded Qdrant yet"`
+	Insecure bool     `koanf:"insecure" doc:"allow the NATS server and the index of this process to listen on addresses that other machines reach, although nothing authenticates callers of the index"`
 
 	NATS        NATS        `koanf:"nats"`
 	Qdrant      Qdrant      `koanf:"qdrant"`
@@ -62,8 +62,21 @@ type Qdrant struct {
 
 // Query is the HTTP API.
 type Query struct {
-	Listen Listen `koanf:"listen" doc:"where the query API listens; port 0 takes a free one, off leaves it out"`
+	Listen          Listen        `koanf:"listen" doc:"where the query API listens; port 0 takes a free one, off leaves it out; beyond loopback it needs query.tokens or query.oidc_issuer"`
+	Tokens          string        `koanf:"tokens" doc:"file with the sha256 and the tenant of each token that is let in, one a line, as radstream token new prints them; it is read again when it changes"`
+	OIDCIssuer      string        `koanf:"oidc_issuer" doc:"URL of the OpenID Connect issuer whose tokens are let in; empty for none"`
+	OIDCAudience    string        `koanf:"oidc_audience" doc:"audience that a token of the issuer must be for"`
+	OIDCTenantClaim string        `koanf:"oidc_tenant_claim" need:"yes" doc:"claim of such a token that holds the tenant"`
+	TLSCert         string        `koanf:"tls_cert" doc:"PEM file with the certificate and its chain; empty serves plain HTTP, for loopback and behind a proxy that ends TLS"`
+	TLSKey          string        `koanf:"tls_key" doc:"PEM file with the key of query.tls_cert"`
+	Rate            int           `koanf:"rate" min:"1" max:"100000" doc:"requests a second that one caller may make"`
+	Burst           int           `koanf:"burst" min:"1" max:"100000" doc:"requests that one caller may make at once"`
+	Concurrency     int           `koanf:"concurrency" min:"1" max:"10000" doc:"requests that are answered at the same time, those of all callers together"`
+	Timeout         time.Duration `koanf:"timeout" min:"100ms" max:"10m" doc:"how long one request may take"`
 }
+
+// Open reports whether nobody is asked for a credential.
+func (q Query) Open() bool { return q.Tokens == "" && q.OIDCIssuer == "" }
 
 // Model says which model embeds.
 type Model struct {
@@ -126,7 +139,7 @@ func Default() Config {
 		Target:    []string{"ingest", "embed", "index", "query"},
 		NATS:      NATS{Listen: "127.0.0.1:4222"},
 		Qdrant:    Qdrant{Listen: "127.0.0.1:6334"},
-		Query:     Query{Listen: "127.0.0.1:8080"},
+		Query:     Query{Listen: "127.0.0.1:8080", OIDCTenantClaim: "tenant", Rate: 200, Burst: 400, Concurrency: 64, Timeout: 30 * time.Second},
 		Ingest:    Ingest{WindowPolicy: "auto", QualityGate: "on", BurnedInText: "remove", MaxObjectBytes: 128 << 20},
 		Embed:     Embed{BatchSize: 4, BatchDeadline: 5 * time.Millisecond, Patience: 30 * time.Second, Device: "auto"},
 		Index:     Index{BatchSize: 64, Collection: "studies"},

@@ -131,7 +131,7 @@ func TestPrintRoundTrip(t *testing.T) {
 	c.DataDir = "a \"quoted\" : # folder\n\x01é"
 	c.Insecure = true
 	c.NATS.Listen, c.NATS.URL = "off", "nats://a:1,nats://b:2"
-	c.Query.Listen = "0.0.0.0:0"
+	c.Query.Listen, c.Query.Tokens = "0.0.0.0:0", "tokens"
 	c.Ingest.AllowedRoots = []string{"/a, b", "/c"}
 	c.Embed.BatchDeadline = 90 * time.Second / 4
 	for _, onlyChanged := range []bool{false, true} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -42,6 +43,10 @@ func (c Config) faults() []error {
 			wrong(true, "%s: %s", l.key, why)
 			continue
 		}
+		if l.key == "query.listen" {
+			wrong(!l.listen.Loopback() && c.Query.Open(), "%s: must be on 127.0.0.1, ::1 or localhost, because anybody who reaches it may ask; set query.tokens, or query.oidc_issuer and query.oidc_audience, to tell callers apart", l.key)
+			continue
+		}
 		wrong(!l.listen.Loopback() && !c.Insecure, "%s: must be on 127.0.0.1, ::1 or localhost, because callers are not authenticated yet; insecure: true allows it", l.key)
 	}
 	if l := c.Telemetry.Listen; !l.Off() {
@@ -58,6 +63,13 @@ func (c Config) faults() []error {
 	}
 	wrong(c.Qdrant.APIKey != "" && !c.Qdrant.TLS && c.Qdrant.Address != "" && !Listen(c.Qdrant.Address).Loopback(), "qdrant.tls: must be true with qdrant.api_key, because the key would travel in the clear")
 	wrong(c.NATS.Creds != "" && c.NATS.URL == "", "nats.creds: needs nats.url, because the server in this process knows no credentials")
+	wrong((c.Query.OIDCIssuer == "") != (c.Query.OIDCAudience == ""), "query.oidc_audience: must be set with query.oidc_issuer, and not without, because an issuer has tokens for others too")
+	if u := c.Query.OIDCIssuer; u != "" {
+		at, err := url.Parse(u)
+		safe := err == nil && at.Host != "" && (at.Scheme == "https" || at.Scheme == "http" && Listen(net.JoinHostPort(at.Hostname(), "0")).Loopback())
+		wrong(!safe, "query.oidc_issuer: must be an https URL, because its keys decide who is let in")
+	}
+	wrong((c.Query.TLSCert == "") != (c.Query.TLSKey == ""), "query.tls_key: must be set with query.tls_cert, and not without")
 	for _, root := range c.Ingest.AllowedRoots {
 		wrong(!filepath.IsAbs(root), "ingest.allowed_roots: must be absolute paths, because publishers name files absolutely")
 		wrong(filepath.Clean(root) == "/", "ingest.allowed_roots: must not be /, because every file could be read")

@@ -20,13 +20,18 @@ const maxAnswer = 64 << 20
 
 // Client asks a running system over HTTP.
 type Client struct {
-	base string // http://host:port
-	http *http.Client
+	base  string // http://host:port
+	token string
+	http  *http.Client
 }
 
-// NewClient talks to the query service at address, host:port.
-func NewClient(address string) *Client {
-	return &Client{base: "http://" + strings.TrimPrefix(address, "http://"), http: &http.Client{Timeout: 2 * time.Minute}}
+// NewClient talks to the query service at address, host:port or a URL with its scheme, with a
+// token where it asks for one ("" for none).
+func NewClient(address, token string) *Client {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	return &Client{base: strings.TrimSuffix(address, "/"), token: token, http: &http.Client{Timeout: 2 * time.Minute}}
 }
 
 // Search asks for the nearest studies. Errors carry the kind that the service gave;
@@ -43,21 +48,27 @@ func (c *Client) Search(ctx context.Context, r Request) (Response, error) {
 // Labels asks for the label scores of one study.
 func (c *Client) Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
 	var out LabelsResponse
-	q := url.Values{"study": {string(s)}, "tenant": {string(t)}}
-	return out, c.do(ctx, http.MethodGet, "/v1/labels?"+q.Encode(), nil, &out)
+	return out, c.do(ctx, http.MethodGet, "/v1/labels?"+of(t, url.Values{"study": {string(s)}}), nil, &out)
 }
 
 // Study asks what the index knows of one study.
 func (c *Client) Study(ctx context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error) {
 	var out StudyResponse
-	q := url.Values{"tenant": {string(t)}}
-	return out, c.do(ctx, http.MethodGet, "/v1/studies/"+url.PathEscape(string(s))+"?"+q.Encode(), nil, &out)
+	return out, c.do(ctx, http.MethodGet, "/v1/studies/"+url.PathEscape(string(s))+"?"+of(t, url.Values{}), nil, &out)
 }
 
 // Status asks how the system is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var out Status
 	return out, c.do(ctx, http.MethodGet, "/v1/status", nil, &out)
+}
+
+// of adds the tenant to the parameters, unless the server shall choose it.
+func of(t event.Tenant, q url.Values) string {
+	if t != "" {
+		q.Set("tenant", string(t))
+	}
+	return q.Encode()
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte, out any) error {
@@ -67,6 +78,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 		return fault.E(op, fault.Usage, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -2,17 +2,23 @@ package query
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/auth"
 	"github.com/radstream/radstream/services/telemetry"
 )
 
@@ -23,68 +29,110 @@ type answerer interface {
 	Study(ctx context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error)
 }
 
+var _ answerer = (*Service)(nil)
+
 // maxBody bounds a request: an image in base64 and little else.
 const maxBody = MaxImage/3*4 + 1<<20
+
+// Reasons of the HTTP side.
+const (
+	reasonNoCall    fault.Reason = "no_such_call"
+	reasonTooLarge  fault.Reason = "too_large"
+	reasonMedia     fault.Reason = "not_json"
+	reasonRate      fault.Reason = "too_many_requests"
+	reasonBusy      fault.Reason = "busy"
+	reasonHost      fault.Reason = "foreign_host"
+	reasonForbidden              = auth.ReasonForbidden
+)
 
 // Server serves the HTTP API.
 type Server struct {
 	answer answerer
 	ServerConfig
+	places chan struct{} // holds a place for each request that is being answered
+	limit  *auth.Limiter
 }
 
-// ServerConfig is what a Server is given. All of it is required.
+// ServerConfig is what a Server is given. All of it is required but Auth and TLS.
 type ServerConfig struct {
+	Version string
 	Status  func(context.Context) (Status, error) // how the system is
 	Ready   func(context.Context) error           // nil while searches can be answered
 	Metrics *telemetry.Metrics                    // counts the requests
 	// MetricsElsewhere says that the metrics have an address of their own.
 	MetricsElsewhere bool
 	Log              zerolog.Logger
+	// Auth tells who asks; nil lets everybody ask for any tenant who reaches the loopback
+	// address that it must then be.
+	Auth *auth.Authenticator
+	TLS  *tls.Config // nil: plain HTTP
+
+	Rate        float64       // requests a second of one caller
+	Burst       int           // of one caller, at once
+	Concurrency int           // requests being answered at once, all callers together
+	Timeout     time.Duration // of one request
 }
 
 // NewServer answers with s.
-func NewServer(s *Service, c ServerConfig) *Server { return &Server{s, c} }
-
-// Handler routes the API.
-//
-//	POST /v1/search   Request -> Response
-//	GET  /v1/labels?study=UID&tenant=T -> LabelsResponse
-//	GET  /v1/status   -> Status
-//	GET  /healthz     200 while the process lives
-//	GET  /readyz      200 when searches can be answered, else 503
-//	GET  /metrics     Prometheus, unless the metrics have an address of their own
-//
-// Errors are application/problem+json.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/search", s.search)
-	mux.HandleFunc("GET /v1/labels", s.labels)
-	mux.HandleFunc("GET /v1/studies/{id}", s.study)
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		status, err := s.Status(r.Context())
-		s.reply(w, status, err)
-	})
-	telemetry.Probes(mux, s.Ready)
-	if !s.MetricsElsewhere {
-		mux.Handle("GET /metrics", s.Metrics.Handler())
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		s.reply(w, nil, fault.Reject("query.Handler", fault.NotFound, "no_such_call", "the API has POST /v1/search, GET /v1/labels, GET /v1/status, GET /healthz, GET /readyz and GET /metrics"))
-	})
-	return s.counted(mux)
+func NewServer(s answerer, c ServerConfig) *Server {
+	return &Server{answer: s, ServerConfig: c, places: make(chan struct{}, c.Concurrency), limit: auth.NewLimiter(c.Rate, c.Burst)}
 }
 
-// counted counts the requests that mux answers, by the pattern that they met.
-func (s *Server) counted(mux *http.ServeMux) http.Handler {
+// Handler routes the API: the calls of routes, which GET /openapi.json describes, and for
+// supervisors GET /healthz, /readyz and, unless they have an address of their own, /metrics.
+// Those four are open to everybody. Errors are application/problem+json.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	known := map[string]bool{}
+	handle := func(pattern string, h http.Handler) {
+		known[pattern] = true
+		mux.Handle(pattern, h)
+	}
+	var calls []string
+	for _, r := range routes() {
+		calls = append(calls, r.method+" "+r.path)
+		handle(r.method+" "+r.path, s.call(r))
+	}
+	document, err := OpenAPI(s.Version)
+	handle("GET /openapi.json", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err != nil {
+			s.reply(w, nil, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document)
+	}))
+	telemetry.Probes(mux, s.Ready)
+	known["GET /healthz"], known["GET /readyz"] = true, true
+	if !s.MetricsElsewhere {
+		handle("GET /metrics", s.Metrics.Handler())
+	}
+	missing := fault.Reject("query.Handler", fault.NotFound, reasonNoCall, "there is no such call; GET /openapi.json describes %s", strings.Join(calls, ", "))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.reply(w, nil, missing) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun, answer := time.Now(), &answer{ResponseWriter: w, status: http.StatusOK}
-		mux.ServeHTTP(answer, r)
+		if s.Auth == nil && !onLoopback(r.Host) {
+			s.reply(answer, nil, fault.Reject("query.Handler", fault.Usage, reasonHost, "without query.tokens or query.oidc_issuer only requests to localhost are answered, by that name"))
+		} else {
+			mux.ServeHTTP(answer, r)
+		}
 		route := r.Pattern
-		if route == "/" {
+		if !known[route] { // a pattern of ours, or the label could be anything
 			route = "none"
 		}
 		s.Metrics.Answered(route, answer.status, time.Since(begun))
 	})
+}
+
+// onLoopback reports whether a Host header names this machine by an address that no name
+// server gives out: a web page that had its own name point here is not let in.
+func onLoopback(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // answer remembers the status.
@@ -101,9 +149,75 @@ func (a *answer) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// call answers one route: who asks, may they, is there room, then the route's own work.
+func (s *Server) call(route route) http.Handler {
+	const op = "query.call"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller := auth.Caller{ID: "anybody"}
+		if s.Auth != nil {
+			var err error
+			if caller, err = s.Auth.Authenticate(r.Context(), r.Header.Get("Authorization")); err != nil {
+				s.reply(w, nil, err)
+				return
+			}
+		}
+		if wait, ok := s.limit.Allow(caller.ID); !ok {
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+			s.reply(w, nil, fault.Reject(op, fault.Transient, reasonRate, "this caller may ask %g times a second", s.Rate))
+			return
+		}
+		select {
+		case s.places <- struct{}{}:
+			defer func() { <-s.places }()
+		default:
+			s.reply(w, nil, fault.Reject(op, fault.Unavailable, reasonBusy, "%d requests are being answered already", s.Concurrency))
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+		defer cancel()
+		v, err := route.answer(s, w, r.WithContext(ctx), caller)
+		s.reply(w, v, err)
+	})
+}
+
+// tenant returns the tenant that a request is about: the caller's, whatever it says itself.
+// Where nobody is asked for a credential, the request chooses.
+func (s *Server) tenant(c auth.Caller, asked event.Tenant) (event.Tenant, error) {
+	if s.Auth == nil {
+		return asked, nil
+	}
+	if asked != "" && asked != c.Tenant {
+		return "", fault.Reject("query.tenant", fault.Usage, reasonForbidden, "the credential is for another tenant than the one that is named")
+	}
+	return c.Tenant, nil
+}
+
+// body reads the body of a request, which must be JSON: a form of some web page is not.
+func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	const op = "query.body"
+	if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+		return nil, fault.Reject(op, fault.Invalid, reasonMedia, "the request needs the header Content-Type: application/json")
+	}
+	if r.ContentLength > maxBody { // it is not read at all
+		return nil, fault.Reject(op, fault.Invalid, reasonTooLarge, "a request has at most %d bytes", maxBody)
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
+		return nil, fault.Reject(op, fault.Invalid, reasonTooLarge, "a request has at most %d bytes", maxBody)
+	}
+	if err != nil {
+		return nil, fault.Reject(op, fault.Invalid, ReasonRequest, "the request was cut off")
+	}
+	return data, nil
+}
+
 // Serve answers on l until ctx ends, then lets running requests finish for up to grace.
 func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
-	srv := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	if s.TLS != nil {
+		l = tls.NewListener(l, s.TLS)
+	}
+	srv := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2*time.Minute + s.Timeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -121,49 +235,24 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 	return nil
 }
 
-func (s *Server) search(w http.ResponseWriter, r *http.Request) {
-	const op = "query.search"
-	var body []byte
-	err := error(nil)
-	if r.ContentLength <= maxBody { // else it is not read at all
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	}
-	if err != nil || r.ContentLength > maxBody {
-		s.reply(w, nil, fault.Reject(op, fault.Invalid, "too_large", "the request has more than %d bytes or was cut off", maxBody))
-		return
-	}
-	req, err := decodeRequest(body)
-	if err != nil {
-		s.reply(w, nil, err)
-		return
-	}
-	resp, err := s.answer.Search(r.Context(), req)
-	s.reply(w, resp, err)
-}
-
-func (s *Server) labels(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	resp, err := s.answer.Labels(r.Context(), event.Tenant(q.Get("tenant")), event.StudyUID(q.Get("study")))
-	s.reply(w, resp, err)
-}
-
-func (s *Server) study(w http.ResponseWriter, r *http.Request) {
-	resp, err := s.answer.Study(r.Context(), event.Tenant(r.URL.Query().Get("tenant")), event.StudyUID(r.PathValue("id")))
-	s.reply(w, resp, err)
-}
-
 // reply writes v, or err as a problem.
 func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	status := http.StatusOK
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if err != nil {
-		status = httpStatus(fault.KindOf(err))
-		if status == http.StatusInternalServerError {
+		p := problemOf(err)
+		v, status = p, p.Status
+		switch status {
+		case http.StatusInternalServerError:
 			s.Log.Error().Err(err).Msg("a request failed")
+		case http.StatusUnauthorized:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		case http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "1")
 		}
 		w.Header().Set("Content-Type", "application/problem+json")
-		v = Problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
-			Detail: fault.Detail(err), Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err))}
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -174,8 +263,27 @@ func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	_, _ = w.Write(append(data, '\n')) // the client is gone if this fails
 }
 
-func httpStatus(k fault.Kind) int {
-	switch k {
+// problemOf is an error as the caller sees it.
+func problemOf(err error) Problem {
+	status := httpStatus(err)
+	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: fault.Detail(err), Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err))}
+}
+
+func httpStatus(err error) int {
+	switch fault.ReasonOf(err) {
+	case auth.ReasonUnauthenticated:
+		return http.StatusUnauthorized
+	case reasonForbidden, reasonHost:
+		return http.StatusForbidden
+	case reasonTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case reasonMedia:
+		return http.StatusUnsupportedMediaType
+	case reasonRate:
+		return http.StatusTooManyRequests
+	}
+	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Usage:
 		return http.StatusBadRequest
 	case fault.Unsupported:
@@ -191,4 +299,12 @@ func httpStatus(k fault.Kind) int {
 	default:
 		return http.StatusInternalServerError
 	}
+}
+
+// statuses are those that any call may be answered with, besides its own.
+func statuses(own ...int) []int {
+	all := append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusServiceUnavailable}, own...)
+	slices.Sort(all)
+	return all
 }

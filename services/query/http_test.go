@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/auth"
 	"github.com/radstream/radstream/services/telemetry"
 )
 
@@ -42,16 +45,47 @@ func (f fakeAnswers) Study(_ context.Context, t event.Tenant, s event.StudyUID) 
 	return StudyResponse{Study: s}, f.err
 }
 
+// checkedAnswers refuses what a Service would refuse of a request by itself.
+type checkedAnswers struct{ fakeAnswers }
+
+func (f checkedAnswers) Search(ctx context.Context, r Request) (Response, error) {
+	if err := r.complete(); err != nil {
+		return Response{}, err
+	}
+	return f.fakeAnswers.Search(ctx, r)
+}
+
+func (f checkedAnswers) one(t event.Tenant, s event.StudyUID) error {
+	r := Request{Tenant: t, Study: s}
+	err := r.complete()
+	if err == nil && s != "1.2.3" {
+		err = fault.Errorf("x", fault.NotFound, "there is none")
+	}
+	return err
+}
+
+func (f checkedAnswers) Labels(_ context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
+	return LabelsResponse{}, f.one(t, s)
+}
+
+func (f checkedAnswers) Study(_ context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error) {
+	return StudyResponse{}, f.one(t, s)
+}
+
 func newFake(err error) (*Server, *Request) {
 	asked := &Request{}
 	status := func(context.Context) (Status, error) { return Status{Version: "v", Ready: err == nil}, err }
 	ready := func(context.Context) error { return err }
-	return &Server{fakeAnswers{err, asked}, ServerConfig{Status: status, Ready: ready, Metrics: telemetry.New("v"), Log: zerolog.Nop()}}, asked
+	return NewServer(fakeAnswers{err, asked}, ServerConfig{Version: "v", Status: status, Ready: ready, Metrics: telemetry.New("v"), Log: zerolog.Nop(),
+		Rate: 1e6, Burst: 1e6, Concurrency: 64, Timeout: 10 * time.Second}), asked
 }
 
 func ask(s *Server, method, path string, body io.Reader) *http.Response {
 	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, httptest.NewRequest(method, path, body))
+	r := httptest.NewRequest(method, path, body)
+	r.Host = "localhost:8080"
+	r.Header.Set("Content-Type", "application/json")
+	s.Handler().ServeHTTP(w, r)
 	return w.Result()
 }
 
@@ -83,6 +117,11 @@ func TestMalformedRequests(t *testing.T) {
 		{"no base64", "POST", "/v1/search", `{"image":"secret!"}`, 400, ReasonRequest},
 		{"two objects", "POST", "/v1/search", `{"text":"a"}{"text":"secret"}`, 400, ReasonRequest},
 		{"a list", "POST", "/v1/search", `[{"text":"secret"}]`, 400, ReasonRequest},
+		{"unknown parameter", "GET", "/v1/labels?study=1&secret=1", "", 400, ReasonRequest},
+		{"parameter of the body", "POST", "/v1/search?secret=1", `{"text":"a"}`, 400, ReasonRequest},
+		{"parameter twice", "GET", "/v1/labels?study=secret&study=1", "", 400, ReasonRequest},
+		{"long parameter", "GET", "/v1/labels?study=" + strings.Repeat("secret", 100), "", 400, ReasonRequest},
+		{"broken parameters", "GET", "/v1/labels?study=%zzsecret", "", 400, ReasonRequest},
 		{"no such call", "GET", "/v1/secret", "", 404, "no_such_call"},
 		{"another method", "GET", "/v1/search", "", 404, "no_such_call"},
 	} {
@@ -106,10 +145,11 @@ func (u unread) Read([]byte) (int, error) {
 func TestBodyLimit(t *testing.T) {
 	s, _ := newFake(nil)
 	r := httptest.NewRequest("POST", "/v1/search", unread{t})
-	r.ContentLength = maxBody + 1
+	r.ContentLength, r.Host = maxBody+1, "127.0.0.1"
+	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
-	if p := problem(t, w.Result()); p.Status != 400 || p.Reason != "too_large" {
+	if p := problem(t, w.Result()); p.Status != 413 || p.Reason != "too_large" {
 		t.Errorf("over the limit: %+v", p)
 	}
 	broken := io.MultiReader(strings.NewReader(`{"text":`), iotestErr{})
@@ -127,7 +167,7 @@ func TestEveryKindOverHTTP(t *testing.T) {
 	for _, k := range fault.Kinds() {
 		s, _ := newFake(fault.Reject("secret.op", k, "some_reason", "some text"))
 		srv := httptest.NewServer(s.Handler())
-		c := NewClient(strings.TrimPrefix(srv.URL, "http://"))
+		c := NewClient(strings.TrimPrefix(srv.URL, "http://"), "")
 		for what, ask := range map[string]func() error{
 			"search": func() error { _, err := c.Search(t.Context(), Request{Text: "a"}); return err },
 			"labels": func() error { _, err := c.Labels(t.Context(), "", "1"); return err },
@@ -138,10 +178,123 @@ func TestEveryKindOverHTTP(t *testing.T) {
 				t.Errorf("%s, %v: %v, %v, %q", what, k, fault.KindOf(err), fault.ReasonOf(err), fault.Detail(err))
 			}
 		}
-		if code := httpStatus(k); code < 400 || code > 599 {
+		if code := httpStatus(fault.Reject("x", k, "r", "t")); code < 400 || code > 599 {
 			t.Errorf("%v has status %d", k, code)
 		}
 		srv.Close()
+	}
+}
+
+// TestLimitsOfCallers: who asks too often, or when the house is full, is told to come again.
+func TestLimitsOfCallers(t *testing.T) {
+	s, _ := newFake(nil)
+	s.limit = auth.NewLimiter(0.5, 2)
+	for i, want := range []int{200, 200, 429} {
+		r := ask(s, "GET", "/v1/status", nil)
+		if r.StatusCode != want {
+			t.Errorf("request %d: %d", i, r.StatusCode)
+		}
+		if after := r.Header.Get("Retry-After"); want == 429 && (after != "2" || problem(t, r).Reason != string(reasonRate)) {
+			t.Errorf("come again after %q", after)
+		}
+	}
+	if r := ask(s, "GET", "/readyz", nil); r.StatusCode != 200 {
+		t.Errorf("a probe was held back: %d", r.StatusCode)
+	}
+
+	s, _ = newFake(nil)
+	s.places = make(chan struct{}, 1)
+	running, release := make(chan struct{}), make(chan struct{})
+	s.Status = func(context.Context) (Status, error) {
+		close(running)
+		<-release
+		return Status{}, nil
+	}
+	h, first := s.Handler(), httptest.NewRecorder()
+	done := make(chan struct{})
+	r := httptest.NewRequest("GET", "http://localhost/v1/status", nil)
+	go func() { defer close(done); h.ServeHTTP(first, r) }()
+	<-running
+	full := ask(s, "GET", "/v1/status", nil)
+	if p := problem(t, full); p.Status != 503 || p.Reason != string(reasonBusy) || full.Header.Get("Retry-After") == "" {
+		t.Errorf("%+v", p)
+	}
+	close(release)
+	if <-done; first.Code != 200 {
+		t.Errorf("the one that was running: %d", first.Code)
+	}
+
+	s, _ = newFake(nil)
+	s.Timeout = time.Nanosecond
+	s.Status = func(ctx context.Context) (Status, error) { <-ctx.Done(); return Status{}, ctx.Err() }
+	if p := problem(t, ask(s, "GET", "/v1/status", nil)); p.Status != 503 || p.Kind != "transient" {
+		t.Errorf("out of time: %+v", p)
+	}
+}
+
+// TestWhoAsks: the credential decides the tenant; without any, only this machine may ask.
+func TestWhoAsks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	token, line, err := auth.NewToken("north", "")
+	if err == nil {
+		err = os.WriteFile(file, []byte(line), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := auth.OpenTokens(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, asked := newFake(nil)
+	s.Auth = auth.New(tokens, nil)
+	send := func(method, target, body, token string) *http.Response {
+		r := httptest.NewRequest(method, "https://radstream.example"+target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		return w.Result()
+	}
+	for _, c := range []struct {
+		method, target, body string
+	}{{"POST", "/v1/search", `{"text":"a"%s}`}, {"GET", "/v1/labels?study=1%s", ""}, {"GET", "/v1/studies/1?%s", ""}} {
+		for named, want := range map[string]int{"": 200, "north": 200, "south": 403} {
+			*asked = Request{}
+			inBody, inQuery := "", ""
+			if named != "" {
+				inBody, inQuery = `,"tenant":"`+named+`"`, "&tenant="+named
+			}
+			target := strings.Replace(strings.Replace(c.target, "%s", inQuery, 1), "?&", "?", 1)
+			r := send(c.method, target, strings.Replace(c.body, "%s", inBody, 1), token)
+			if r.StatusCode != want || want == 200 && asked.Tenant != "north" || want != 200 && asked.Tenant != "" {
+				t.Errorf("%s for tenant %q: %d, asked as %q", target, named, r.StatusCode, asked.Tenant)
+			}
+		}
+		*asked = Request{}
+		for _, token := range []string{"", "rs_wrong"} {
+			target := strings.Replace(c.target, "%s", "", 1)
+			r := send(c.method, target, strings.Replace(c.body, "%s", "", 1), token)
+			if p := problem(t, r); p.Status != 401 || r.Header.Get("WWW-Authenticate") != "Bearer" || asked.Text != "" || asked.Study != "" {
+				t.Errorf("%s with token %q: %+v", target, token, p)
+			}
+		}
+	}
+	for path, want := range map[string]int{"/v1/status": 401, "/healthz": 200, "/readyz": 200, "/metrics": 200, "/openapi.json": 200} {
+		if r := send("GET", path, "", ""); r.StatusCode != want {
+			t.Errorf("%s without a token: %d", path, r.StatusCode)
+		}
+	}
+	s.Auth = nil
+	for host, want := range map[string]int{"localhost": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "evil.example": 403, "localhost.evil.example:8080": 403, "": 403, "10.0.0.1": 403} {
+		r := httptest.NewRequest("GET", "/v1/status", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if s.Handler().ServeHTTP(w, r); w.Code != want {
+			t.Errorf("host %q: %d", host, w.Code)
+		}
 	}
 }
 
@@ -149,7 +302,7 @@ func TestRoundTrip(t *testing.T) {
 	s, asked := newFake(nil)
 	srv := httptest.NewServer(s.Handler())
 	defer srv.Close()
-	c := NewClient(strings.TrimPrefix(srv.URL, "http://"))
+	c := NewClient(strings.TrimPrefix(srv.URL, "http://"), "")
 	want := Request{Tenant: "north", Image: []byte{1, 2}, K: 3, Projection: "lateral", Labels: []LabelAtLeast{{"effusion", 0.5}}}
 	r, err := c.Search(t.Context(), want)
 	if err != nil || len(r.Hits) != 1 || r.Hits[0].Study != "1.2" {
@@ -187,7 +340,7 @@ func TestClientFaults(t *testing.T) {
 		_, _ = io.WriteString(w, "<html>")
 	}))
 	address := strings.TrimPrefix(other.URL, "http://")
-	c := NewClient(address)
+	c := NewClient(address, "")
 	_, err1 := c.Search(t.Context(), Request{Text: "a"})
 	_, err2 := c.Status(t.Context())
 	other.Close()
@@ -221,7 +374,7 @@ func TestServeDrains(t *testing.T) {
 	served, answered := make(chan error, 1), make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l, 10*time.Second) }()
 	go func() {
-		st, err := NewClient(l.Addr().String()).Status(context.WithoutCancel(ctx))
+		st, err := NewClient(l.Addr().String(), "").Status(context.WithoutCancel(ctx))
 		if err == nil && st.Version != "late" {
 			err = errors.New("another answer")
 		}

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/auth"
+	"github.com/radstream/radstream/services/config"
+	"github.com/radstream/radstream/services/query"
+)
+
+func (a *App) startQuery(ctx context.Context) (running, error) {
+	c := a.conf.Query
+	if c.Listen.Off() {
+		return nil, nil
+	}
+	callers, err := a.callers(c)
+	if err != nil {
+		return nil, err
+	}
+	var secure *tls.Config
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return nil, fault.Errorf("app.query", fault.Usage, "query.tls_cert and query.tls_key cannot be used: %w", err)
+		}
+		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	}
+	listener, err := listen(ctx, c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	a.addresses.Query = listener.Addr().String()
+	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, a.metrics)
+	srv := query.NewServer(service, query.ServerConfig{
+		Version: a.opt.Version, Status: a.Status, Ready: a.ready, Log: a.opt.Log,
+		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
+		Auth: callers, TLS: secure,
+		Rate: float64(c.Rate), Burst: c.Burst, Concurrency: c.Concurrency, Timeout: c.Timeout,
+	})
+	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
+}
+
+// callers tells who may ask; nil when nobody is asked for a credential.
+func (a *App) callers(c config.Query) (*auth.Authenticator, error) {
+	if c.Open() {
+		return nil, nil
+	}
+	var tokens *auth.Tokens
+	var issuer *auth.OIDC
+	if c.Tokens != "" {
+		var err error
+		if tokens, err = auth.OpenTokens(c.Tokens, func(err error) {
+			a.opt.Log.Error().Err(err).Msg("the file of tokens cannot be used: none of them is let in until it is mended")
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if c.OIDCIssuer != "" {
+		issuer = auth.NewOIDC(c.OIDCIssuer, c.OIDCAudience, c.OIDCTenantClaim)
+	}
+	return auth.New(tokens, issuer), nil
+}
