@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/auth"
 	"github.com/radstream/radstream/services/config"
@@ -12,8 +14,10 @@ import (
 
 func (a *App) startQuery(ctx context.Context) (running, error) {
 	c := a.conf.Query
+	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, a.metrics)
+	onBus := func(ctx context.Context) error { return a.bus.Serve(ctx, service.NATS(c.Concurrency, c.Timeout)) }
 	if c.Listen.Off() {
-		return nil, nil
+		return onBus, nil
 	}
 	callers, err := a.callers(c)
 	if err != nil {
@@ -32,14 +36,18 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 		return nil, err
 	}
 	a.addresses.Query = listener.Addr().String()
-	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, a.metrics)
 	srv := query.NewServer(service, query.ServerConfig{
 		Version: a.opt.Version, Status: a.Status, Ready: a.ready, Log: a.opt.Log,
 		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
 		Auth: callers, TLS: secure,
 		Rate: float64(c.Rate), Burst: c.Burst, Concurrency: c.Concurrency, Timeout: c.Timeout,
 	})
-	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
+	return func(ctx context.Context) error {
+		both, ctx := errgroup.WithContext(ctx)
+		both.Go(func() error { return onBus(ctx) })
+		both.Go(func() error { return srv.Serve(ctx, listener, grace/3) })
+		return both.Wait()
+	}, nil
 }
 
 // callers tells who may ask; nil when nobody is asked for a credential.

@@ -15,16 +15,22 @@ import (
 // a misspelt one is seen; what was found is not repeated, since it may name a person.
 func decodeRequest(body []byte) (Request, error) {
 	var r Request
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	err := d.Decode(&r)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			return r, nil
-		}
+	if decode(body, &r) {
+		return r, nil
 	}
 	return Request{}, fault.Reject("query.decodeRequest", fault.Invalid, ReasonRequest,
 		"the body must be one JSON object as /openapi.json has it: text, image (base64), study, vector, or positive with negative, and optionally tenant, model, k, projection, labels (label, score), views, after and before; other fields are refused")
+}
+
+// decode reads one JSON value without fields that v does not have.
+func decode(body []byte, v any) bool {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if d.Decode(v) != nil {
+		return false
+	}
+	_, err := d.Token()
+	return errors.Is(err, io.EOF)
 }
 
 // complete fills in defaults and checks the limits.
