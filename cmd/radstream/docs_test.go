@@ -11,6 +11,7 @@ import (
 	"image"
 	"image/png"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +35,7 @@ import (
 )
 
 // The documents that show commands, relative to the root.
-var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md"}
+var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md"}
 
 // TestDocumentedCommands runs every command line that the documents and the help of the
 // commands show, in a shell, against a running radstream. What would not return has its
@@ -56,6 +57,7 @@ func TestDocumentedCommands(t *testing.T) {
 	for _, line := range append(lines, examples...) {
 		t.Run(line, func(t *testing.T) { d.try(t, line) })
 	}
+	t.Run("queries", d.queries)
 	for _, span := range spans { // named in a sentence: at least there is such a command
 		t.Run("named: "+span, func(t *testing.T) { d.shell(t, span+" --help") })
 	}
@@ -66,7 +68,9 @@ type reader struct {
 	dir  string // where they stand
 	env  []string
 	real *strings.Replacer // of the documents' placeholders
-	bus  *bus.Bus
+
+	server *server
+	bus    *bus.Bus
 }
 
 func newReader(t *testing.T) *reader {
@@ -120,7 +124,7 @@ func newReader(t *testing.T) *reader {
 		t.Fatal(err)
 	}
 	d := &reader{
-		dir: dir, bus: bustest.Connect(t, s.NATS),
+		server: s, dir: dir, bus: bustest.Connect(t, s.NATS),
 		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS,
 			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
 		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID,
@@ -280,6 +284,35 @@ func document(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// queries sends the requests that docs/QUERYING.md shows, over HTTP and on the bus.
+func (d *reader) queries(t *testing.T) {
+	text := d.real.Replace(document(t, "docs/QUERYING.md"))
+	bodies := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(text, -1)
+	requests := regexp.MustCompile(`(?m)^    nats request (\S+) '(.*)'$`).FindAllStringSubmatch(text, -1)
+	if len(bodies) < 4 || len(requests) < 3 {
+		t.Fatalf("docs/QUERYING.md shows %d requests over HTTP and %d on the bus", len(bodies), len(requests))
+	}
+	for _, b := range bodies {
+		r, err := http.Post("http://"+d.server.Query+"/v1/search", "application/json", strings.NewReader(b[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Body.Close(); r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", b[1], r.Status)
+		}
+	}
+	nc, err := nats.Connect(d.server.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, r := range requests {
+		if m, err := nc.Request(r[1], []byte(r[2]), 20*time.Second); err != nil || len(m.Header) > 0 || !json.Valid(m.Data) {
+			t.Errorf("%s %s: %v, %+v", r[1], r[2], err, m)
+		}
+	}
 }
 
 // TestDocumentedEvent publishes the event of docs/PUBLISHING.md as it is shown there, by
