@@ -1,6 +1,8 @@
 package flat
 
 import (
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -40,29 +42,33 @@ func upsertBulk(b *testing.B, db *DB, n, dim int) error {
 	return nil
 }
 
+// BenchmarkSearch asks for 10 of n vectors of 512 elements, without a filter and with indexed
+// ones that meet a part of the points.
 func BenchmarkSearch(b *testing.B) {
-	for _, c := range []struct {
-		name   string
-		n, dim int
-		filter *Filter
-	}{
-		{"20000x128", 20000, 128, nil},
-		{"20000x128/tenant+label", 20000, 128, &Filter{Must: []Condition{Match{Key: "tenant", Keywords: []string{"t1"}}, Range{Key: "labels.effusion", Gte: ptr(0.5)}}}},
-		{"100000x512", 100000, 512, nil},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			db, v := benchStore(b, c.n, c.dim)
-			var took []time.Duration
-			for b.Loop() {
-				start := time.Now()
-				if _, err := db.Query("c", Query{Ranking: Nearest{Input{Vector: v}}, Using: "image", Filter: c.filter, Limit: 10}); err != nil {
-					b.Fatal(err)
+	for _, n := range []int{20000, 100000} {
+		db, _ := benchStore(b, n, 512)
+		check(b, db.CreateIndex("c", "tenant", Index{Type: KeywordIndex, Tenant: true}))
+		check(b, db.CreateIndex("c", "labels.effusion", Index{Type: FloatIndex}))
+		filters := map[string]*Filter{"all": nil, "tenant+label": {Must: []Condition{Match{Key: "tenant", Keywords: []string{"t1"}}, Range{Key: "labels.effusion", Gte: ptr(0.5)}}}}
+		for _, percent := range []float64{0.1, 1, 10, 50, 100} {
+			filters[fmt.Sprintf("%g%%", percent)] = &Filter{Must: []Condition{Range{Key: "labels.effusion", Lt: ptr(percent / 100)}}}
+		}
+		for _, name := range slices.Sorted(maps.Keys(filters)) {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				rng := rand.New(rand.NewPCG(9, 9))
+				var took []time.Duration
+				for b.Loop() {
+					v := each(512, func(int) float32 { return rng.Float32() - 0.5 })
+					start := time.Now()
+					if _, err := db.Query("c", Query{Ranking: Nearest{Input{Vector: v}}, Using: "image", Filter: filters[name], Limit: 10}); err != nil {
+						b.Fatal(err)
+					}
+					took = append(took, time.Since(start))
 				}
-				took = append(took, time.Since(start))
-			}
-			b.ReportMetric(float64(percentile(took, 50).Microseconds()), "p50-µs")
-			b.ReportMetric(float64(percentile(took, 99).Microseconds()), "p99-µs")
-		})
+				b.ReportMetric(float64(percentile(took, 50).Microseconds()), "p50-µs")
+				b.ReportMetric(float64(percentile(took, 99).Microseconds()), "p99-µs")
+			})
+		}
 	}
 }
 

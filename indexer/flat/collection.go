@@ -18,6 +18,7 @@ type collection struct {
 
 	mu       sync.RWMutex
 	indexes  map[string]Index
+	fields   map[string]*field // of the indexes that a scan can compare by
 	slots    map[PointID]uint32
 	ids      []PointID
 	live     []bool
@@ -30,7 +31,7 @@ type collection struct {
 }
 
 func newCollection(id uint64, name string, cfg Config) *collection {
-	c := &collection{id: id, name: name, cfg: cfg, indexes: map[string]Index{}, slots: map[PointID]uint32{}, columns: map[string]*column{}}
+	c := &collection{id: id, name: name, cfg: cfg, indexes: map[string]Index{}, fields: map[string]*field{}, slots: map[PointID]uint32{}, columns: map[string]*column{}}
 	for name, v := range cfg.Vectors {
 		c.columns[name] = newColumn(v)
 	}
@@ -58,6 +59,11 @@ func (c *collection) put(ch change) (ok bool) {
 	if ch.hasPayload {
 		c.payloads[slot] = ch.payload
 	}
+	for _, f := range c.fields {
+		if ch.replace || ch.hasPayload {
+			f.set(slot, c.payloads[slot])
+		}
+	}
 	for _, name := range ch.removed {
 		if col := c.columns[name]; col != nil {
 			col.clear(slot)
@@ -67,6 +73,23 @@ func (c *collection) put(ch change) (ok bool) {
 		c.columns[v.name].set(slot, v.data)
 	}
 	return true
+}
+
+// index declares a payload field and reads it from every point.
+func (c *collection) index(key string, ix Index) {
+	c.unindex(key)
+	c.indexes[key] = ix
+	if f := newField(key, ix.Type); f != nil {
+		for slot, payload := range c.payloads {
+			f.set(uint32(slot), payload)
+		}
+		c.fields[key] = f
+	}
+}
+
+func (c *collection) unindex(key string) {
+	delete(c.indexes, key)
+	delete(c.fields, key)
 }
 
 func (c *collection) newSlot(id PointID) uint32 {

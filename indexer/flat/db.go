@@ -298,9 +298,9 @@ func (db *DB) apply(r record) error {
 	defer c.mu.Unlock()
 	switch r.kind {
 	case recIndex:
-		c.indexes[r.name] = r.index
+		c.index(r.name, r.index)
 	case recUnindex:
-		delete(c.indexes, r.name)
+		c.unindex(r.name)
 	case recPoints:
 		for _, ch := range r.changes {
 			if !c.put(ch) {

@@ -135,49 +135,68 @@ func (c *collection) runRoot(q Query) ([]scored, error) {
 		return nil, fault.Reject("flat.Query", fault.Invalid, reasonLimit, "limit must be at least 1 and offset at least 0")
 	}
 	budget := maxPrefetches
-	return c.run(q, nil, min(q.Limit, len(c.ids)+1)+min(q.Offset, len(c.ids)+1), &budget, maxPrefetchDeep)
+	return c.run(q, scope{}, min(q.Limit, len(c.ids)+1)+min(q.Offset, len(c.ids)+1), &budget, maxPrefetchDeep)
 }
 
-// run returns the best k of q with external scores. passes are the filters of the queries
-// around it.
-func (c *collection) run(q Query, passes []predicate, k int, budget *int, depth int) ([]scored, error) {
+// scope is the part of a collection that a query looks at.
+type scope struct {
+	pass   predicate // nil: every point
+	sieves []sieve   // what indexes know of pass
+	only   []uint32  // when not nil, no other slots
+}
+
+// narrow adds a filter.
+func (s scope) narrow(c *collection, f *Filter) (scope, error) {
+	pass, err := f.compileFor(c)
+	if err != nil || pass == nil {
+		return s, err
+	}
+	if outer := s.pass; outer != nil {
+		s.pass = func(x candidate) bool { return outer(x) && pass(x) }
+	} else {
+		s.pass = pass
+	}
+	if v := f.sieveFor(c); v != nil {
+		s.sieves = append(slices.Clip(s.sieves), v)
+	}
+	return s, nil
+}
+
+// run returns the best k of q with external scores, within what the queries around it look
+// at.
+func (c *collection) run(q Query, within scope, k int, budget *int, depth int) ([]scored, error) {
 	if *budget -= len(q.Prefetch); *budget < 0 || depth == 0 {
 		return nil, fault.Reject("flat.Query", fault.Invalid, reasonQuery, "a query has at most %d prefetches on %d levels", maxPrefetches, maxPrefetchDeep)
 	}
-	own, err := q.Filter.compileFor(c)
+	within, err := within.narrow(c, q.Filter)
 	if err != nil {
 		return nil, err
-	}
-	if own != nil {
-		passes = append(slices.Clip(passes), own)
 	}
 	var lists [][]scored
 	for _, p := range q.Prefetch {
 		if p.Limit < 1 {
 			return nil, fault.Reject("flat.Query", fault.Invalid, reasonLimit, "the limit of a prefetch must be at least 1")
 		}
-		list, err := c.run(p, passes, min(p.Limit, len(c.ids)), budget, depth-1)
+		list, err := c.run(p, within, min(p.Limit, len(c.ids)), budget, depth-1)
 		if err != nil {
 			return nil, err
 		}
 		lists = append(lists, list)
 	}
-	var only []uint32 // stays nil without prefetches
 	if len(q.Prefetch) > 0 {
-		only = union(lists)
+		within.only = union(lists)
 	}
-	pass := allOf(passes)
 	switch r := q.Ranking.(type) {
 	case Nearest:
 		input, err := c.resolve(q.Using, r.Input)
 		if err != nil {
 			return nil, err
 		}
-		return c.nearest(q, input, notThese(pass, r.Input), only, k), nil
+		return c.nearest(q, input, within.without(r.Input), k), nil
 	case Recommend:
-		return c.recommend(q, r, pass, only, k)
+		return c.recommend(q, r, within, k)
 	case OrderBy:
-		found, err := c.orderBy(r, pass, only)
+		found, err := c.orderBy(r, within)
 		return found[:min(k, len(found))], err
 	case RRF, DBSF:
 		return c.fuse(q, lists, k)
@@ -190,20 +209,20 @@ func (c *collection) run(q Query, passes []predicate, k int, budget *int, depth 
 		if len(out) == k {
 			break
 		}
-		if c.matches(slot, pass) {
+		if c.matches(slot, within.pass) {
 			out = append(out, scored{slot: slot})
 		}
 	}
 	return out, nil
 }
 
-func (c *collection) nearest(q Query, input []float32, pass predicate, only []uint32, k int) []scored {
+func (c *collection) nearest(q Query, input []float32, within scope, k int) []scored {
 	d := c.cfg.Vectors[q.Using].Distance
 	score := func(v []float32) float32 { return d.similarity(input, v) }
 	if d == Cosine || d == Dot {
 		score = func(v []float32) float32 { return dot(input, v) }
 	}
-	s := search{c: c, col: c.columns[q.Using], score: score, coarse: newCoarse(d, input), pass: pass, only: only}
+	s := search{c: c, col: c.columns[q.Using], score: score, coarse: newCoarse(d, input), scope: within}
 	found := s.best(k)
 	for i := range found {
 		found[i].score = d.external(found[i].score)
@@ -254,32 +273,20 @@ func (c *collection) hit(f scored, sel VectorSelection) (Hit, error) {
 	return Hit{r, f.score}, err
 }
 
-// notThese adds to pass that a point is not one of the inputs.
-func notThese(pass predicate, inputs ...Input) predicate {
+// without leaves out the points that are inputs.
+func (s scope) without(inputs ...Input) scope {
 	var ids []PointID
 	for _, in := range inputs {
 		if in.ID != nil {
 			ids = append(ids, *in.ID)
 		}
 	}
-	if ids == nil {
-		return pass
+	if pass := s.pass; ids != nil {
+		s.pass = func(x candidate) bool {
+			return !slices.Contains(ids, x.c.ids[x.slot]) && (pass == nil || pass(x))
+		}
 	}
-	return func(x candidate) bool {
-		return !slices.Contains(ids, x.c.ids[x.slot]) && (pass == nil || pass(x))
-	}
-}
-
-func allOf(passes []predicate) predicate {
-	switch len(passes) {
-	case 0:
-		return nil
-	case 1:
-		return passes[0]
-	}
-	return func(x candidate) bool {
-		return !slices.ContainsFunc(passes, func(p predicate) bool { return !p(x) })
-	}
+	return s
 }
 
 func union(lists [][]scored) []uint32 {

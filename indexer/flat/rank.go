@@ -10,11 +10,11 @@ import (
 
 // recommend follows Qdrant's strategies: average_vector is an ordinary search; the others
 // score every point against every example, larger is better whatever the distance.
-func (c *collection) recommend(q Query, r Recommend, pass predicate, only []uint32, k int) ([]scored, error) {
+func (c *collection) recommend(q Query, r Recommend, within scope, k int) ([]scored, error) {
 	if len(r.Positive) == 0 && (r.Strategy == AverageVector || len(r.Negative) == 0) {
 		return nil, fault.Reject("flat.Query", fault.Invalid, reasonQuery, "recommend needs at least one example, and a positive one for average_vector")
 	}
-	pass = notThese(pass, append(slices.Clip(r.Positive), r.Negative...)...)
+	within = within.without(append(slices.Clip(r.Positive), r.Negative...)...)
 	positive, err := c.resolveAll(q.Using, r.Positive, r.Strategy)
 	if err != nil {
 		return nil, err
@@ -46,9 +46,9 @@ func (c *collection) recommend(q Query, r Recommend, pass predicate, only []uint
 		if target, err = c.cfg.prepare(q.Using, target); err != nil {
 			return nil, err
 		}
-		return c.nearest(q, target, pass, only, k), nil
+		return c.nearest(q, target, within, k), nil
 	}
-	all := search{c: c, col: c.columns[q.Using], score: score, pass: pass, only: only}
+	all := search{c: c, col: c.columns[q.Using], score: score, scope: within}
 	return q.cut(all.best(k), func(s, t float32) bool { return s > t }), nil
 }
 
@@ -192,7 +192,7 @@ func (v orderValue) compare(o orderValue) int {
 
 // orderBy lists the points in the order of a field, ties by id. A point with several
 // values appears once for each, as in Qdrant.
-func (c *collection) orderBy(r OrderBy, pass predicate, only []uint32) ([]scored, error) {
+func (c *collection) orderBy(r OrderBy, within scope) ([]scored, error) {
 	path, err := ParsePath(r.Key)
 	if err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func (c *collection) orderBy(r OrderBy, pass predicate, only []uint32) ([]scored
 	}
 	var found []scored
 	visit := func(slot uint32) {
-		if !c.matches(slot, pass) {
+		if !c.matches(slot, within.pass) {
 			return
 		}
 		path.each(c.payloads[slot], func(v any) bool {
@@ -231,8 +231,8 @@ func (c *collection) orderBy(r OrderBy, pass predicate, only []uint32) ([]scored
 			return true
 		})
 	}
-	if only != nil {
-		for _, slot := range only {
+	if within.only != nil {
+		for _, slot := range within.only {
 			visit(slot)
 		}
 	} else {

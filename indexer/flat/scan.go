@@ -3,6 +3,7 @@ package flat
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -12,6 +13,10 @@ import (
 // scanGrain is the number of multiplications that is worth another goroutine.
 const scanGrain = 1 << 18
 
+// sparse is the part of a block below which its rows are read one by one: a row alone costs
+// as much time as about that many in order.
+const sparse = 4
+
 // scored is a slot with its internal score: larger is better for every distance.
 type scored struct {
 	slot  uint32
@@ -19,16 +24,14 @@ type scored struct {
 	order orderValue
 }
 
-// search is one scan: of the points that have a vector in col and meet pass (nil: any), which
-// score best. only, when not nil, restricts it to those slots. coarse, when not nil, bounds
-// score from above.
+// search is one scan: of the points in scope that have a vector in col, which score best.
+// coarse, when not nil, bounds score from above.
 type search struct {
 	c      *collection
 	col    *column
 	score  func([]float32) float32
 	coarse *coarse
-	pass   predicate
-	only   []uint32
+	scope
 }
 
 // best returns the best k, best first, ties by id. All cores read, a block of chunkSlots at
@@ -68,29 +71,69 @@ func (s *search) best(k int) []scored {
 	return all[:min(k, len(all))]
 }
 
-// block scans the slots (or the places in only) from from to to.
+// block scans the slots from from to to, or those at these places in only.
 func (s *search) block(t *top, floor *floor, from, to int) {
-	var products [chunkSlots]int32
-	var near *codes // nil: every vector is scored in float
-	if s.only == nil && s.coarse != nil {
-		if near = s.col.codes[from/chunkSlots]; near == nil {
-			return // no slot of the block has a vector
+	if s.only != nil {
+		for _, slot := range s.only[from:to] {
+			if s.col.has(slot) {
+				s.offer(t, floor, slot)
+			}
 		}
+		return
+	}
+	near := s.col.codes[from/chunkSlots]
+	if s.col.chunks[from/chunkSlots] == nil {
+		return // no slot of the block has a vector
+	}
+	m := s.mask(from, to)
+	// Where few rows are left, reading them one by one is less than reading all.
+	count := m.count()
+	var products [chunkSlots]int32
+	dense := count > chunkSlots/sparse
+	if dense && s.coarse != nil {
 		s.col.dot(products[:to-from], near.rows, s.coarse.query)
 	}
-	for i := range to - from {
-		slot := uint32(from + i)
-		if s.only != nil {
-			slot = s.only[from+i]
+	for w, word := range m {
+		for ; word != 0; word &= word - 1 {
+			i := 64*w + bits.TrailingZeros64(word)
+			if !s.col.present[from+i] {
+				continue
+			}
+			if s.coarse != nil {
+				if !dense {
+					width := len(s.coarse.query)
+					s.col.dot(products[i:i+1], near.rows[i*width:], s.coarse.query)
+				}
+				if s.coarse.below(near, i, products[i], floor.get()) {
+					continue
+				}
+			}
+			s.offer(t, floor, uint32(from+i))
 		}
-		if !s.col.has(slot) || near != nil && s.coarse.below(near, i, products[i], floor.get()) {
-			continue
+	}
+}
+
+// mask is what the indexes leave of the slots from from to to.
+func (s *search) mask(from, to int) (m mask) {
+	for w := range m {
+		if left := to - from - 64*w; left >= 64 {
+			m[w] = math.MaxUint64
+		} else if left > 0 {
+			m[w] = 1<<left - 1
 		}
-		// The score is cheaper than the filter, and most points fail by score.
-		if x := (scored{slot: slot, score: s.score(s.col.at(slot))}); t.wants(x) && s.c.matches(slot, s.pass) {
-			t.push(x)
-			floor.raise(t)
-		}
+	}
+	for _, sieve := range s.sieves {
+		sieve(from, &m)
+	}
+	return m
+}
+
+// offer scores a slot and keeps it if it is among the best that match. The score is cheaper
+// than the filter, and most points fail by score.
+func (s *search) offer(t *top, floor *floor, slot uint32) {
+	if x := (scored{slot: slot, score: s.score(s.col.at(slot))}); t.wants(x) && s.c.matches(slot, s.pass) {
+		t.push(x)
+		floor.raise(t)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestScanShared(t *testing.T) {
 	}
 	slices.SortFunc(want, c.compare)
 	even := func(x candidate) bool { return x.slot%2 == 0 }
-	s := search{c: c, col: c.columns[""], score: func(v []float32) float32 { return dot(query, v) }, coarse: newCoarse(Dot, query), pass: even}
+	s := search{c: c, col: c.columns[""], score: func(v []float32) float32 { return dot(query, v) }, coarse: newCoarse(Dot, query), scope: scope{pass: even}}
 	if got := s.best(k); !slices.Equal(got, want[:k]) {
 		t.Errorf("scan found %v, want %v", got, want[:k])
 	}
@@ -73,7 +73,7 @@ func TestFirstPass(t *testing.T) {
 			pass = func(x candidate) bool { return x.slot%3 != 0 }
 		}
 		k := 1 + rng.IntN(40)
-		s := search{c: c, col: c.columns[""], score: func(v []float32) float32 { return d.similarity(query, v) }, pass: pass}
+		s := search{c: c, col: c.columns[""], score: func(v []float32) float32 { return d.similarity(query, v) }, scope: scope{pass: pass}}
 		want := s.best(k)
 		s.coarse = newCoarse(d, query)
 		for _, kernel := range kernels {
