@@ -29,7 +29,6 @@
 package indexer
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -153,5 +152,8 @@ func checkLabel(name string) error {
 	return nil
 }
 
+// CollectionPrefix is what the names of all collections of studies begin with.
+const CollectionPrefix = "studies__"
+
 // CollectionFor names the collection of a model; the alias in use points at one of them.
-func CollectionFor(model string) string { return fmt.Sprintf("studies__%s", model) }
+func CollectionFor(model string) string { return CollectionPrefix + model }

@@ -27,7 +27,8 @@ type Store interface {
 	// Search returns the studies of one tenant most similar to a vector or a study, best
 	// first, without their vectors. A study given by id is not among them.
 	Search(ctx context.Context, q Query) ([]Hit, error)
-	// Count returns the number of a tenant's studies, or of all points with Tenant empty.
+	// Count returns the number of a tenant's studies, or of all with Tenant empty; tombstones
+	// count for nobody.
 	Count(ctx context.Context, q CountQuery) (int, error)
 }
 

@@ -14,10 +14,17 @@ import (
 const snapshotBatch = 512
 
 // Compact folds the log into a new snapshot and removes what it replaces. Reads and writes
-// go on meanwhile. It runs by itself when the log has grown; see Options.CompactAt.
+// go on meanwhile. It runs by itself when the log has grown; see Options.CompactAt. When it
+// returns, no file holds what was replaced or deleted before the call.
 func (db *DB) Compact() error {
 	db.compacting.Lock()
 	defer db.compacting.Unlock()
+	db.write.Lock()
+	folded := !db.closed && db.log.size == fileHeader && db.log.gen == db.snapGen+1 && db.snapGen > 0
+	db.write.Unlock()
+	if folded { // nothing was written since the last time
+		return nil
+	}
 	gen, head, err := db.rotate()
 	if err != nil {
 		return err

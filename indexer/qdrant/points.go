@@ -182,9 +182,13 @@ func (c *Client) Count(ctx context.Context, q indexer.CountQuery) (int, error) {
 	if err := q.Validate(); err != nil {
 		return 0, err
 	}
-	exact := true
+	exact, filter := true, tenantFilter(q.Tenant, q.Labels)
+	if q.Tenant == "" { // of which a tombstone has none
+		below := float64(indexer.MaxRev)
+		filter.Must = append(filter.Must, qdrant.NewRange(keyRev, &qdrant.Range{Lt: &below}))
+	}
 	r, err := call(ctx, c, "qdrant.Count", c.conn.GetPointsClient().Count,
-		&qdrant.CountPoints{CollectionName: q.Collection, Filter: tenantFilter(q.Tenant, q.Labels), Exact: &exact})
+		&qdrant.CountPoints{CollectionName: q.Collection, Filter: filter, Exact: &exact})
 	return int(r.GetResult().GetCount()), err
 }
 

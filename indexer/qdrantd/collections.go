@@ -70,6 +70,30 @@ func vectorsConfig(c *qdrant.VectorsConfig) (flat.Config, error) {
 	return out, nil
 }
 
+// Update implements qdrant.CollectionsServer. Nothing can be changed that changes answers; as in
+// Qdrant, a call with optimizers_config starts the optimizer, which here is done when the call
+// returns: the whole store is written anew, without the points that were replaced or deleted.
+func (s *collections) Update(_ context.Context, r *qdrant.UpdateCollection) (*qdrant.CollectionOperationResponse, error) {
+	start := time.Now()
+	if err := firstOf(
+		field{"updates of vectors_config", r.GetVectorsConfig() != nil},
+		field{"updates of sparse_vectors_config", r.GetSparseVectorsConfig() != nil},
+		field{"updates of strict_mode_config", r.GetStrictModeConfig() != nil},
+		field{"updates of collection metadata", len(r.GetMetadata()) > 0},
+	); err != nil {
+		return nil, err
+	}
+	if _, err := s.db.Info(r.GetCollectionName()); err != nil {
+		return nil, err
+	}
+	if r.GetOptimizersConfig() != nil {
+		if err := s.db.Compact(); err != nil {
+			return nil, err
+		}
+	}
+	return &qdrant.CollectionOperationResponse{Result: true, Time: since(start)}, nil
+}
+
 // Delete implements qdrant.CollectionsServer.
 func (s *collections) Delete(_ context.Context, r *qdrant.DeleteCollection) (*qdrant.CollectionOperationResponse, error) {
 	start := time.Now()

@@ -10,7 +10,7 @@
 // with its name: sparse and multi vectors, server-side inference, discover and context
 // queries, formulas, MMR, relevance feedback, sampling, geo conditions and indexes,
 // lookups in other collections, custom sharding, strict mode, reduced datatypes, stemmers
-// and stop words, collection updates, cluster calls and snapshots.
+// and stop words, updates of what a collection's vectors are, cluster calls and snapshots.
 //
 // Options that tune speed, memory or replication cannot change the answers of an exact
 // scan on one machine. They are accepted and have no effect: hnsw, optimizer, WAL and

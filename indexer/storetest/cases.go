@@ -348,8 +348,10 @@ func (s *suite) TestTombstone() {
 	if got := s.get(p.ID); len(got) != 1 || !got[0].Tombstone() || got[0].Tenant != "" || len(got[0].Vectors) != 0 {
 		s.t.Errorf("tombstone holds %+v", got)
 	}
-	if n := s.count(indexer.CountQuery{Tenant: "a"}); n != 1 {
-		s.t.Errorf("count %d, want 1", n)
+	for _, tenant := range []string{"a", ""} {
+		if n := s.count(indexer.CountQuery{Tenant: tenant}); n != 1 {
+			s.t.Errorf("count of tenant %q: %d, want 1", tenant, n)
+		}
 	}
 	if hits := s.search(indexer.Query{Tenant: "a", Using: indexer.Image, Vector: p.Vectors[indexer.Image], K: 9}); len(hits) != 1 {
 		s.t.Errorf("%d hits, want 1", len(hits))
