@@ -3,6 +3,7 @@ package blob
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"strings"
 	"time"
@@ -17,8 +18,9 @@ import (
 // JetStream keeps objects in a NATS Object Store, under the hash as name. The server
 // holds an object in pieces.
 //
-// Delete purges the pieces; their bytes may lie in the server's files until it compacts
-// them.
+// A plain delete of the client library leaves the bytes in the server's files, and makes it
+// impossible to overwrite them afterwards. So Delete overwrites each piece, and Put removes in
+// that way what it puts anew; nothing here is removed in another.
 type JetStream struct {
 	bucket   jetstream.ObjectStore
 	stream   jetstream.Stream // that holds the bucket
@@ -42,7 +44,8 @@ func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRe
 	ref := newRef(data)
 	name := strings.TrimPrefix(ref.Uri, objectScheme)
 	info, err := s.bucket.GetInfo(ctx, name)
-	if err == nil && info.Size == ref.Size {
+	switch {
+	case err == nil && info.Size == ref.Size:
 		err = s.whole(ctx, info)
 		if err == nil {
 			return ref, nil
@@ -50,7 +53,12 @@ func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRe
 		if fault.ReasonOf(err) != ReasonIncomplete {
 			return nil, fault.Wrap(op, err)
 		}
-	} else if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		fallthrough
+	case err == nil:
+		if err := s.Delete(ctx, ref); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+	case !errors.Is(err, jetstream.ErrObjectNotFound):
 		return nil, busFault(op, err)
 	}
 	ctx, cancel := limit(ctx, ref.Size)
@@ -149,17 +157,40 @@ func (s *JetStream) Stat(ctx context.Context, ref *radstreamv1.ObjectRef) (uint6
 	return info.Size, checkSize(op, ref, info.Size, s.maxBytes)
 }
 
-// Delete implements [Store].
+// Delete implements [Store]: the pieces first, so that one that was broken off is found again.
 func (s *JetStream) Delete(ctx context.Context, ref *radstreamv1.ObjectRef) error {
 	const op = "blob.JetStream.Delete"
 	name, err := objectName(op, ref)
 	if err != nil {
 		return err
 	}
-	if err := s.bucket.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+	info, err := s.bucket.GetInfo(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil
+	}
+	if err != nil {
 		return busFault(op, err)
 	}
-	return nil
+	for {
+		piece, err := s.stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(pieces(info)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err == nil {
+			err = s.stream.SecureDeleteMsg(ctx, piece.Sequence)
+		}
+		if err != nil {
+			return busFault(op, err)
+		}
+	}
+	meta, err := s.stream.GetLastMsgForSubject(ctx, "$O."+info.Bucket+".M."+base64.URLEncoding.EncodeToString([]byte(name)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return busFault(op, err)
+	}
+	return busFault(op, s.stream.SecureDeleteMsg(ctx, meta.Sequence))
 }
 
 // limit gives an object time by its size: the client library gives the whole of it 10 s.
@@ -171,6 +202,8 @@ func limit(ctx context.Context, size uint64) (context.Context, context.CancelFun
 // busFault sorts the errors of nats.go.
 func busFault(op string, err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, context.Canceled):
 		return fault.Wrap(op, err)
 	case errors.Is(err, jetstream.ErrObjectNotFound):

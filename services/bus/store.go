@@ -92,19 +92,19 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 	return Failure("bus.KV.Delete", k.kv.Purge(ctx, key))
 }
 
-// Erase removes a key and overwrites its value on disk. A missing key is no error. A value
+// Erase removes a key, overwrites its value on disk, and tells whether it was there. A value
 // that Put or Update replaced before is gone from the bucket, but its bytes stay until the
 // server compacts the file: a key that may have to be erased is set once.
-func (k *KV) Erase(ctx context.Context, key string) error {
+func (k *KV) Erase(ctx context.Context, key string) (bool, error) {
 	const op = "bus.KV.Erase"
 	_, seq, err := k.Get(ctx, key)
 	if fault.KindOf(err) == fault.NotFound && err != nil {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fault.Wrap(op, err)
+		return false, fault.Wrap(op, err)
 	}
-	return fault.Wrap(op, k.b.SecureDelete(ctx, "KV_"+k.bucket, seq))
+	return true, fault.Wrap(op, k.b.SecureDelete(ctx, "KV_"+k.bucket, seq))
 }
 
 // Keys lists every key of the bucket.
@@ -114,6 +114,20 @@ func (k *KV) Keys(ctx context.Context) ([]string, error) {
 		return nil, nil
 	}
 	return keys, Failure("bus.KV.Keys", err)
+}
+
+// Matching lists the keys that match a filter, in which a word may be '*' and the last one '>'.
+func (k *KV) Matching(ctx context.Context, filter string) ([]string, error) {
+	const op = "bus.KV.Matching"
+	l, err := k.kv.ListKeysFiltered(ctx, filter)
+	if err != nil {
+		return nil, Failure(op, err)
+	}
+	var keys []string
+	for key := range l.Keys() {
+		keys = append(keys, key)
+	}
+	return keys, Failure(op, ctx.Err())
 }
 
 // ObjectStore opens an object store, and creates it, on disk, when it is missing. It

@@ -45,7 +45,7 @@ func TestKV(t *testing.T) {
 		t.Fatal("the value is not on disk, so the check below would mean nothing")
 	}
 	for range 2 {
-		if err := kv.Erase(ctx, "t.k"); err != nil {
+		if _, err := kv.Erase(ctx, "t.k"); err != nil {
 			t.Fatal(err)
 		}
 	}
