@@ -345,7 +345,7 @@ func (w *badWorld) events(t *testing.T) {
 			`{"studyUid":"2.25.7","objects":[{"ref":{"uri":"objects:` + hex.EncodeToString(missing[:]) + `","size":"9","sha256":"` + base64.StdEncoding.EncodeToString(missing[:]) + `"}}]}`, "object_missing"},
 		{"object outside", "rad.v1.default.study.arrived", string(event.StudyArrived), event.JSON,
 			`{"studyUid":"2.25.7","objects":[{"ref":{"uri":"file:/etc/hostname","sha256":"` + base64.StdEncoding.EncodeToString(missing[:]) + `"}}]}`, "object_not_allowed"},
-		{"erasure", "rad.v1.default.study.erased", string(event.StudyErased), event.JSON, `{"studyUid":"2.25.7"}`, "erase_not_available"},
+		{"erasure of two", "rad.v1.default.study.erased", string(event.StudyErased), event.JSON, `{"studyUid":"2.25.7","patientId":"P-7"}`, "malformed_erasure"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := "bad input: " + c.name

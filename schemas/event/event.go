@@ -200,7 +200,7 @@ func (e Envelope) Message() (proto.Message, error) {
 
 func types() []Type {
 	return []Type{StudyArrived, ReportArrived, StudyErased, StudyPrepared, StudyUnchanged, StudyEmbedded, StudyIndexed, Rejected,
-		PatientMerged, StudyMoved, ArrivalNoted, TrainingDue, ModelDecided}
+		PatientMerged, StudyMoved, ArrivalNoted, TrainingDue, ModelDecided, StudyRemoved, ErasureReported}
 }
 
 func newMessage(t Type) (proto.Message, bool) {
@@ -231,6 +231,10 @@ func newMessage(t Type) (proto.Message, bool) {
 		return &radstreamv1.TrainingDue{}, true
 	case ModelDecided:
 		return &radstreamv1.ModelDecided{}, true
+	case StudyRemoved:
+		return &radstreamv1.StudyRemoved{}, true
+	case ErasureReported:
+		return &radstreamv1.ErasureReported{}, true
 	}
 	return nil, false
 }

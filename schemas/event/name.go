@@ -62,6 +62,9 @@ const (
 	ArrivalNoted   Type = "org.radstream.arrival.noted.v1"
 	TrainingDue    Type = "org.radstream.training.due.v1"
 	ModelDecided   Type = "org.radstream.model.decided.v1"
+
+	StudyRemoved    Type = "org.radstream.study.removed.v1"
+	ErasureReported Type = "org.radstream.erasure.reported.v1"
 )
 
 // Subject is a NATS subject. Build one with the functions below.
@@ -77,6 +80,9 @@ func ReportArrivedSubject(t Tenant) Subject { return Subject(prefix + string(t) 
 
 // PatientMergedSubject is where merges and corrections of patients of t are announced.
 func PatientMergedSubject(t Tenant) Subject { return Subject(prefix + string(t) + ".study.merged") }
+
+// StudyErasedSubject is where t asks for studies and patients to be erased.
+func StudyErasedSubject(t Tenant) Subject { return Subject(prefix + string(t) + ".study.erased") }
 
 // PreparedSubject holds every revision of one study; its last message is the study.
 func PreparedSubject(t Tenant, p PatientKey, s StudyKey) Subject {

@@ -96,6 +96,8 @@ type App struct {
 	runtime   *ort.Runtime
 	device    ort.Device // of the encoders
 	store     indexer.Store
+	// eraseIndex puts tombstones into every collection.
+	eraseIndex func(context.Context, []indexer.Point) error
 
 	mu       sync.Mutex
 	clocks   []*clock               // of the stages that run here
@@ -258,7 +260,7 @@ func (a *App) startStore(context.Context) (running, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.store = store
+	a.store, a.eraseIndex = store, store.Erase
 	return func(ctx context.Context) error {
 		<-ctx.Done()
 		return store.Close()
@@ -284,9 +286,14 @@ func (a *App) startPrepare(ctx context.Context) (running, error) {
 		return nil, err
 	}
 	limit := uint64(a.conf.Ingest.MaxObjectBytes)
-	reader, err := blob.NewReader(blob.NewJetStream(bucket, stream, limit), a.conf.Ingest.AllowedRoots, limit)
+	objects := blob.NewJetStream(bucket, stream, limit)
+	reader, err := blob.NewReader(objects, a.conf.Ingest.AllowedRoots, limit)
 	if err != nil {
 		return nil, err
+	}
+	models, err := registry.Open(ctx, a.bus)
+	if err != nil {
+		return nil, errors.Join(err, reader.Close())
 	}
 	pending, err := a.bus.KV(ctx, bus.BucketPending, 0)
 	if err != nil {
@@ -295,6 +302,8 @@ func (a *App) startPrepare(ctx context.Context) (running, error) {
 	h := &prepareHandler{preparer: a.preparer, objects: reader, archive: a.bus, identities: a.identity, keys: a.ring,
 		accessions: words{a.identity.kv, "_accession.", listLimit}, pending: words{pending, "", listLimit},
 		parallel: a.conf.Ingest.Workers, maxObject: limit, memory: semaphore.NewWeighted(arrivalBytes)}
+	h.eraser = &eraser{h: h, bus: a.bus, store: objects, identity: a.identity, models: models,
+		journal: words{pending, "_erasing.", mostErased}}
 	run, err := startWorker(ctx, a, worker{stage: stagePrepare, stream: event.StreamStudies, durable: stagePrepare, batch: 16, deadline: shortWait}, h)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())

@@ -96,6 +96,8 @@ func (s *system) sendAs(t *testing.T, who event.Tenant, id string, m proto.Messa
 		subject = event.ReportArrivedSubject(who)
 	case *radstreamv1.PatientMerged:
 		subject = event.PatientMergedSubject(who)
+	case *radstreamv1.StudyErased:
+		subject = event.StudyErasedSubject(who)
 	}
 	e, err := event.New(event.MessageID(id), "test", subject, time.Now(), m)
 	if err == nil {

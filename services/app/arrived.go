@@ -22,6 +22,7 @@ type arrived struct {
 	arrival ingest.Arrival // without its objects' bytes
 	objects []*radstreamv1.StudyObject
 	merge   *radstreamv1.PatientMerged // in place of an arrival
+	erase   *radstreamv1.StudyErased   // likewise
 }
 
 // input is what one message in STUDIES holds: one arrival, or, of a hospital's message,
@@ -119,7 +120,11 @@ func (h *prepareHandler) decode(in stage.Input, m proto.Message) (arrived, error
 		a.merge = m
 		return a, nil
 	case *radstreamv1.StudyErased:
-		return arrived{}, fault.Reject(op, fault.Unsupported, reasonErase, "erasing is not available in this version; the request stays in %s", in.Stream)
+		if (deid.Bare(m.GetStudyUid()) == "") == (deid.Bare(m.GetPatientId()) == "") {
+			return arrived{}, fault.Reject(op, fault.Invalid, reasonErase, "a request to erase names a study by its study_uid or a patient by the patient_id, and not both")
+		}
+		a.erase = m
+		return a, nil
 	default:
 		return arrived{}, fault.Reject(op, fault.Unsupported, event.ReasonType, "the stream %s takes arrivals, merges and erasures only", in.Stream)
 	}

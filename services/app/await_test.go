@@ -61,6 +61,12 @@ func awaitType(t *testing.T, b *bus.Bus, subject event.Subject, want event.Type)
 	awaitMessage(t, b, event.StreamPrepared, subject, func(m bus.Message) bool { return m.Type == want })
 }
 
+// awaitRemoved waits until the index says that a study is gone from it.
+func awaitRemoved(t *testing.T, b *bus.Bus, k event.StudyKey) {
+	t.Helper()
+	awaitMessage(t, b, event.StreamIndexed, event.IndexedSubject(tenant, k), func(m bus.Message) bool { return m.Type == event.StudyRemoved })
+}
+
 func awaitIndexed(t *testing.T, b *bus.Bus, k event.StudyKey, rev event.Rev) {
 	t.Helper()
 	awaitMessage(t, b, event.StreamIndexed, event.IndexedSubject(tenant, k), func(m bus.Message) bool { return m.Rev >= rev })

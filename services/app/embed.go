@@ -17,6 +17,7 @@ import (
 type prepared struct {
 	tenant event.Tenant
 	study  *radstreamv1.StudyPrepared // nil: there is nothing to encode
+	erased event.StudyKey             // set for a tombstone, which goes on as it is
 	input  embedder.StudyInput
 }
 
@@ -33,6 +34,10 @@ func (h *embedHandler) Decode(in stage.Input) (prepared, error) {
 	}
 	if _, moved := m.(*radstreamv1.StudyMoved); moved {
 		return prepared{}, nil // its revisions go on, on another subject
+	}
+	if removed, erased := m.(*radstreamv1.StudyRemoved); erased {
+		t, err := in.Tenant()
+		return prepared{tenant: t, erased: event.StudyKey(removed.GetStudyKey())}, err
 	}
 	study, ok := m.(*radstreamv1.StudyPrepared)
 	if !ok {
@@ -99,6 +104,10 @@ func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Res
 		return results
 	}
 	for i, p := range batch {
+		if p.erased != "" {
+			results[i].Out = []stage.Output{removedOutput("embedded", p.tenant, event.EmbeddedSubject(p.tenant, h.encoder.Model().Ref.Key(), p.erased))}
+			continue
+		}
 		if p.study == nil {
 			continue
 		}

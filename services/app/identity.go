@@ -56,6 +56,39 @@ func (i identity) Study(ctx context.Context, t event.Tenant, k event.StudyKey) (
 	return event.StudyUID(uid), fault.Wrap("app.Study", err)
 }
 
+// Forget erases what k stands for, on disk as well, and tells whether it was there.
+func (i identity) Forget(ctx context.Context, t event.Tenant, k event.StudyKey) (bool, error) {
+	was, err := i.kv.Erase(ctx, identityKey(t, k))
+	return was, fault.Wrap("app.Forget", err)
+}
+
+// MergedInto returns the patients that were merged into p, directly or through others.
+func (i identity) MergedInto(ctx context.Context, t event.Tenant, p event.PatientKey, resolve func(event.PatientKey) event.PatientKey) ([]event.PatientKey, error) {
+	keys, err := i.kv.Matching(ctx, mergeKey(t, "", "*"))
+	if err != nil {
+		return nil, fault.Wrap("app.MergedInto", err)
+	}
+	var all []event.PatientKey
+	for _, key := range keys {
+		if from := event.PatientKey(key[strings.LastIndexByte(key, '.')+1:]); resolve(from) == p {
+			all = append(all, from)
+		}
+	}
+	return all, nil
+}
+
+// Corrections erases the corrections of the patient of study k, and returns how many there were.
+func (i identity) Corrections(ctx context.Context, t event.Tenant, k event.StudyKey) (int, error) {
+	const op = "app.Corrections"
+	keys, err := i.kv.Matching(ctx, mergeKey(t, k, "*"))
+	for _, key := range keys {
+		if err == nil {
+			_, err = i.kv.Erase(ctx, key)
+		}
+	}
+	return len(keys), fault.Wrap(op, err)
+}
+
 // mergeKey is where the merge of patient p is kept, or the correction of one study's.
 func mergeKey(t event.Tenant, k event.StudyKey, p event.PatientKey) string {
 	key := string(t) + "._merged." + string(p)
@@ -95,7 +128,8 @@ func (i identity) Merged(ctx context.Context, t event.Tenant, k event.StudyKey, 
 	return event.PatientKey(to), fault.Wrap(op, err)
 }
 
-// words is a set of lists of words in a bucket, under a prefix. Lists only grow.
+// words is a set of lists of words in a bucket, under a prefix. Lists only grow, but for what is
+// erased.
 type words struct {
 	kv     *bus.KV
 	prefix string
@@ -140,4 +174,37 @@ func (w words) Get(ctx context.Context, t event.Tenant, list string) ([]string, 
 		return nil, nil
 	}
 	return strings.Fields(string(value)), fault.Wrap("app.words.Get", err)
+}
+
+// Remove takes words out of a list, and tells whether one of them was in it.
+func (w words) Remove(ctx context.Context, t event.Tenant, list string, gone map[string]bool) (bool, error) {
+	const op = "app.words.Remove"
+	key := string(t) + "." + w.prefix + list
+	for {
+		value, last, err := w.kv.Get(ctx, key)
+		if err != nil && fault.KindOf(err) == fault.NotFound {
+			return false, nil
+		}
+		if err != nil {
+			return false, fault.Wrap(op, err)
+		}
+		all := strings.Fields(string(value))
+		left := slices.DeleteFunc(slices.Clone(all), func(word string) bool { return gone[word] })
+		if len(left) == len(all) {
+			return false, nil
+		}
+		_, err = w.kv.Update(ctx, key, []byte(strings.Join(left, " ")), last)
+		if err == nil || fault.KindOf(err) != fault.Conflict {
+			return true, fault.Wrap(op, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return false, fault.Wrap(op, err)
+		}
+	}
+}
+
+// Drop removes a list.
+func (w words) Drop(ctx context.Context, t event.Tenant, list string) error {
+	_, err := w.kv.Erase(ctx, string(t)+"."+w.prefix+list)
+	return fault.Wrap("app.words.Drop", err)
 }

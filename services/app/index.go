@@ -13,15 +13,22 @@ import (
 
 // embedded is a study under one model, as the point it will be.
 type embedded struct {
-	tenant event.Tenant
-	study  *radstreamv1.StudyEmbedded
-	point  indexer.Point
+	tenant   event.Tenant
+	sequence uint64                     // in EMBEDDED
+	study    *radstreamv1.StudyEmbedded // nil for a tombstone
+	point    indexer.Point
+	erased   event.StudyKey // of a tombstone
 }
 
-// indexHandler makes embedded studies findable.
+// indexHandler makes embedded studies findable, and erased ones not.
 type indexHandler struct {
 	store      indexer.Store
 	collection string
+	// erase puts tombstones into every collection there is, and has the index forget on disk what
+	// they take the place of.
+	erase func(ctx context.Context, tombstones []indexer.Point) error
+	// wipe overwrites a message that came too late: its study was erased.
+	wipe func(ctx context.Context, stream string, seq uint64) error
 }
 
 func (h *indexHandler) Decode(in stage.Input) (embedded, error) {
@@ -29,15 +36,18 @@ func (h *indexHandler) Decode(in stage.Input) (embedded, error) {
 	if err != nil {
 		return embedded{}, err
 	}
-	study, ok := m.(*radstreamv1.StudyEmbedded)
-	if !ok {
-		return embedded{}, fault.Reject("app.index", fault.Unsupported, event.ReasonType, "the stream %s holds embedded studies only", in.Stream)
-	}
-	e := embedded{study: study}
+	e := embedded{sequence: in.Sequence}
 	if e.tenant, err = in.Tenant(); err != nil {
 		return embedded{}, err
 	}
-	e.point = pointOf(e.tenant, study)
+	switch m := m.(type) {
+	case *radstreamv1.StudyEmbedded:
+		e.study, e.point = m, pointOf(e.tenant, m)
+	case *radstreamv1.StudyRemoved:
+		e.erased, e.point = event.StudyKey(m.GetStudyKey()), indexer.NewTombstone(string(e.tenant), m.GetStudyKey())
+	default:
+		return embedded{}, fault.Reject("app.index", fault.Unsupported, event.ReasonType, "the stream %s holds embedded studies only", in.Stream)
+	}
 	return e, e.point.Validate()
 }
 
@@ -75,8 +85,20 @@ func pointOf(t event.Tenant, s *radstreamv1.StudyEmbedded) indexer.Point {
 func (h *indexHandler) Handle(ctx context.Context, batch []embedded) []stage.Result {
 	results := make([]stage.Result, len(batch))
 	points := make([]indexer.Point, len(batch))
+	var tombstones []indexer.Point
 	for i, e := range batch {
 		points[i] = e.point
+		if e.erased != "" {
+			tombstones = append(tombstones, e.point)
+		}
+	}
+	if len(tombstones) > 0 {
+		if err := h.erase(ctx, tombstones); err != nil {
+			for i := range batch {
+				results[i].Err = err
+			}
+			return results
+		}
 	}
 	stored, err := h.store.Upsert(ctx, h.collection, points)
 	if err != nil && len(batch) > 1 && fault.KindOf(err) == fault.Invalid {
@@ -86,7 +108,18 @@ func (h *indexHandler) Handle(ctx context.Context, batch []embedded) []stage.Res
 		return results
 	}
 	for i, e := range batch {
-		if results[i].Err = err; err != nil || !stored[i].Announce(e.point) {
+		if results[i].Err = err; err != nil {
+			continue
+		}
+		if e.erased != "" {
+			results[i].Out = []stage.Output{removedOutput("indexed", e.tenant, event.IndexedSubject(e.tenant, e.erased))}
+			continue
+		}
+		if stored[i].Rev == indexer.MaxRev {
+			results[i].Err = h.wipe(ctx, event.StreamEmbedded, e.sequence)
+			continue
+		}
+		if !stored[i].Announce(e.point) {
 			continue
 		}
 		results[i].Out = []stage.Output{{

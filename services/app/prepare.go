@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
@@ -34,7 +35,9 @@ const serviceEncoder = "encoder"
 
 // Reasons for which the prepare stage refuses an arrival by itself.
 const (
-	reasonErase      fault.Reason = "erase_not_available"
+	reasonErased     fault.Reason = "erased"
+	reasonErase      fault.Reason = "malformed_erasure"
+	reasonUnknown    fault.Reason = "unknown_study"
 	reasonNoObjects  fault.Reason = "empty_arrival"
 	reasonTooMany    fault.Reason = "too_many_objects"
 	reasonUnreadable fault.Reason = "object_unreadable"
@@ -64,14 +67,17 @@ type identities interface {
 	CheckKey(ctx context.Context, t event.Tenant, k deid.Key) error
 	PutStudy(ctx context.Context, t event.Tenant, k event.StudyKey, uid event.StudyUID) error
 	Study(ctx context.Context, t event.Tenant, k event.StudyKey) (event.StudyUID, error)
+	// Forget erases what k stands for, and tells whether it was there.
+	Forget(ctx context.Context, t event.Tenant, k event.StudyKey) (bool, error)
 	PutMerge(ctx context.Context, t event.Tenant, k event.StudyKey, from, to event.PatientKey) error
 	Merged(ctx context.Context, t event.Tenant, k event.StudyKey, from event.PatientKey) (event.PatientKey, error)
 }
 
-// lists holds short lists that only grow; KV buckets identity and pending.
+// lists holds short lists; KV buckets identity and pending.
 type lists interface {
 	Add(ctx context.Context, t event.Tenant, list, word string) error
 	Get(ctx context.Context, t event.Tenant, list string) ([]string, error)
+	Remove(ctx context.Context, t event.Tenant, list string, gone map[string]bool) (bool, error)
 }
 
 // keys holds the tenants' secrets; services/keyring.
@@ -91,6 +97,7 @@ type prepareHandler struct {
 	parallel   int // arrivals prepared at once; 0 is one a core
 	maxObject  uint64
 	memory     *semaphore.Weighted // of arrivalBytes; a place for each byte of objects that is held
+	eraser     *eraser
 }
 
 // listLimit bounds the studies and the waiting reports of one accession number, and what waits
@@ -149,6 +156,9 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 	}
 	if err != nil {
 		return nil, err
+	}
+	if a.erase != nil {
+		return nil, h.eraser.erase(ctx, key, a)
 	}
 	if a.merge != nil {
 		return h.merge(ctx, key, a)
@@ -226,7 +236,7 @@ func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, er
 func (h *prepareHandler) fits(ctx context.Context, t event.Tenant, f assemble.Facts) (bool, error) {
 	known, _, err := h.known(ctx, t, f.StudyKey)
 	if known == nil || err != nil {
-		return true, err
+		return true, h.forget(ctx, t, f.StudyKey, err)
 	}
 	r := h.resolver(ctx, t, f.StudyKey)
 	f.Resolve = r.resolve
@@ -279,7 +289,7 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 	a, facts := inputs[0], all[0]
 	known, last, err := h.known(ctx, a.tenant, facts.StudyKey)
 	if err != nil {
-		return nil, err
+		return nil, h.forget(ctx, a.tenant, facts.StudyKey, err)
 	}
 	r := h.resolver(ctx, a.tenant, facts.StudyKey)
 	for i := range all {
@@ -339,6 +349,16 @@ func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrive
 	return append(outs, out), nil
 }
 
+// forget takes back the name of a study that was erased while its arrival was prepared, and returns
+// err, which says so.
+func (h *prepareHandler) forget(ctx context.Context, t event.Tenant, k event.StudyKey, err error) error {
+	if fault.KindOf(err) == fault.Erased && err != nil {
+		_, failed := h.identities.Forget(ctx, t, k)
+		return cmp.Or(failed, err)
+	}
+	return err
+}
+
 // revision publishes the next revision of a study; last is the sequence of the message that
 // says what was known.
 func (h *prepareHandler) revision(t event.Tenant, next *radstreamv1.StudyPrepared, last uint64) stage.Output {
@@ -355,34 +375,49 @@ func (h *prepareHandler) revision(t event.Tenant, next *radstreamv1.StudyPrepare
 
 // known returns the study as the archive has it, nil when it has none, and the sequence
 // of the last message on any of its subjects, which may be a tombstone that says where it is.
+// Errors: Erased erased.
 func (h *prepareHandler) known(ctx context.Context, t event.Tenant, k event.StudyKey) (*radstreamv1.StudyPrepared, uint64, error) {
 	const op = "app.known"
-	subject, last := event.PreparedOf(t, k), uint64(0)
+	m, _, last, err := h.standing(ctx, t, k)
+	if err != nil || m == nil {
+		return nil, last, err
+	}
+	if _, erased := m.(*radstreamv1.StudyRemoved); erased {
+		return nil, last, fault.Reject(op, fault.Erased, reasonErased, "the study was erased on request: what arrives of it is not taken")
+	}
+	return m.(*radstreamv1.StudyPrepared), last, nil
+}
+
+// standing returns what stands for a study in the archive, a StudyPrepared or a StudyRemoved, with
+// its subject; nil when it has neither. last is as of known.
+func (h *prepareHandler) standing(ctx context.Context, t event.Tenant, k event.StudyKey) (m proto.Message, on event.Subject, last uint64, err error) {
+	const op = "app.known"
+	subject := event.PreparedOf(t, k)
 	for range maxMoves {
 		env, seq, err := h.archive.LastForSubject(ctx, event.StreamPrepared, subject)
 		if fault.KindOf(err) == fault.NotFound && last == 0 {
-			return nil, 0, nil
+			return nil, "", 0, nil
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, "", 0, err
 		}
 		if last == 0 {
 			last = seq
 		}
 		m, err := env.Message()
 		if err != nil {
-			return nil, 0, fault.Errorf(op, fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
+			return nil, "", 0, fault.Errorf(op, fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
 		}
 		switch m := m.(type) {
-		case *radstreamv1.StudyPrepared:
-			return m, last, nil
+		case *radstreamv1.StudyPrepared, *radstreamv1.StudyRemoved:
+			return m, env.Subject, last, nil
 		case *radstreamv1.StudyMoved:
 			subject = event.PreparedSubject(t, event.PatientKey(m.GetMovedTo()), k)
 		default:
-			return nil, 0, fault.Errorf(op, fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
+			return nil, "", 0, fault.Errorf(op, fault.Corrupt, "message %d of %s is no prepared study", seq, event.StreamPrepared)
 		}
 	}
-	return nil, 0, fault.Errorf(op, fault.Corrupt, "the tombstones of study %s lead nowhere", k)
+	return nil, "", 0, fault.Errorf(op, fault.Corrupt, "the tombstones of study %s lead nowhere", k)
 }
 
 // maxMoves bounds the tombstones that are followed: one, or a few more while the study moves.

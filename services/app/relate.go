@@ -25,7 +25,8 @@ type relation struct {
 //
 //   - a prior that came late, moved or changed its time revises its follow-ups;
 //   - a study that moved gets its tombstone on the subject that it left;
-//   - a study that was stored under a patient while that patient was merged moves.
+//   - a study that was stored under a patient while that patient was merged moves;
+//   - a prior that was erased revises its follow-ups, which name it no more.
 //
 // It reads after the message was stored, so of two studies that are prepared at once the
 // later one to be read sees both. It works from what the archive holds now, not from
@@ -74,7 +75,7 @@ func (h *relateHandler) relate(ctx context.Context, r relation) ([]stage.Output,
 		}
 	}
 	moved, err := h.moved(ctx, key, r.tenant, r.study)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.Erased { // which is why its follow-ups are looked at
 		return nil, err
 	}
 	outs = append(outs, moved...)
@@ -93,6 +94,9 @@ func (h *relateHandler) relate(ctx context.Context, r relation) ([]stage.Output,
 			continue
 		}
 		known, last, err := h.known(ctx, r.tenant, event.StudyKey(s.GetStudyKey()))
+		if fault.KindOf(err) == fault.Erased && err != nil {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -110,10 +114,16 @@ func (h *relateHandler) relate(ctx context.Context, r relation) ([]stage.Output,
 func (h *relateHandler) tombstone(ctx context.Context, r relation) ([]stage.Output, error) {
 	old := event.PreparedSubject(r.tenant, r.movedFrom, r.study)
 	env, seq, err := h.archive.LastForSubject(ctx, event.StreamPrepared, old)
+	if fault.KindOf(err) == fault.NotFound && err != nil {
+		return nil, nil // it was erased: nothing is left there
+	}
 	if err != nil {
 		return nil, err
 	}
 	known, _, err := h.known(ctx, r.tenant, r.study)
+	if fault.KindOf(err) == fault.Erased && err != nil {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

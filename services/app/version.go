@@ -112,7 +112,7 @@ func (v *version) startIndex(ctx context.Context) (running, error) {
 	if err := v.rebuild(ctx); err != nil {
 		return nil, err
 	}
-	h := &indexHandler{store: measured{v.app.store, v.app.metrics}, collection: v.collection}
+	h := &indexHandler{store: measured{v.app.store, v.app.metrics}, collection: v.collection, erase: v.app.eraseIndex, wipe: v.app.bus.SecureDelete}
 	return startWorker(ctx, v.app, worker{
 		stage: stageIndex, stream: event.StreamEmbedded, durable: v.durable(stageIndex),
 		subjects: []event.Subject{v.embedded()}, batch: v.app.conf.Index.BatchSize, deadline: shortWait,

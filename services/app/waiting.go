@@ -56,6 +56,9 @@ func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrive
 	}
 	var mismatch error
 	for _, study := range studies {
+		if _, _, err := h.known(ctx, a.tenant, event.StudyKey(study)); fault.KindOf(err) == fault.Erased && err != nil {
+			continue
+		}
 		if a.arrival.StudyUID, err = h.identities.Study(ctx, a.tenant, event.StudyKey(study)); err != nil {
 			return nil, err
 		}
@@ -105,6 +108,9 @@ func (h *prepareHandler) patients(ctx context.Context, key deid.Key, t event.Ten
 	for _, study := range studies {
 		k := event.StudyKey(study)
 		known, _, err := h.known(ctx, t, k)
+		if fault.KindOf(err) == fault.Erased && err != nil {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -217,6 +223,9 @@ func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]
 	var outs []stage.Output
 	for _, study := range studies {
 		out, err := h.moved(ctx, key, a.tenant, study)
+		if fault.KindOf(err) == fault.Erased && err != nil {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

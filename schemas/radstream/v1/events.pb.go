@@ -643,11 +643,13 @@ func (x *PatientMerged) GetStudyUid() string {
 	return ""
 }
 
-// StudyErased asks for everything of one study, or of one patient, to be removed.
+// StudyErased asks for everything of one study, or of one patient, to be removed. It holds an
+// identifier, so it is itself removed when it was done.
 type StudyErased struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StudyUid      string                 `protobuf:"bytes,1,opt,name=study_uid,json=studyUid,proto3" json:"study_uid,omitempty"`
 	PatientId     string                 `protobuf:"bytes,2,opt,name=patient_id,json=patientId,proto3" json:"patient_id,omitempty"` // instead of study_uid: all studies of the patient
+	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`         // nothing is removed; the answer says what would be
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -696,6 +698,258 @@ func (x *StudyErased) GetPatientId() string {
 	return ""
 }
 
+func (x *StudyErased) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// StudyRemoved is the tombstone of an erased study: the last message of its subject in PREPARED,
+// in EMBEDDED under each model, and in INDEXED, where it says that the study can no longer be
+// found. What arrives of the study after it is rejected.
+type StudyRemoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StudyKey      string                 `protobuf:"bytes,1,opt,name=study_key,json=studyKey,proto3" json:"study_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StudyRemoved) Reset() {
+	*x = StudyRemoved{}
+	mi := &file_radstream_v1_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StudyRemoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StudyRemoved) ProtoMessage() {}
+
+func (x *StudyRemoved) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StudyRemoved.ProtoReflect.Descriptor instead.
+func (*StudyRemoved) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StudyRemoved) GetStudyKey() string {
+	if x != nil {
+		return x.StudyKey
+	}
+	return ""
+}
+
+// ErasureReported answers a StudyErased. It names studies by their keys alone. The index follows
+// by itself: of each study that was there, a StudyRemoved in INDEXED says that it is gone.
+type ErasureReported struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Studies          []*ErasedStudy         `protobuf:"bytes,1,rep,name=studies,proto3" json:"studies,omitempty"`
+	Arrivals         uint32                 `protobuf:"varint,2,opt,name=arrivals,proto3" json:"arrivals,omitempty"`                            // messages of STUDIES
+	ObjectSha256     [][]byte               `protobuf:"bytes,3,rep,name=object_sha256,json=objectSha256,proto3" json:"object_sha256,omitempty"` // of the objects that were removed
+	Identities       uint32                 `protobuf:"varint,4,opt,name=identities,proto3" json:"identities,omitempty"`                        // entries of KV identity and pending that were removed or lost a word
+	DeadLetters      uint32                 `protobuf:"varint,5,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	ObjectsShared    uint32                 `protobuf:"varint,6,opt,name=objects_shared,json=objectsShared,proto3" json:"objects_shared,omitempty"`          // objects that a study uses that was not erased: they stay
+	ObjectsElsewhere uint32                 `protobuf:"varint,7,opt,name=objects_elsewhere,json=objectsElsewhere,proto3" json:"objects_elsewhere,omitempty"` // files outside the object store: their owner has to remove them
+	// Reports that name their study by an accession number alone, which a study has too that was not
+	// erased: they stay.
+	ReportsShared uint32 `protobuf:"varint,8,opt,name=reports_shared,json=reportsShared,proto3" json:"reports_shared,omitempty"`
+	DryRun        bool   `protobuf:"varint,9,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // nothing was removed; this is what would be
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasureReported) Reset() {
+	*x = ErasureReported{}
+	mi := &file_radstream_v1_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasureReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasureReported) ProtoMessage() {}
+
+func (x *ErasureReported) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasureReported.ProtoReflect.Descriptor instead.
+func (*ErasureReported) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ErasureReported) GetStudies() []*ErasedStudy {
+	if x != nil {
+		return x.Studies
+	}
+	return nil
+}
+
+func (x *ErasureReported) GetArrivals() uint32 {
+	if x != nil {
+		return x.Arrivals
+	}
+	return 0
+}
+
+func (x *ErasureReported) GetObjectSha256() [][]byte {
+	if x != nil {
+		return x.ObjectSha256
+	}
+	return nil
+}
+
+func (x *ErasureReported) GetIdentities() uint32 {
+	if x != nil {
+		return x.Identities
+	}
+	return 0
+}
+
+func (x *ErasureReported) GetDeadLetters() uint32 {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return 0
+}
+
+func (x *ErasureReported) GetObjectsShared() uint32 {
+	if x != nil {
+		return x.ObjectsShared
+	}
+	return 0
+}
+
+func (x *ErasureReported) GetObjectsElsewhere() uint32 {
+	if x != nil {
+		return x.ObjectsElsewhere
+	}
+	return 0
+}
+
+func (x *ErasureReported) GetReportsShared() uint32 {
+	if x != nil {
+		return x.ReportsShared
+	}
+	return 0
+}
+
+func (x *ErasureReported) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// ErasedStudy says what was removed of one study. Of a study that was erased before, that is
+// nothing.
+type ErasedStudy struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	StudyKey          string                 `protobuf:"bytes,1,opt,name=study_key,json=studyKey,proto3" json:"study_key,omitempty"`
+	PreparedSequences []uint64               `protobuf:"varint,2,rep,packed,name=prepared_sequences,json=preparedSequences,proto3" json:"prepared_sequences,omitempty"` // revisions, by their sequence in PREPARED
+	Embedded          uint32                 `protobuf:"varint,3,opt,name=embedded,proto3" json:"embedded,omitempty"`                                                   // messages of EMBEDDED, under any model
+	Announcements     uint32                 `protobuf:"varint,4,opt,name=announcements,proto3" json:"announcements,omitempty"`                                         // messages of INDEXED and ANSWERS
+	ModelsSaw         []string               `protobuf:"bytes,5,rep,name=models_saw,json=modelsSaw,proto3" json:"models_saw,omitempty"`                                 // models that were trained on it or measured on it: train them anew
+	ModelsUnknown     []string               `protobuf:"bytes,6,rep,name=models_unknown,json=modelsUnknown,proto3" json:"models_unknown,omitempty"`                     // models of which nobody can tell, since their data were not kept
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ErasedStudy) Reset() {
+	*x = ErasedStudy{}
+	mi := &file_radstream_v1_events_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasedStudy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasedStudy) ProtoMessage() {}
+
+func (x *ErasedStudy) ProtoReflect() protoreflect.Message {
+	mi := &file_radstream_v1_events_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasedStudy.ProtoReflect.Descriptor instead.
+func (*ErasedStudy) Descriptor() ([]byte, []int) {
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ErasedStudy) GetStudyKey() string {
+	if x != nil {
+		return x.StudyKey
+	}
+	return ""
+}
+
+func (x *ErasedStudy) GetPreparedSequences() []uint64 {
+	if x != nil {
+		return x.PreparedSequences
+	}
+	return nil
+}
+
+func (x *ErasedStudy) GetEmbedded() uint32 {
+	if x != nil {
+		return x.Embedded
+	}
+	return 0
+}
+
+func (x *ErasedStudy) GetAnnouncements() uint32 {
+	if x != nil {
+		return x.Announcements
+	}
+	return 0
+}
+
+func (x *ErasedStudy) GetModelsSaw() []string {
+	if x != nil {
+		return x.ModelsSaw
+	}
+	return nil
+}
+
+func (x *ErasedStudy) GetModelsUnknown() []string {
+	if x != nil {
+		return x.ModelsUnknown
+	}
+	return nil
+}
+
 // Box is a rectangle in pixels: x0 <= x < x1, y0 <= y < y1.
 type Box struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -709,7 +963,7 @@ type Box struct {
 
 func (x *Box) Reset() {
 	*x = Box{}
-	mi := &file_radstream_v1_events_proto_msgTypes[7]
+	mi := &file_radstream_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +975,7 @@ func (x *Box) String() string {
 func (*Box) ProtoMessage() {}
 
 func (x *Box) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[7]
+	mi := &file_radstream_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +988,7 @@ func (x *Box) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Box.ProtoReflect.Descriptor instead.
 func (*Box) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{7}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Box) GetX0() uint32 {
@@ -795,7 +1049,7 @@ type PreparedView struct {
 
 func (x *PreparedView) Reset() {
 	*x = PreparedView{}
-	mi := &file_radstream_v1_events_proto_msgTypes[8]
+	mi := &file_radstream_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1061,7 @@ func (x *PreparedView) String() string {
 func (*PreparedView) ProtoMessage() {}
 
 func (x *PreparedView) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[8]
+	mi := &file_radstream_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1074,7 @@ func (x *PreparedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreparedView.ProtoReflect.Descriptor instead.
 func (*PreparedView) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PreparedView) GetProjection() Projection {
@@ -946,7 +1200,7 @@ type Section struct {
 
 func (x *Section) Reset() {
 	*x = Section{}
-	mi := &file_radstream_v1_events_proto_msgTypes[9]
+	mi := &file_radstream_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1212,7 @@ func (x *Section) String() string {
 func (*Section) ProtoMessage() {}
 
 func (x *Section) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[9]
+	mi := &file_radstream_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1225,7 @@ func (x *Section) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Section.ProtoReflect.Descriptor instead.
 func (*Section) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{9}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Section) GetName() string {
@@ -1002,7 +1256,7 @@ type PreparedReport struct {
 
 func (x *PreparedReport) Reset() {
 	*x = PreparedReport{}
-	mi := &file_radstream_v1_events_proto_msgTypes[10]
+	mi := &file_radstream_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1268,7 @@ func (x *PreparedReport) String() string {
 func (*PreparedReport) ProtoMessage() {}
 
 func (x *PreparedReport) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[10]
+	mi := &file_radstream_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1281,7 @@ func (x *PreparedReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreparedReport.ProtoReflect.Descriptor instead.
 func (*PreparedReport) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PreparedReport) GetSections() []*Section {
@@ -1077,7 +1331,7 @@ type ReportLabel struct {
 
 func (x *ReportLabel) Reset() {
 	*x = ReportLabel{}
-	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	mi := &file_radstream_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1343,7 @@ func (x *ReportLabel) String() string {
 func (*ReportLabel) ProtoMessage() {}
 
 func (x *ReportLabel) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[11]
+	mi := &file_radstream_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1356,7 @@ func (x *ReportLabel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLabel.ProtoReflect.Descriptor instead.
 func (*ReportLabel) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportLabel) GetLabel() string {
@@ -1136,7 +1390,7 @@ type ReportStatement struct {
 
 func (x *ReportStatement) Reset() {
 	*x = ReportStatement{}
-	mi := &file_radstream_v1_events_proto_msgTypes[12]
+	mi := &file_radstream_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1402,7 @@ func (x *ReportStatement) String() string {
 func (*ReportStatement) ProtoMessage() {}
 
 func (x *ReportStatement) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[12]
+	mi := &file_radstream_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1415,7 @@ func (x *ReportStatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStatement.ProtoReflect.Descriptor instead.
 func (*ReportStatement) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReportStatement) GetReportKey() string {
@@ -1224,7 +1478,7 @@ type PriorStudy struct {
 
 func (x *PriorStudy) Reset() {
 	*x = PriorStudy{}
-	mi := &file_radstream_v1_events_proto_msgTypes[13]
+	mi := &file_radstream_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1490,7 @@ func (x *PriorStudy) String() string {
 func (*PriorStudy) ProtoMessage() {}
 
 func (x *PriorStudy) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[13]
+	mi := &file_radstream_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1503,7 @@ func (x *PriorStudy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PriorStudy.ProtoReflect.Descriptor instead.
 func (*PriorStudy) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PriorStudy) GetStudyKey() string {
@@ -1282,7 +1536,7 @@ type Provenance struct {
 
 func (x *Provenance) Reset() {
 	*x = Provenance{}
-	mi := &file_radstream_v1_events_proto_msgTypes[14]
+	mi := &file_radstream_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1548,7 @@ func (x *Provenance) String() string {
 func (*Provenance) ProtoMessage() {}
 
 func (x *Provenance) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[14]
+	mi := &file_radstream_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1561,7 @@ func (x *Provenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
 func (*Provenance) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Provenance) GetPreparationVersion() string {
@@ -1361,7 +1615,7 @@ type StudyPrepared struct {
 
 func (x *StudyPrepared) Reset() {
 	*x = StudyPrepared{}
-	mi := &file_radstream_v1_events_proto_msgTypes[15]
+	mi := &file_radstream_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1627,7 @@ func (x *StudyPrepared) String() string {
 func (*StudyPrepared) ProtoMessage() {}
 
 func (x *StudyPrepared) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[15]
+	mi := &file_radstream_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1640,7 @@ func (x *StudyPrepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyPrepared.ProtoReflect.Descriptor instead.
 func (*StudyPrepared) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StudyPrepared) GetPrepId() string {
@@ -1479,7 +1733,7 @@ type StudyMoved struct {
 
 func (x *StudyMoved) Reset() {
 	*x = StudyMoved{}
-	mi := &file_radstream_v1_events_proto_msgTypes[16]
+	mi := &file_radstream_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1745,7 @@ func (x *StudyMoved) String() string {
 func (*StudyMoved) ProtoMessage() {}
 
 func (x *StudyMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[16]
+	mi := &file_radstream_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1758,7 @@ func (x *StudyMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyMoved.ProtoReflect.Descriptor instead.
 func (*StudyMoved) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StudyMoved) GetStudyKey() string {
@@ -1539,7 +1793,7 @@ type ArrivalNoted struct {
 
 func (x *ArrivalNoted) Reset() {
 	*x = ArrivalNoted{}
-	mi := &file_radstream_v1_events_proto_msgTypes[17]
+	mi := &file_radstream_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1805,7 @@ func (x *ArrivalNoted) String() string {
 func (*ArrivalNoted) ProtoMessage() {}
 
 func (x *ArrivalNoted) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[17]
+	mi := &file_radstream_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1818,7 @@ func (x *ArrivalNoted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArrivalNoted.ProtoReflect.Descriptor instead.
 func (*ArrivalNoted) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ArrivalNoted) GetReason() string {
@@ -1592,7 +1846,7 @@ type StudyUnchanged struct {
 
 func (x *StudyUnchanged) Reset() {
 	*x = StudyUnchanged{}
-	mi := &file_radstream_v1_events_proto_msgTypes[18]
+	mi := &file_radstream_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1858,7 @@ func (x *StudyUnchanged) String() string {
 func (*StudyUnchanged) ProtoMessage() {}
 
 func (x *StudyUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[18]
+	mi := &file_radstream_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1871,7 @@ func (x *StudyUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyUnchanged.ProtoReflect.Descriptor instead.
 func (*StudyUnchanged) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StudyUnchanged) GetStudyKey() string {
@@ -1645,7 +1899,7 @@ type Vector struct {
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_radstream_v1_events_proto_msgTypes[19]
+	mi := &file_radstream_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1911,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[19]
+	mi := &file_radstream_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1924,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Vector) GetName() VectorName {
@@ -1698,7 +1952,7 @@ type LabelScore struct {
 
 func (x *LabelScore) Reset() {
 	*x = LabelScore{}
-	mi := &file_radstream_v1_events_proto_msgTypes[20]
+	mi := &file_radstream_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1964,7 @@ func (x *LabelScore) String() string {
 func (*LabelScore) ProtoMessage() {}
 
 func (x *LabelScore) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[20]
+	mi := &file_radstream_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1977,7 @@ func (x *LabelScore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelScore.ProtoReflect.Descriptor instead.
 func (*LabelScore) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LabelScore) GetLabel() string {
@@ -1758,7 +2012,7 @@ type StudyEmbedded struct {
 
 func (x *StudyEmbedded) Reset() {
 	*x = StudyEmbedded{}
-	mi := &file_radstream_v1_events_proto_msgTypes[21]
+	mi := &file_radstream_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2024,7 @@ func (x *StudyEmbedded) String() string {
 func (*StudyEmbedded) ProtoMessage() {}
 
 func (x *StudyEmbedded) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[21]
+	mi := &file_radstream_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2037,7 @@ func (x *StudyEmbedded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyEmbedded.ProtoReflect.Descriptor instead.
 func (*StudyEmbedded) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StudyEmbedded) GetPrepId() string {
@@ -1862,7 +2116,7 @@ type StudyIndexed struct {
 
 func (x *StudyIndexed) Reset() {
 	*x = StudyIndexed{}
-	mi := &file_radstream_v1_events_proto_msgTypes[22]
+	mi := &file_radstream_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2128,7 @@ func (x *StudyIndexed) String() string {
 func (*StudyIndexed) ProtoMessage() {}
 
 func (x *StudyIndexed) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[22]
+	mi := &file_radstream_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2141,7 @@ func (x *StudyIndexed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StudyIndexed.ProtoReflect.Descriptor instead.
 func (*StudyIndexed) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StudyIndexed) GetStudyKey() string {
@@ -1930,7 +2184,7 @@ type InputRef struct {
 
 func (x *InputRef) Reset() {
 	*x = InputRef{}
-	mi := &file_radstream_v1_events_proto_msgTypes[23]
+	mi := &file_radstream_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2196,7 @@ func (x *InputRef) String() string {
 func (*InputRef) ProtoMessage() {}
 
 func (x *InputRef) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[23]
+	mi := &file_radstream_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2209,7 @@ func (x *InputRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputRef.ProtoReflect.Descriptor instead.
 func (*InputRef) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *InputRef) GetStream() string {
@@ -1998,7 +2252,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_radstream_v1_events_proto_msgTypes[24]
+	mi := &file_radstream_v1_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2264,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[24]
+	mi := &file_radstream_v1_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2277,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Rejected) GetStage() string {
@@ -2092,7 +2346,7 @@ type TrainingDue struct {
 
 func (x *TrainingDue) Reset() {
 	*x = TrainingDue{}
-	mi := &file_radstream_v1_events_proto_msgTypes[25]
+	mi := &file_radstream_v1_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2358,7 @@ func (x *TrainingDue) String() string {
 func (*TrainingDue) ProtoMessage() {}
 
 func (x *TrainingDue) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[25]
+	mi := &file_radstream_v1_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2371,7 @@ func (x *TrainingDue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrainingDue.ProtoReflect.Descriptor instead.
 func (*TrainingDue) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{25}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TrainingDue) GetReason() string {
@@ -2148,7 +2402,7 @@ type ModelDecided struct {
 
 func (x *ModelDecided) Reset() {
 	*x = ModelDecided{}
-	mi := &file_radstream_v1_events_proto_msgTypes[26]
+	mi := &file_radstream_v1_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2414,7 @@ func (x *ModelDecided) String() string {
 func (*ModelDecided) ProtoMessage() {}
 
 func (x *ModelDecided) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[26]
+	mi := &file_radstream_v1_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2427,7 @@ func (x *ModelDecided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelDecided.ProtoReflect.Descriptor instead.
 func (*ModelDecided) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{26}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ModelDecided) GetModelRef() string {
@@ -2253,7 +2507,7 @@ type ModelCheck struct {
 
 func (x *ModelCheck) Reset() {
 	*x = ModelCheck{}
-	mi := &file_radstream_v1_events_proto_msgTypes[27]
+	mi := &file_radstream_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +2519,7 @@ func (x *ModelCheck) String() string {
 func (*ModelCheck) ProtoMessage() {}
 
 func (x *ModelCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_radstream_v1_events_proto_msgTypes[27]
+	mi := &file_radstream_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +2532,7 @@ func (x *ModelCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelCheck.ProtoReflect.Descriptor instead.
 func (*ModelCheck) Descriptor() ([]byte, []int) {
-	return file_radstream_v1_events_proto_rawDescGZIP(), []int{27}
+	return file_radstream_v1_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ModelCheck) GetName() string {
@@ -2361,11 +2615,34 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"patient_id\x18\x01 \x01(\tR\tpatientId\x12*\n" +
 	"\x11merged_patient_id\x18\x02 \x01(\tR\x0fmergedPatientId\x12\x1b\n" +
-	"\tstudy_uid\x18\x03 \x01(\tR\bstudyUid\"I\n" +
+	"\tstudy_uid\x18\x03 \x01(\tR\bstudyUid\"b\n" +
 	"\vStudyErased\x12\x1b\n" +
 	"\tstudy_uid\x18\x01 \x01(\tR\bstudyUid\x12\x1d\n" +
 	"\n" +
-	"patient_id\x18\x02 \x01(\tR\tpatientId\"E\n" +
+	"patient_id\x18\x02 \x01(\tR\tpatientId\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"+\n" +
+	"\fStudyRemoved\x12\x1b\n" +
+	"\tstudy_key\x18\x01 \x01(\tR\bstudyKey\"\xde\x02\n" +
+	"\x0fErasureReported\x123\n" +
+	"\astudies\x18\x01 \x03(\v2\x19.radstream.v1.ErasedStudyR\astudies\x12\x1a\n" +
+	"\barrivals\x18\x02 \x01(\rR\barrivals\x12#\n" +
+	"\robject_sha256\x18\x03 \x03(\fR\fobjectSha256\x12\x1e\n" +
+	"\n" +
+	"identities\x18\x04 \x01(\rR\n" +
+	"identities\x12!\n" +
+	"\fdead_letters\x18\x05 \x01(\rR\vdeadLetters\x12%\n" +
+	"\x0eobjects_shared\x18\x06 \x01(\rR\robjectsShared\x12+\n" +
+	"\x11objects_elsewhere\x18\a \x01(\rR\x10objectsElsewhere\x12%\n" +
+	"\x0ereports_shared\x18\b \x01(\rR\rreportsShared\x12\x17\n" +
+	"\adry_run\x18\t \x01(\bR\x06dryRun\"\xe1\x01\n" +
+	"\vErasedStudy\x12\x1b\n" +
+	"\tstudy_key\x18\x01 \x01(\tR\bstudyKey\x12-\n" +
+	"\x12prepared_sequences\x18\x02 \x03(\x04R\x11preparedSequences\x12\x1a\n" +
+	"\bembedded\x18\x03 \x01(\rR\bembedded\x12$\n" +
+	"\rannouncements\x18\x04 \x01(\rR\rannouncements\x12\x1d\n" +
+	"\n" +
+	"models_saw\x18\x05 \x03(\tR\tmodelsSaw\x12%\n" +
+	"\x0emodels_unknown\x18\x06 \x03(\tR\rmodelsUnknown\"E\n" +
 	"\x03Box\x12\x0e\n" +
 	"\x02x0\x18\x01 \x01(\rR\x02x0\x12\x0e\n" +
 	"\x02y0\x18\x02 \x01(\rR\x02y0\x12\x0e\n" +
@@ -2542,7 +2819,7 @@ func file_radstream_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_radstream_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_radstream_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_radstream_v1_events_proto_goTypes = []any{
 	(Projection)(0),               // 0: radstream.v1.Projection
 	(ReportStatus)(0),             // 1: radstream.v1.ReportStatus
@@ -2554,70 +2831,74 @@ var file_radstream_v1_events_proto_goTypes = []any{
 	(*ReportArrived)(nil),         // 7: radstream.v1.ReportArrived
 	(*PatientMerged)(nil),         // 8: radstream.v1.PatientMerged
 	(*StudyErased)(nil),           // 9: radstream.v1.StudyErased
-	(*Box)(nil),                   // 10: radstream.v1.Box
-	(*PreparedView)(nil),          // 11: radstream.v1.PreparedView
-	(*Section)(nil),               // 12: radstream.v1.Section
-	(*PreparedReport)(nil),        // 13: radstream.v1.PreparedReport
-	(*ReportLabel)(nil),           // 14: radstream.v1.ReportLabel
-	(*ReportStatement)(nil),       // 15: radstream.v1.ReportStatement
-	(*PriorStudy)(nil),            // 16: radstream.v1.PriorStudy
-	(*Provenance)(nil),            // 17: radstream.v1.Provenance
-	(*StudyPrepared)(nil),         // 18: radstream.v1.StudyPrepared
-	(*StudyMoved)(nil),            // 19: radstream.v1.StudyMoved
-	(*ArrivalNoted)(nil),          // 20: radstream.v1.ArrivalNoted
-	(*StudyUnchanged)(nil),        // 21: radstream.v1.StudyUnchanged
-	(*Vector)(nil),                // 22: radstream.v1.Vector
-	(*LabelScore)(nil),            // 23: radstream.v1.LabelScore
-	(*StudyEmbedded)(nil),         // 24: radstream.v1.StudyEmbedded
-	(*StudyIndexed)(nil),          // 25: radstream.v1.StudyIndexed
-	(*InputRef)(nil),              // 26: radstream.v1.InputRef
-	(*Rejected)(nil),              // 27: radstream.v1.Rejected
-	(*TrainingDue)(nil),           // 28: radstream.v1.TrainingDue
-	(*ModelDecided)(nil),          // 29: radstream.v1.ModelDecided
-	(*ModelCheck)(nil),            // 30: radstream.v1.ModelCheck
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*StudyRemoved)(nil),          // 10: radstream.v1.StudyRemoved
+	(*ErasureReported)(nil),       // 11: radstream.v1.ErasureReported
+	(*ErasedStudy)(nil),           // 12: radstream.v1.ErasedStudy
+	(*Box)(nil),                   // 13: radstream.v1.Box
+	(*PreparedView)(nil),          // 14: radstream.v1.PreparedView
+	(*Section)(nil),               // 15: radstream.v1.Section
+	(*PreparedReport)(nil),        // 16: radstream.v1.PreparedReport
+	(*ReportLabel)(nil),           // 17: radstream.v1.ReportLabel
+	(*ReportStatement)(nil),       // 18: radstream.v1.ReportStatement
+	(*PriorStudy)(nil),            // 19: radstream.v1.PriorStudy
+	(*Provenance)(nil),            // 20: radstream.v1.Provenance
+	(*StudyPrepared)(nil),         // 21: radstream.v1.StudyPrepared
+	(*StudyMoved)(nil),            // 22: radstream.v1.StudyMoved
+	(*ArrivalNoted)(nil),          // 23: radstream.v1.ArrivalNoted
+	(*StudyUnchanged)(nil),        // 24: radstream.v1.StudyUnchanged
+	(*Vector)(nil),                // 25: radstream.v1.Vector
+	(*LabelScore)(nil),            // 26: radstream.v1.LabelScore
+	(*StudyEmbedded)(nil),         // 27: radstream.v1.StudyEmbedded
+	(*StudyIndexed)(nil),          // 28: radstream.v1.StudyIndexed
+	(*InputRef)(nil),              // 29: radstream.v1.InputRef
+	(*Rejected)(nil),              // 30: radstream.v1.Rejected
+	(*TrainingDue)(nil),           // 31: radstream.v1.TrainingDue
+	(*ModelDecided)(nil),          // 32: radstream.v1.ModelDecided
+	(*ModelCheck)(nil),            // 33: radstream.v1.ModelCheck
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
 }
 var file_radstream_v1_events_proto_depIdxs = []int32{
 	3,  // 0: radstream.v1.StudyObject.ref:type_name -> radstream.v1.ObjectRef
 	0,  // 1: radstream.v1.StudyObject.projection:type_name -> radstream.v1.Projection
-	31, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
+	34, // 2: radstream.v1.StudyArrived.study_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: radstream.v1.StudyArrived.objects:type_name -> radstream.v1.StudyObject
 	5,  // 4: radstream.v1.StudyArrived.report:type_name -> radstream.v1.Report
 	5,  // 5: radstream.v1.ReportArrived.report:type_name -> radstream.v1.Report
 	1,  // 6: radstream.v1.ReportArrived.status:type_name -> radstream.v1.ReportStatus
-	31, // 7: radstream.v1.ReportArrived.report_time:type_name -> google.protobuf.Timestamp
-	31, // 8: radstream.v1.ReportArrived.message_time:type_name -> google.protobuf.Timestamp
-	0,  // 9: radstream.v1.PreparedView.projection:type_name -> radstream.v1.Projection
-	10, // 10: radstream.v1.PreparedView.exposed:type_name -> radstream.v1.Box
-	10, // 11: radstream.v1.PreparedView.removed:type_name -> radstream.v1.Box
-	31, // 12: radstream.v1.PreparedView.shifted_content_time:type_name -> google.protobuf.Timestamp
-	31, // 13: radstream.v1.PreparedView.shifted_said_time:type_name -> google.protobuf.Timestamp
-	12, // 14: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
-	14, // 15: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
-	1,  // 16: radstream.v1.ReportStatement.status:type_name -> radstream.v1.ReportStatus
-	31, // 17: radstream.v1.ReportStatement.shifted_time:type_name -> google.protobuf.Timestamp
-	31, // 18: radstream.v1.ReportStatement.shifted_said_time:type_name -> google.protobuf.Timestamp
-	12, // 19: radstream.v1.ReportStatement.sections:type_name -> radstream.v1.Section
-	11, // 20: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
-	13, // 21: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
-	31, // 22: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
-	17, // 23: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
-	16, // 24: radstream.v1.StudyPrepared.prior:type_name -> radstream.v1.PriorStudy
-	15, // 25: radstream.v1.StudyPrepared.report_statements:type_name -> radstream.v1.ReportStatement
-	11, // 26: radstream.v1.StudyPrepared.superseded_views:type_name -> radstream.v1.PreparedView
-	2,  // 27: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
-	22, // 28: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
-	23, // 29: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
-	31, // 30: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
-	23, // 31: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
-	26, // 32: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
-	3,  // 33: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
-	30, // 34: radstream.v1.ModelDecided.checks:type_name -> radstream.v1.ModelCheck
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	34, // 7: radstream.v1.ReportArrived.report_time:type_name -> google.protobuf.Timestamp
+	34, // 8: radstream.v1.ReportArrived.message_time:type_name -> google.protobuf.Timestamp
+	12, // 9: radstream.v1.ErasureReported.studies:type_name -> radstream.v1.ErasedStudy
+	0,  // 10: radstream.v1.PreparedView.projection:type_name -> radstream.v1.Projection
+	13, // 11: radstream.v1.PreparedView.exposed:type_name -> radstream.v1.Box
+	13, // 12: radstream.v1.PreparedView.removed:type_name -> radstream.v1.Box
+	34, // 13: radstream.v1.PreparedView.shifted_content_time:type_name -> google.protobuf.Timestamp
+	34, // 14: radstream.v1.PreparedView.shifted_said_time:type_name -> google.protobuf.Timestamp
+	15, // 15: radstream.v1.PreparedReport.sections:type_name -> radstream.v1.Section
+	17, // 16: radstream.v1.PreparedReport.labels:type_name -> radstream.v1.ReportLabel
+	1,  // 17: radstream.v1.ReportStatement.status:type_name -> radstream.v1.ReportStatus
+	34, // 18: radstream.v1.ReportStatement.shifted_time:type_name -> google.protobuf.Timestamp
+	34, // 19: radstream.v1.ReportStatement.shifted_said_time:type_name -> google.protobuf.Timestamp
+	15, // 20: radstream.v1.ReportStatement.sections:type_name -> radstream.v1.Section
+	14, // 21: radstream.v1.StudyPrepared.views:type_name -> radstream.v1.PreparedView
+	16, // 22: radstream.v1.StudyPrepared.report:type_name -> radstream.v1.PreparedReport
+	34, // 23: radstream.v1.StudyPrepared.shifted_time:type_name -> google.protobuf.Timestamp
+	20, // 24: radstream.v1.StudyPrepared.provenance:type_name -> radstream.v1.Provenance
+	19, // 25: radstream.v1.StudyPrepared.prior:type_name -> radstream.v1.PriorStudy
+	18, // 26: radstream.v1.StudyPrepared.report_statements:type_name -> radstream.v1.ReportStatement
+	14, // 27: radstream.v1.StudyPrepared.superseded_views:type_name -> radstream.v1.PreparedView
+	2,  // 28: radstream.v1.Vector.name:type_name -> radstream.v1.VectorName
+	25, // 29: radstream.v1.StudyEmbedded.vectors:type_name -> radstream.v1.Vector
+	26, // 30: radstream.v1.StudyEmbedded.label_scores:type_name -> radstream.v1.LabelScore
+	34, // 31: radstream.v1.StudyEmbedded.shifted_time:type_name -> google.protobuf.Timestamp
+	26, // 32: radstream.v1.StudyIndexed.label_scores:type_name -> radstream.v1.LabelScore
+	29, // 33: radstream.v1.Rejected.input:type_name -> radstream.v1.InputRef
+	3,  // 34: radstream.v1.Rejected.object:type_name -> radstream.v1.ObjectRef
+	33, // 35: radstream.v1.ModelDecided.checks:type_name -> radstream.v1.ModelCheck
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_radstream_v1_events_proto_init() }
@@ -2631,7 +2912,7 @@ func file_radstream_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_radstream_v1_events_proto_rawDesc), len(file_radstream_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
