@@ -140,6 +140,9 @@ func (f *Freezer) Add(r Record, labelled bool, labels []string) error {
 	return nil
 }
 
+// Drop leaves a study out: it was erased.
+func (f *Freezer) Drop(studyKey string) { delete(f.newest, studyKey) }
+
 // Manifest returns what was collected. Errors: Invalid where there is nothing to train on, or
 // where studies were prepared in different ways.
 func (f *Freezer) Manifest(from Origin) (*Manifest, error) {

@@ -35,7 +35,7 @@ import (
 )
 
 // The documents that show commands, relative to the root.
-var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md"}
+var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md", "docs/ERASING.md"}
 
 // TestDocumentedCommands runs every command line that the documents and the help of the
 // commands show, in a shell, against a running radstream. What would not return has its
@@ -127,7 +127,7 @@ func newReader(t *testing.T) *reader {
 		server: s, dir: dir, bus: bustest.Connect(t, s.NATS),
 		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS,
 			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
-		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID,
+		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID, "2.25.5678", truth[1].StudyUID,
 			"--studies 60", "--studies 6 --side 128",
 			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", "",
 			"--rounds 15", "--rounds 1 --rows 320 --columns 256 --venv "+peer),
@@ -177,9 +177,13 @@ func (d *reader) try(t *testing.T, line string) {
 // refuse leaves a dead letter for the first arrival, and returns its number.
 func (d *reader) refuse(t *testing.T) string {
 	t.Helper()
+	arrival, err := d.bus.NextFrom(t.Context(), event.StreamStudies, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	id := event.MessageID(rand.Text())
 	e, err := event.New(id, "test", event.RejectedSubject("default", "prepare"), time.Now(), &radstreamv1.Rejected{
-		Stage: "prepare", Kind: "invalid", Reason: "truncated", Input: &radstreamv1.InputRef{Stream: event.StreamStudies, Sequence: 1}})
+		Stage: "prepare", Kind: "invalid", Reason: "truncated", Input: &radstreamv1.InputRef{Stream: event.StreamStudies, Sequence: arrival.Sequence}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,8 @@ type erasure struct {
 	report *radstreamv1.ErasureReported
 }
 
-// erase carries out a request. Errors: Invalid unknown_study when nothing at all is known of what it
-// names; the bus's own.
+// erase carries out a request. Of a study or patient that nothing is known of, the answer lists no
+// study.
 func (e *eraser) erase(ctx context.Context, key deid.Key, a arrived) error {
 	x := &erasure{eraser: e, key: key, tenant: a.tenant, in: a, dry: a.erase.GetDryRun(),
 		uid: deid.Bare(event.StudyUID(a.erase.GetStudyUid())), patient: deid.Bare(event.PatientID(a.erase.GetPatientId())),
@@ -79,9 +79,6 @@ func (e *eraser) erase(ctx context.Context, key deid.Key, a arrived) error {
 	f, err := x.find(ctx)
 	if err != nil {
 		return err
-	}
-	if len(x.places) == 0 {
-		return fault.Reject("app.erase", fault.Invalid, reasonUnknown, "nothing is known of the study or patient that is to be erased: neither a study, nor an arrival that was refused or waits")
 	}
 	for _, step := range []func(context.Context, *found) error{x.streams, x.deadLetters, x.objects, x.arrivals, x.names, x.saw} {
 		if err := step(ctx, f); err != nil {

@@ -244,7 +244,10 @@ func TestErase(t *testing.T) {
 	if r := s.erase(t, "once more", &radstreamv1.StudyErased{StudyUid: one.uid(0)}); r.GetArrivals() != 1 || len(r.GetObjectSha256()) != 1 {
 		t.Errorf("what was sent again: %v", r)
 	}
-	for id, m := range map[string]*radstreamv1.StudyErased{"unknown": {StudyUid: "2.25.999"}, "both": {StudyUid: "2.25.9", PatientId: "x"}, "neither": {}} {
+	if r := s.erase(t, "unknown", &radstreamv1.StudyErased{StudyUid: "2.25.999"}); len(r.GetStudies()) != 0 {
+		t.Errorf("of an unknown study: %v", r)
+	}
+	for id, m := range map[string]*radstreamv1.StudyErased{"both": {StudyUid: "2.25.9", PatientId: "x"}, "neither": {}} {
 		s.send(t, id, m)
 		s.expect(t, id, event.Rejected, 0)
 	}

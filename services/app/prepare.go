@@ -37,7 +37,6 @@ const serviceEncoder = "encoder"
 const (
 	reasonErased     fault.Reason = "erased"
 	reasonErase      fault.Reason = "malformed_erasure"
-	reasonUnknown    fault.Reason = "unknown_study"
 	reasonNoObjects  fault.Reason = "empty_arrival"
 	reasonTooMany    fault.Reason = "too_many_objects"
 	reasonUnreadable fault.Reason = "object_unreadable"

@@ -23,7 +23,7 @@ type Range struct {
 }
 
 // Freeze freezes a range of PREPARED: the newest revision in the range of every study of a
-// tenant, by hash. Later revisions change nothing. validation is the share of patients, 0 to
+// tenant, by hash; erased studies are left out. Later revisions change nothing. validation is the share of patients, 0 to
 // 1, that is never trained on.
 //
 // Errors: Usage for an empty range, Invalid where there is nothing to train on, and the bus's.
@@ -49,8 +49,23 @@ func Freeze(ctx context.Context, nats bus.Config, tenant event.Tenant, r Range, 
 	if err := freeze(ctx, b, tenant, &r, freezer, progress); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
+	if err := leaveErasedOut(ctx, b, tenant, freezer); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
 	m, err := freezer.Manifest(trainer.Origin{Stream: event.StreamPrepared, First: r.First, Last: r.Last})
 	return m, fault.Wrap(op, err)
+}
+
+// leaveErasedOut drops the studies whose subject ends in a tombstone by now, be it behind the range:
+// the messages of one that is being erased may still be there.
+func leaveErasedOut(ctx context.Context, b *bus.Bus, tenant event.Tenant, f *trainer.Freezer) error {
+	c := bus.WatchConfig{Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(tenant, "*", "*")}, Start: bus.LastPerSubject(), HeadersOnly: true}
+	return b.Each(ctx, c, func(m bus.Message) error {
+		if m.Type == event.StudyRemoved {
+			f.Drop(string(m.StudyKey()))
+		}
+		return nil
+	})
 }
 
 // freeze hands the messages of the range to f. A range by time becomes one by sequence.

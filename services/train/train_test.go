@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -295,8 +296,26 @@ func TestAStreamAndAnArchiveGiveTheSameBatches(t *testing.T) {
 	if err != nil || len(part.Studies) != 4 {
 		t.Errorf("four messages gave %d studies, %v", len(part.Studies), err)
 	}
+	// A study that was erased enters no manifest, though its messages are still there and the range
+	// ends before its tombstone.
+	erased := m.Studies[0]
+	on, err := b.Get(t.Context(), event.StreamPrepared, erased.Sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tombstone, err := event.New("tombstone", "test", on.Subject, time.Now(), &radstreamv1.StudyRemoved{StudyKey: erased.StudyKey})
+	if err == nil {
+		err = b.Publish(t.Context(), tombstone, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := train.Freeze(t.Context(), conf, tenant, train.Range{First: m.Source.First, Last: m.Source.Last}, 0.2, nil)
+	if err != nil || len(without.Studies) != len(m.Studies)-1 || slices.ContainsFunc(without.Studies, func(e trainer.Entry) bool { return e.StudyKey == erased.StudyKey }) {
+		t.Errorf("with one of 12 erased, %d studies were frozen, %v", len(without.Studies), err)
+	}
 	// A message that was trimmed or erased since is named, with the way on.
-	gone := m.Studies[0].Sequence
+	gone := erased.Sequence
 	if err := b.SecureDelete(t.Context(), event.StreamPrepared, gone); err != nil {
 		t.Fatal(err)
 	}
