@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,15 +20,21 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/stage"
+	"github.com/radstream/radstream/trainer"
 )
 
 // person is somebody whose studies a test publishes. Every identifier and sentence holds its word.
@@ -168,6 +176,20 @@ func TestErase(t *testing.T) {
 	gone = append(gone, needle{"patient's number", []byte(two.id())}, needle{"name", []byte(two.word)}, needle{"sentence that waits", []byte(two.sentence(7))})
 	kept := append(one.needles(t, s, 1), other.needles(t, s, 0)...)
 	before := s.points(t)
+	for _, uid := range []string{one.uid(0), two.uid(0), two.uid(1)} {
+		var vector []byte
+		for _, x := range before[string(key.Study(event.StudyUID(uid)))].Vectors[indexer.Image] {
+			vector = binary.LittleEndian.AppendUint32(vector, math.Float32bits(x))
+		}
+		gone = append(gone, needle{"vector", vector[:64]})
+	}
+	trained := s.trainedOn(t, key.Study(event.StudyUID(one.uid(0))))
+	// What was under way while it was erased: an embedding, and an arrival.
+	late, _, err := s.bus.LastForSubject(t.Context(), event.StreamEmbedded, event.EmbeddedSubject(tenant, s.manifest.Ref.Key(), key.Study(event.StudyUID(one.uid(0)))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	underWay := s.underWay(t, report(one.uid(0), "FINDINGS: Clear lungs."))
 	count := func() uint64 {
 		t.Helper()
 		status, err := s.Status(t.Context())
@@ -196,7 +218,22 @@ func TestErase(t *testing.T) {
 		d.GetEmbedded() != want.GetEmbedded() || receipt.GetArrivals() != dry.GetArrivals() || receipt.GetArrivals() != 4 || len(receipt.GetObjectSha256()) != 1 || receipt.GetDeadLetters() != 1 {
 		t.Errorf("the dry run says\n%v\nthe erasure\n%v", dry, receipt)
 	}
+	if d := receipt.GetStudies()[0]; !slices.Equal(d.GetModelsSaw(), []string{trained}) {
+		t.Errorf("the receipt says that %v saw the study, want %s", d.GetModelsSaw(), trained)
+	}
+	if err := s.bus.Publish(t.Context(), underWay, &stage.Expect{Last: want.GetPreparedSequences()[2], On: event.PreparedOf(tenant, underWay.StudyKey())}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("a revision that was under way is stored: %v", err)
+	}
+	late.ID = "late"
+	at, err := s.bus.PublishSeq(t.Context(), late, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.awaitPrepared(t, one.uid(1), follow(""))
+	awaitNothingPending(t, s)
+	if _, err := s.bus.Get(t.Context(), event.StreamEmbedded, at); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("an embedding that came late is still there: %v", err)
+	}
 	again := s.erase(t, "again", &radstreamv1.StudyErased{StudyUid: one.uid(0)})
 	if d := again.GetStudies()[0]; len(d.GetPreparedSequences()) != 0 || d.GetEmbedded() != 0 || again.GetArrivals() != 0 || again.GetIdentities() != 0 {
 		t.Errorf("erased once more: %v", again)
@@ -262,6 +299,65 @@ func TestErase(t *testing.T) {
 			t.Errorf("the %s of an erased study (%.60q) is found in %v", n.name, n.bytes, where)
 		}
 	}
+}
+
+// underWay is the revision that an arrival makes of what is known now.
+func (s *system) underWay(t *testing.T, m proto.Message) event.Envelope {
+	t.Helper()
+	h := &prepareHandler{preparer: s.preparer, objects: s.objects, archive: s.bus, identities: s.identity, keys: s.ring, memory: semaphore.NewWeighted(arrivalBytes)}
+	e, err := event.New("under way", "test", event.ReportArrivedSubject(tenant), time.Now(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := h.Decode(stage.Input{Envelope: e, Stream: event.StreamStudies, Sequence: 1 << 20, Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := h.Handle(t.Context(), []input{in})[0]
+	if r.Err != nil || len(r.Out) != 1 {
+		t.Fatalf("the arrival makes %v, %v", r.Out, r.Err)
+	}
+	e, err = event.New(r.Out[0].ID, "test", r.Out[0].Subject, time.Now(), r.Out[0].Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// trainedOn puts a model into the registry that saw a study, and returns its name.
+func (s *system) trainedOn(t *testing.T, study event.StudyKey) string {
+	t.Helper()
+	dir := t.TempDir()
+	freezer := trainer.NewFreezer(trainer.HeldOut{})
+	body, err := proto.Marshal(&radstreamv1.StudyPrepared{StudyKey: string(study), PatientKey: "p", Rev: 1, Views: []*radstreamv1.PreparedView{{}},
+		Report: &radstreamv1.PreparedReport{Tokens: []int32{1, 2, 3}}, Provenance: &radstreamv1.Provenance{PreparationVersion: "1", Tokenizer: "t"}})
+	if err == nil {
+		err = freezer.Add(trainer.Record{Sequence: 1, Body: body}, false, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := freezer.Manifest(trainer.Origin{Stream: event.StreamPrepared, First: 1, Last: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "data.json")
+	if err := errors.Join(data.Write(path), s.models.PutData(t.Context(), data, path), os.CopyFS(dir, os.DirFS("tiny"))); err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Ref.Version, m.DataManifests = "9.9.9", []string{data.ID}
+	err = m.Write(dir, slices.Collect(maps.Keys(m.Files))...)
+	if err == nil {
+		_, err = s.models.Push(t.Context(), dir, tenant, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Ref.String()
 }
 
 // compress has a server compress streams, as an operator may.
