@@ -1,9 +1,12 @@
 package qdrant
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -154,5 +157,55 @@ func TestCatalog(t *testing.T) {
 	}
 	if got, err := e.AliasTarget(ctx, "live"); err != nil || got != "" {
 		t.Errorf("alias of a dropped collection points at %q, %v", got, err)
+	}
+}
+
+// TestErase: tombstones go into every collection of studies and into no other, and the embedded
+// server's files then hold nothing of what they replaced.
+func TestErase(t *testing.T) {
+	e := newEmbedded(t)
+	ctx := t.Context()
+	p := indexer.Point{ID: indexer.NewPointID("t", "QXERASED"), Tenant: "t", StudyKey: "QXERASED", Rev: 1}
+	kept := indexer.Point{ID: indexer.NewPointID("t", "QXKEPT"), Tenant: "t", StudyKey: "QXKEPT", Rev: 1}
+	names := []string{indexer.CollectionFor("one"), indexer.CollectionFor("two"), "another"}
+	for _, name := range names {
+		if err := e.Ensure(ctx, indexer.Spec{Collection: name, Vectors: map[indexer.VectorName]int{indexer.Image: 2}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Upsert(ctx, name, []indexer.Point{p, kept}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := e.Erase(ctx, []indexer.Point{indexer.NewTombstone("t", "QXERASED"), indexer.NewTombstone("t", "never there")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range names {
+		got, err := e.Get(ctx, name, []indexer.PointID{p.ID, kept.ID})
+		if err != nil || len(got) != 2 || got[0].Tombstone() != (i < 2) || got[1].Tombstone() {
+			t.Errorf("collection %s holds %+v, %v", name, got, err)
+		}
+	}
+	if err := e.Drop(ctx, "another"); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Erase(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(e.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(e.dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	if bytes.Contains(all, []byte("QXERASED")) || !bytes.Contains(all, []byte("QXKEPT")) {
+		t.Errorf("of %d bytes on disk, erased %v, kept %v", len(all), bytes.Contains(all, []byte("QXERASED")), bytes.Contains(all, []byte("QXKEPT")))
 	}
 }

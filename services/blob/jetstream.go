@@ -176,11 +176,11 @@ func (s *JetStream) Delete(ctx context.Context, ref *radstreamv1.ObjectRef) erro
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
 		}
-		if err == nil {
-			err = s.stream.SecureDeleteMsg(ctx, piece.Sequence)
-		}
 		if err != nil {
 			return busFault(op, err)
+		}
+		if err := s.overwrite(ctx, piece.Sequence); err != nil {
+			return fault.Wrap(op, err)
 		}
 	}
 	meta, err := s.stream.GetLastMsgForSubject(ctx, "$O."+info.Bucket+".M."+base64.URLEncoding.EncodeToString([]byte(name)))
@@ -190,7 +190,19 @@ func (s *JetStream) Delete(ctx context.Context, ref *radstreamv1.ObjectRef) erro
 	if err != nil {
 		return busFault(op, err)
 	}
-	return busFault(op, s.stream.SecureDeleteMsg(ctx, meta.Sequence))
+	return fault.Wrap(op, s.overwrite(ctx, meta.Sequence))
+}
+
+// overwrite removes a message and overwrites its bytes; one that somebody else removed is no error.
+func (s *JetStream) overwrite(ctx context.Context, sequence uint64) error {
+	failed := s.stream.SecureDeleteMsg(ctx, sequence)
+	if failed == nil {
+		return nil
+	}
+	if _, err := s.stream.GetMsg(ctx, sequence); errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	return busFault("blob.overwrite", failed)
 }
 
 // limit gives an object time by its size: the client library gives the whole of it 10 s.

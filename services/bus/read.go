@@ -160,7 +160,14 @@ func (b *Bus) SecureDelete(ctx context.Context, stream string, seq uint64) error
 	if err != nil {
 		return Failure(op, err)
 	}
-	return Failure(op, s.SecureDeleteMsg(ctx, seq))
+	failed := s.SecureDeleteMsg(ctx, seq)
+	if failed == nil {
+		return nil
+	}
+	if _, err := b.Get(ctx, stream, seq); fault.KindOf(err) == fault.NotFound && err != nil {
+		return nil // somebody else was quicker
+	}
+	return Failure(op, failed)
 }
 
 // WatchConfig says what a [Watcher] reads.

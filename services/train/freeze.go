@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -74,34 +75,25 @@ func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r *Range, f *t
 	if !r.From.IsZero() && r.First == 1 {
 		start = bus.FromTime(r.From)
 	}
-	w, err := b.Watch(ctx, bus.WatchConfig{
-		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(tenant, "*", "*")}, Start: start,
-	})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
 	begun := false
-	for w.Pending() > 0 {
-		m, err := w.Next(ctx)
-		if err != nil {
-			return err
-		}
+	err := b.Each(ctx, bus.WatchConfig{
+		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject(tenant, "*", "*")}, Start: start,
+	}, func(m bus.Message) error {
 		if m.Sequence > r.Last {
-			break
+			return errRangeEnds
 		}
 		if m.Stored.Before(r.From) {
-			continue
+			return nil
 		}
 		if !begun && !r.From.IsZero() {
 			r.First, begun = m.Sequence, true
 		}
 		if !r.To.IsZero() && !m.Stored.Before(r.To) {
 			r.Last = m.Sequence - 1
-			break
+			return errRangeEnds
 		}
 		if m.Type != event.StudyPrepared {
-			continue
+			return nil
 		}
 		body, err := m.Message()
 		if err != nil {
@@ -114,9 +106,15 @@ func freeze(ctx context.Context, b *bus.Bus, tenant event.Tenant, r *Range, f *t
 		if progress != nil {
 			progress(int(m.Sequence-r.First+1), int(r.Last-r.First+1))
 		}
+		return nil
+	})
+	if errors.Is(err, errRangeEnds) {
+		return nil
 	}
-	return nil
+	return err
 }
+
+var errRangeEnds = errors.New("the range ends")
 
 // reportLabels returns the labels, as models name them, that a report says are there. known is
 // false for a report that leaves one of them open.
