@@ -191,7 +191,7 @@ func TestErase(t *testing.T) {
 	}
 	trained := s.trainedOn(t, key.Study(event.StudyUID(one.uid(0))))
 	// What was under way while it was erased: an embedding, and an arrival.
-	late, _, err := s.bus.LastForSubject(t.Context(), event.StreamEmbedded, event.EmbeddedSubject(tenant, s.manifest.Ref.Key(), key.Study(event.StudyUID(one.uid(0)))))
+	late, _, err := s.bus.LastForSubject(t.Context(), event.StreamEmbedded, event.EmbeddedSubject(tenant, s.serves().manifest.Ref.Key(), key.Study(event.StudyUID(one.uid(0)))))
 	if err != nil {
 		t.Fatal(err)
 	}
