@@ -355,14 +355,28 @@ func (x *erasure) names(ctx context.Context, f *found) error {
 	return nil
 }
 
-// saw says which models must be trained anew.
+// saw says which models must be trained anew. The model that ships saw phantoms alone.
 func (x *erasure) saw(ctx context.Context, _ *found) error {
+	const op = "app.erase"
+	ships, err := shipped.ReadFile("tiny/" + model.ManifestFile)
+	if err != nil {
+		return fault.E(op, fault.Internal, err)
+	}
 	for _, s := range x.report.Studies {
 		saw, unknown, err := x.models.Saw(ctx, event.StudyKey(s.StudyKey))
 		if err != nil {
 			return err
 		}
-		s.ModelsSaw, s.ModelsUnknown = refs(saw), refs(unknown)
+		s.ModelsSaw = refs(saw)
+		for _, ref := range unknown {
+			rec, err := x.models.Record(ctx, ref)
+			if err != nil {
+				return err
+			}
+			if !rec.Holds(model.ManifestFile, ships) {
+				s.ModelsUnknown = append(s.ModelsUnknown, ref.String())
+			}
+		}
 	}
 	return nil
 }
