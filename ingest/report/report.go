@@ -200,7 +200,7 @@ func (s Steps) clean(lex *lexicon, tok Tokenizer, maxTokens int) (Steps, error) 
 	step("hedges", lex.normaliseHedges(now))
 	step("terminology", lex.expandTerms(now))
 	step("measurements", standardiseMeasurements(now))
-	all := splitSentences(now)
+	all := Sentences(now)
 	step("sentences", strings.Join(all, "\n"))
 	if len(all) == 0 {
 		return s, fault.Reject(op, fault.Invalid, ReasonEmpty, "a report says something under findings or impression, or has no headings")

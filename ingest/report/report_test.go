@@ -123,7 +123,7 @@ func TestStages(t *testing.T) {
 	stages := map[string]func(string) string{
 		"symbols": cleanSymbols, "hedges": lex.normaliseHedges, "terminology": lex.expandTerms,
 		"measurements": standardiseMeasurements,
-		"sentences":    func(s string) string { return strings.Join(splitSentences(s), "|") },
+		"sentences":    func(s string) string { return strings.Join(Sentences(s), "|") },
 	}
 	for _, c := range []struct{ stage, in, want string }{
 		{"symbols", "1. Clear.\n2. Normal heart", "Clear. Normal heart"},

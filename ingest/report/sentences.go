@@ -8,13 +8,13 @@ import (
 // closing marks belong to the sentence before them.
 const closing = `)]"'`
 
-// splitSentences cuts one line of text behind the ".", "?" and "!" that end a
+// Sentences cuts one line of text behind the ".", "?" and "!" that end a
 // sentence. A point does not end a sentence inside a number, behind an abbreviation
 // ("Dr.", "e.g."), or inside a word, unless a capitalised word follows without a space
 // ("apex.There", a common slip of dictation). The next sentence may begin small: reports
 // are typed in small letters too, and "possible" is written small. Pieces without a
 // letter or digit are dropped; a sentence without an end mark gets a point.
-func splitSentences(text string) []string {
+func Sentences(text string) []string {
 	var out []string
 	start := 0
 	add := func(end int) {

@@ -419,6 +419,18 @@ func (h *prepareHandler) standing(ctx context.Context, t event.Tenant, k event.S
 	return nil, "", 0, fault.Errorf(op, fault.Corrupt, "the tombstones of study %s lead nowhere", k)
 }
 
+// preparedStudies is the archive for who reads studies out of it.
+type preparedStudies struct{ *bus.Bus }
+
+// Prepared returns the newest revision of a study. Errors: NotFound, Erased; the bus's own.
+func (p preparedStudies) Prepared(ctx context.Context, t event.Tenant, k event.StudyKey) (*radstreamv1.StudyPrepared, error) {
+	m, _, err := (&prepareHandler{archive: p.Bus}).known(ctx, t, k)
+	if err == nil && m == nil {
+		err = fault.Errorf("app.Prepared", fault.NotFound, "the study is not in the archive")
+	}
+	return m, err
+}
+
 // maxMoves bounds the tombstones that are followed: one, or a few more while the study moves.
 const maxMoves = 8
 

@@ -14,7 +14,7 @@ import (
 
 func (a *App) startQuery(ctx context.Context) (running, error) {
 	c := a.conf.Query
-	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, a.metrics)
+	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, preparedStudies{a.bus}, a.metrics)
 	onBus := func(ctx context.Context) error { return a.bus.Serve(ctx, service.NATS(c.Concurrency, c.Timeout)) }
 	if c.Listen.Off() {
 		return onBus, nil

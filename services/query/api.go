@@ -137,6 +137,44 @@ type Calibration struct {
 	B float64 `json:"b"`
 }
 
+// ExplainRequest asks what of a study makes it similar to a text.
+type ExplainRequest struct {
+	Tenant event.Tenant   `json:"tenant,omitempty" doc:"Tenant of the study; by default that of the credential, or \"default\" where there are no credentials. Another than the credential's is refused."`
+	Study  event.StudyUID `json:"study" maxLength:"256" doc:"StudyUID of a study in the archive."`
+	Text   string         `json:"text" maxLength:"16384" doc:"What to explain, in the words of a report." example:"left pleural effusion"`
+}
+
+// Explanation says what of a study makes it similar to a text.
+type Explanation struct {
+	Study      event.StudyUID `json:"study_uid"`
+	Key        event.StudyKey `json:"study_key"`
+	Rev        event.Rev      `json:"rev"`
+	Model      string         `json:"model"`
+	Untrained  bool           `json:"untrained,omitempty"`
+	Similarity *float32       `json:"similarity"` // of the images and the text, cosine; null for a study without films
+	Views      []HeatMap      `json:"views"`
+	// Sentence is that of the study's cleaned report most like the text; absent without a report.
+	Sentence *Sentence `json:"sentence,omitempty"`
+}
+
+// HeatMap says how much each patch of a view speaks for the text.
+type HeatMap struct {
+	Projection string `json:"projection"` // frontal or lateral
+	// PNG is the view as the model sees it, 224 x 224; base64 in JSON.
+	PNG     []byte `json:"png"`
+	Rows    int    `json:"rows"` // of patches, which are equal squares of the view
+	Columns int    `json:"columns"`
+	// Heat is, row by row, by how much the similarity falls when the model does not see the
+	// patches around it; below 0 they speak against the text. 0 in padding.
+	Heat []float32 `json:"heat"`
+}
+
+// Sentence is one sentence of a report.
+type Sentence struct {
+	Text       string  `json:"text"`
+	Similarity float32 `json:"similarity"` // with the text asked for, cosine
+}
+
 // Status is the state of a running system.
 type Status struct {
 	Version   string            `json:"version"`

@@ -45,6 +45,16 @@ func (c *Client) Search(ctx context.Context, r Request) (Response, error) {
 	return out, c.do(ctx, http.MethodPost, "/v1/search", body, &out)
 }
 
+// Explain asks what of a study makes it similar to a text.
+func (c *Client) Explain(ctx context.Context, r ExplainRequest) (Explanation, error) {
+	var out Explanation
+	body, err := json.Marshal(r)
+	if err != nil {
+		return out, fault.E("query.Explain", fault.Internal, err)
+	}
+	return out, c.do(ctx, http.MethodPost, "/v1/explain", body, &out)
+}
+
 // Labels asks for the label scores of one study.
 func (c *Client) Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
 	var out LabelsResponse

@@ -27,6 +27,7 @@ type answerer interface {
 	Search(ctx context.Context, r Request) (Response, error)
 	Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error)
 	Study(ctx context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error)
+	Explain(ctx context.Context, r ExplainRequest) (Explanation, error)
 }
 
 var _ answerer = (*Service)(nil)

@@ -40,6 +40,11 @@ func (f fakeAnswers) Labels(_ context.Context, t event.Tenant, s event.StudyUID)
 	return LabelsResponse{Study: s, Labels: []Label{}}, f.err
 }
 
+func (f fakeAnswers) Explain(_ context.Context, r ExplainRequest) (Explanation, error) {
+	*f.asked = Request{Tenant: r.Tenant, Study: r.Study, Text: r.Text}
+	return Explanation{Study: r.Study, Views: []HeatMap{}}, f.err
+}
+
 func (f fakeAnswers) Study(_ context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error) {
 	*f.asked = Request{Tenant: t, Study: s}
 	return StudyResponse{Study: s}, f.err
@@ -53,6 +58,13 @@ func (f checkedAnswers) Search(ctx context.Context, r Request) (Response, error)
 		return Response{}, err
 	}
 	return f.fakeAnswers.Search(ctx, r)
+}
+
+func (f checkedAnswers) Explain(ctx context.Context, r ExplainRequest) (Explanation, error) {
+	if err := r.complete(); err != nil {
+		return Explanation{}, err
+	}
+	return f.fakeAnswers.Explain(ctx, r)
 }
 
 func (f checkedAnswers) one(t event.Tenant, s event.StudyUID) error {

@@ -117,3 +117,16 @@ func parseTime(s string) (time.Time, bool) {
 	}
 	return t, err == nil && t.Year() >= 1900 && t.Year() < 2200
 }
+
+// complete fills in defaults and checks the limits, which are those of a search.
+func (r *ExplainRequest) complete() error {
+	if r.Text == "" || r.Study == "" {
+		return fault.Reject("query.ExplainRequest", fault.Invalid, ReasonRequest, "an explanation is of a study and a text")
+	}
+	text, study := Request{Tenant: r.Tenant, Text: r.Text}, Request{Tenant: r.Tenant, Study: r.Study}
+	if err := text.complete(); err != nil {
+		return err
+	}
+	r.Tenant = text.Tenant
+	return study.complete()
+}

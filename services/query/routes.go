@@ -62,6 +62,29 @@ func routes() []route {
 			},
 		},
 		{
+			method: http.MethodPost, path: "/v1/explain", id: "explain",
+			summary: "What of a study makes it similar to a text: a heat map of each view, and the nearest sentence of its report.",
+			request: reflect.TypeFor[ExplainRequest](), response: reflect.TypeFor[Explanation](),
+			errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType},
+			answer: func(s *Server, w http.ResponseWriter, r *http.Request, c auth.Caller) (any, error) {
+				if _, err := s.query(r, c); err != nil {
+					return nil, err
+				}
+				data, err := body(w, r)
+				if err != nil {
+					return nil, err
+				}
+				var req ExplainRequest
+				if !decode(data, &req) {
+					return nil, fault.Reject("query.explain", fault.Invalid, ReasonRequest, "the body must be one JSON object with study and text, and optionally tenant; other fields are refused")
+				}
+				if req.Tenant, err = s.tenant(c, req.Tenant); err != nil {
+					return nil, err
+				}
+				return s.answer.Explain(r.Context(), req)
+			},
+		},
+		{
 			method: http.MethodGet, path: "/v1/studies/{id}", id: "study",
 			summary: "What the index knows of a study.",
 			params:  []param{idParam, tenantParam}, response: reflect.TypeFor[StudyResponse](),

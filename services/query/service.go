@@ -13,6 +13,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/telemetry"
 )
 
@@ -46,6 +47,12 @@ type store interface {
 	Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, error)
 }
 
+// archive holds prepared studies: PREPARED.
+type archive interface {
+	// Prepared returns the newest revision of a study. Errors: NotFound, Erased, Unavailable.
+	Prepared(ctx context.Context, t event.Tenant, k event.StudyKey) (*radstreamv1.StudyPrepared, error)
+}
+
 // Service answers queries. It is safe for concurrent use.
 type Service struct {
 	models     models
@@ -53,6 +60,7 @@ type Service struct {
 	store      store
 	keys       keys
 	identities identities
+	archive    archive
 	metrics    *telemetry.Metrics
 	films      chan struct{} // holds a place for each film that is being prepared: they are large
 
@@ -62,8 +70,8 @@ type Service struct {
 }
 
 // New makes a Service over the models that m lends.
-func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, count *telemetry.Metrics) *Service {
-	return &Service{models: m, preparer: p, store: s, keys: k, identities: i, metrics: count,
+func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, prepared archive, count *telemetry.Metrics) *Service {
+	return &Service{models: m, preparer: p, store: s, keys: k, identities: i, archive: prepared, metrics: count,
 		films: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 

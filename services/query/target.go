@@ -2,13 +2,11 @@ package query
 
 import (
 	"context"
-	"image"
 	"math"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/ingest"
-	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -129,15 +127,13 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 	if err != nil {
 		return nil, "", err
 	}
-	pixels, err := pixel.DecodePNG(v.GetPng())
+	img, err := viewImage(v)
 	if err != nil {
 		return nil, "", fault.Wrap(op, err)
 	}
-	b := v.GetExposed()
-	img := embedder.Image{Pixels: pixels, Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1()))}
 	using := indexer.Frontal
-	if v.GetProjection() == radstreamv1.Projection_PROJECTION_LATERAL {
-		img.View, using = embedder.Lateral, indexer.Lateral
+	if img.View == embedder.Lateral {
+		using = indexer.Lateral
 	}
 	vector, err := s.encoder.EncodeFilm(ctx, img)
 	return vector, using, err
