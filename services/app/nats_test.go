@@ -80,4 +80,7 @@ func TestOverNATS(t *testing.T) {
 			t.Errorf("%s %.60s: %s, %v, %s", c.subject, c.body, code, err, p)
 		}
 	}
+	if line := `radstream_query_requests_total{route="NATS embed-text",status="200"} 1`; !strings.Contains(s.metricsAt(t, s.Addresses().Query), line+"\n") {
+		t.Errorf("the metrics lack %s", line)
+	}
 }

@@ -3,8 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
-
-	"golang.org/x/sync/errgroup"
+	"errors"
 
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/auth"
@@ -15,9 +14,22 @@ import (
 func (a *App) startQuery(ctx context.Context) (running, error) {
 	c := a.conf.Query
 	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, preparedStudies{a.bus}, a.metrics)
-	onBus := func(ctx context.Context) error { return a.bus.Serve(ctx, service.NATS(c.Concurrency, c.Timeout)) }
+	run, err := a.listenQuery(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	stop, err := a.bus.Serve(service.NATS(c.Concurrency, c.Timeout))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return errors.Join(run(ctx), stop()) }, nil
+}
+
+// listenQuery opens the address of the HTTP API, if it has one.
+func (a *App) listenQuery(ctx context.Context, service *query.Service) (running, error) {
+	c := a.conf.Query
 	if c.Listen.Off() {
-		return onBus, nil
+		return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 	}
 	callers, err := a.callers(c)
 	if err != nil {
@@ -42,12 +54,7 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 		Auth: callers, TLS: secure,
 		Rate: float64(c.Rate), Burst: c.Burst, Concurrency: c.Concurrency, Timeout: c.Timeout,
 	})
-	return func(ctx context.Context) error {
-		both, ctx := errgroup.WithContext(ctx)
-		both.Go(func() error { return onBus(ctx) })
-		both.Go(func() error { return srv.Serve(ctx, listener, grace/3) })
-		return both.Wait()
-	}, nil
+	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
 }
 
 // callers tells who may ask; nil when nobody is asked for a credential.

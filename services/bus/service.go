@@ -31,12 +31,12 @@ type Endpoint struct {
 	Failed func(err error) (code int, body []byte)
 }
 
-// Serve answers requests until ctx ends; what is being answered then is finished first.
-func (b *Bus) Serve(ctx context.Context, s Service) error {
+// Serve answers requests until stop is called, which lets finish what is being answered.
+func (b *Bus) Serve(s Service) (stop func() error, err error) {
 	const op = "bus.Serve"
 	svc, err := micro.AddService(b.nc, micro.Config{Name: s.Name, Version: s.Version, Description: s.Description})
 	if err != nil {
-		return fault.E(op, fault.Internal, err)
+		return nil, fault.E(op, fault.Internal, err)
 	}
 	places := make(chan struct{}, s.Concurrency)
 	var running sync.WaitGroup
@@ -50,9 +50,9 @@ func (b *Bus) Serve(ctx context.Context, s Service) error {
 			}
 			running.Go(func() { // the library calls one handler at a time
 				defer func() { <-places }()
-				work, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
+				ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 				defer cancel()
-				answer, err := e.Answer(work, r.Subject(), r.Data())
+				answer, err := e.Answer(ctx, r.Subject(), r.Data())
 				if err != nil {
 					fail(r, e, err)
 					return
@@ -62,13 +62,14 @@ func (b *Bus) Serve(ctx context.Context, s Service) error {
 		}), micro.WithEndpointSubject(e.Subject))
 		if err != nil {
 			_ = svc.Stop()
-			return fault.E(op, fault.Internal, err)
+			return nil, fault.E(op, fault.Internal, err)
 		}
 	}
-	<-ctx.Done()
-	err = svc.Stop() // drains: no handler is called after it
-	running.Wait()
-	return fault.E(op, fault.Unavailable, err)
+	return func() error {
+		err := svc.Stop()
+		running.Wait()
+		return fault.E(op, fault.Unavailable, err)
+	}, nil
 }
 
 func fail(r micro.Request, e Endpoint, err error) {

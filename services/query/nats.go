@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"time"
 
@@ -46,13 +47,25 @@ func (s *Service) NATS(concurrency int, timeout time.Duration) bus.Service {
 		body, _ := json.Marshal(p) // text and a number
 		return p.Status, body
 	}
+	endpoint := func(name, subject string, answer func(context.Context, string, []byte) ([]byte, error)) bus.Endpoint {
+		counted := func(ctx context.Context, subject string, body []byte) ([]byte, error) {
+			begun, status := time.Now(), http.StatusOK
+			out, err := answer(ctx, subject, body)
+			if err != nil {
+				status = httpStatus(err)
+			}
+			s.metrics.Answered("NATS "+name, status, time.Since(begun))
+			return out, err
+		}
+		return bus.Endpoint{Name: name, Subject: subject, Answer: counted, Failed: failed}
+	}
 	return bus.Service{
 		Name: "radstream", Version: apiVersion, Description: "Encodes texts and searches chest studies",
 		Concurrency: concurrency, Timeout: timeout,
 		Endpoints: []bus.Endpoint{
-			{Name: "embed-text", Subject: SubjectEmbedText, Answer: s.embedText, Failed: failed},
-			{Name: "search", Subject: SubjectSearch, Answer: s.searchNATS, Failed: failed},
-			{Name: "search-tenant", Subject: SubjectSearch + ".*", Answer: s.searchNATS, Failed: failed},
+			endpoint("embed-text", SubjectEmbedText, s.embedText),
+			endpoint("search", SubjectSearch, s.searchNATS),
+			endpoint("search-tenant", SubjectSearch+".*", s.searchNATS),
 		},
 	}
 }
