@@ -35,7 +35,7 @@ import (
 )
 
 // The documents that show commands, relative to the root.
-var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md", "docs/ERASING.md"}
+var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md", "docs/ERASING.md", "docs/PERFORMANCE.md"}
 
 // TestDocumentedCommands runs every command line that the documents and the help of the
 // commands show, in a shell, against a running radstream. What would not return has its
@@ -80,6 +80,7 @@ func newReader(t *testing.T) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edge := filepath.Join(filepath.Dir(peer), "venv-edge")
 	if r := run(t, "phantom", filepath.Join(dir, "studies"), "--studies", "4", "--side", "128"); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
@@ -130,7 +131,8 @@ func newReader(t *testing.T) *reader {
 		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID, "2.25.5678", truth[1].StudyUID,
 			"--studies 60", "--studies 6 --side 128",
 			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", "",
-			"--rounds 15", "--rounds 1 --rows 320 --columns 256 --venv "+peer),
+			"--rounds 15", "--rounds 1 --rows 320 --columns 256 --venv "+peer,
+			"--queries 500", "--queries 5 --points 500 --width 32", "--points 20000 --edge", "--queries 5 --points 300 --width 32 --edge --venv "+edge),
 	}
 	trained := filepath.Join(dir, "work", "run", "model") // what radtrain fit would have left there
 	if err := os.CopyFS(trained, os.DirFS(filepath.Join("..", "..", "services", "app", "tiny"))); err != nil {

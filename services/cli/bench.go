@@ -24,10 +24,10 @@ import (
 func (c *cli) bench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure what ingest guarantees, on your own films",
+		Short: "Measure ingest, on your own films, the encoders and the index",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.benchText(), c.benchDecode(), c.benchPrepare(), c.benchEmbed())
+	cmd.AddCommand(c.benchText(), c.benchDecode(), c.benchPrepare(), c.benchEmbed(), c.benchSearch())
 	return cmd
 }
 
