@@ -68,11 +68,13 @@ ship-model: ## let what make model trained be the model that ships
 	install -m 644 work/run/model/* $(SHIPPED)
 
 .PHONY: proof
-proof: build ## fuzz each parser for 10 CPU-minutes and measure ingest, encoding and memory: hours
+proof: build ## fuzz each parser for 10 CPU-minutes, kill the index 200 times, measure ingest, encoding and index: hours
 	deploy/fuzz.sh -t 600 '$(PARSERS)'
+	RADSTREAM_KILLS=200 go test -count=1 -timeout 30m -run '^TestKill$$' ./indexer/flat
 	$(BIN) bench decode
 	$(BIN) bench prepare
 	$(BIN) bench embed
+	$(BIN) bench search --edge --million
 	go test -timeout 2h -run TestNothingAccumulates -v ./embedder -batches 100000
 	go run ./cmd/radtrain eval views --data $(FILMS)
 	go run ./cmd/radtrain eval quality --data $(FILMS)
