@@ -210,7 +210,7 @@ func (w *badWorld) starts(t *testing.T) {
 		{"no NATS server", away("cannot connect to NATS at"), []string{"--nats-url", "nats://" + w.closed}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			args := []string{"up", "--data", t.TempDir(), "--nats-listen", "127.0.0.1:0", "--qdrant-listen", "127.0.0.1:0", "--query-listen", "127.0.0.1:0"}
+			args := []string{"up", "--embed-device", "cpu", "--data", t.TempDir(), "--nats-listen", "127.0.0.1:0", "--qdrant-listen", "127.0.0.1:0", "--query-listen", "127.0.0.1:0"}
 			w.check(t, c.want, append(args, c.args...)...)
 		})
 	}

@@ -46,6 +46,9 @@ func (s *Service) points(ctx context.Context, t event.Tenant, what string, uids 
 
 // one returns the study of a request by its id.
 func (s *Service) one(ctx context.Context, t event.Tenant, uid event.StudyUID) (indexer.Point, error) {
+	if uid == "" {
+		return indexer.Point{}, fault.Reject("query.one", fault.Invalid, ReasonRequest, "name the study that is asked for")
+	}
 	r := Request{Tenant: t, Study: uid}
 	if err := r.complete(); err != nil {
 		return indexer.Point{}, err
