@@ -72,7 +72,7 @@ func (s *system) until(t *testing.T, ref model.Ref) query.Response {
 // was replaced is freed.
 func TestHotSwap(t *testing.T) {
 	var log syncBuffer
-	s := start(t, t.TempDir(), &log)
+	s := start(t, t.TempDir(), &log, func(c *config.Config) { c.Query.Rate, c.Query.Burst = 100_000, 100_000 })
 	const studies = 6
 	for i := range studies {
 		id := strconv.Itoa(i + 1)
