@@ -1,10 +1,8 @@
 package app
 
 import (
-	"bytes"
 	"testing"
 
-	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -15,14 +13,7 @@ import (
 // TestRequeue: a film that was refused is searchable after its dead letter was requeued under other
 // settings, without its sender; under the same settings it is refused once more.
 func TestRequeue(t *testing.T) {
-	f := written(t)
-	for i := range f.Pixels { // a slope far below white
-		f.Pixels[i] = uint16(100 + i%f.Columns)
-	}
-	var film bytes.Buffer
-	if err := dicom.Encode(&film, f); err != nil {
-		t.Fatal(err)
-	}
+	f, film := dim(t)
 	dir := t.TempDir()
 	gate := func(is string) func(*config.Config) {
 		return func(c *config.Config) { c.Ingest.QualityGate, c.Ingest.BurnedInText = is, "off" }
@@ -47,7 +38,7 @@ func TestRequeue(t *testing.T) {
 	}
 
 	s := start(t, dir, t.Output(), gate("on"))
-	s.send(t, "dim", &radstreamv1.StudyArrived{StudyUid: f.StudyUID, PatientId: f.PatientID, Objects: []*radstreamv1.StudyObject{s.object(t, film.Bytes(), radstreamv1.Projection_PROJECTION_FRONTAL)}})
+	s.send(t, "dim", &radstreamv1.StudyArrived{StudyUid: f.StudyUID, PatientId: f.PatientID, Objects: []*radstreamv1.StudyObject{s.object(t, film, radstreamv1.Projection_PROJECTION_FRONTAL)}})
 	s.expect(t, "dim", event.Rejected, 0)
 	requeue(s)
 	s.expect(t, "dim", event.Rejected, 0)
