@@ -49,7 +49,7 @@ type badWorld struct {
 }
 
 func newBadWorld(t *testing.T) *badWorld {
-	w := &badWorld{server: up(t, t.TempDir(), freePorts(t)), good: filepath.Join(t.TempDir(), "studies"), closed: freePorts(t).nats}
+	w := &badWorld{server: up(t, t.TempDir(), anyPorts), good: filepath.Join(t.TempDir(), "studies"), closed: freePorts(t).nats}
 	if r := run(t, "phantom", w.good, "--studies", "7", "--broken", "7", "--side", "128"); r.code != 0 {
 		t.Fatal(r.stderr)
 	}

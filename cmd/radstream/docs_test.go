@@ -74,7 +74,7 @@ type reader struct {
 }
 
 func newReader(t *testing.T) *reader {
-	s := up(t, t.TempDir(), freePorts(t))
+	s := up(t, t.TempDir(), anyPorts)
 	dir := t.TempDir()
 	peer, err := filepath.Abs(filepath.Join("..", "..", ".deps", "venv-peer"))
 	if err != nil {
@@ -343,7 +343,7 @@ func TestDocumentedEvent(t *testing.T) {
 		t.Fatalf("docs/PUBLISHING.md shows %d headers: %v", len(header), header)
 	}
 
-	s := up(t, t.TempDir(), freePorts(t))
+	s := up(t, t.TempDir(), anyPorts)
 	nc, err := nats.Connect(s.NATS)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestErase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := up(t, dir, freePorts(t))
+	s := up(t, dir, anyPorts)
 	s.publish(t, studies)
 	receipt := func(code int, args ...string) (r erase.Receipt) {
 		t.Helper()

@@ -91,16 +91,20 @@ type ports struct{ nats, qdrant, query string }
 
 func freePorts(t *testing.T) ports {
 	t.Helper()
-	free := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	var held [3]net.Listener // at once, or one port could be given out twice
+	for i := range held {
+		var err error
+		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		return l.Addr().String()
+		defer held[i].Close()
 	}
-	return ports{free(), free(), free()}
+	return ports{held[0].Addr().String(), held[1].Addr().String(), held[2].Addr().String()}
 }
+
+// anyPorts lets a server choose; it says which. Only one that is started again at its old address
+// needs freePorts, which another program may be quicker to take.
+var anyPorts = ports{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
 
 // up starts radstream over dir and returns when it is ready.
 func up(t *testing.T, dir string, p ports, args ...string) *server {

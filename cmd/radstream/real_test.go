@@ -18,7 +18,7 @@ import (
 // id: published = indexed + rejected, every rejection has a reason, every indexed study is
 // its own best hit.
 func TestRealInput(t *testing.T) {
-	s := up(t, t.TempDir(), freePorts(t))
+	s := up(t, t.TempDir(), anyPorts)
 	client := query.NewClient(s.Query, "")
 	total := 0
 	for _, c := range []struct {
