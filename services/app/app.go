@@ -98,6 +98,8 @@ type App struct {
 	store     indexer.Store
 	// eraseIndex puts tombstones into every collection.
 	eraseIndex func(context.Context, []indexer.Point) error
+	metrics    *telemetry.Metrics
+	up         atomic.Bool // everything has started
 
 	mu       sync.Mutex
 	clocks   []*clock               // of the stages that run here
@@ -105,12 +107,7 @@ type App struct {
 	current  *version               // answers queries
 	others   model.Ref              // answers elsewhere, where model.dir names another one
 	refused  registry.Serving       // was promoted and cannot be started
-
-	metrics    *telemetry.Metrics
-	up         atomic.Bool // everything has started
-	workersMu  sync.Mutex
-	workers    map[int]worker // whose depth is told
-	nextWorker int
+	workers  map[*worker]bool       // whose depth is told
 }
 
 // Start starts what c targets and returns when all of it is ready. It then runs until ctx
@@ -119,7 +116,7 @@ type App struct {
 // Errors: Usage for addresses that are taken and settings that do not fit together,
 // Unavailable for servers that cannot be reached, Unsupported for a newer data folder.
 func Start(ctx context.Context, c config.Config, o Options) (*App, error) {
-	a := &App{conf: c, opt: o, done: make(chan struct{}), started: time.Now(), metrics: telemetry.New(o.Version), workers: map[int]worker{}}
+	a := &App{conf: c, opt: o, done: make(chan struct{}), started: time.Now(), metrics: telemetry.New(o.Version), workers: map[*worker]bool{}}
 	a.metrics.Depths(a.depths)
 	targets := []string{serviceTelemetry}
 	for _, t := range c.Target {

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/radstream/radstream/indexer"
@@ -54,26 +56,21 @@ func (a *App) ready(ctx context.Context) error {
 
 // watch lets the depth of a worker's stage be read until the returned function is called.
 func (a *App) watch(w worker) (unwatch func()) {
-	a.workersMu.Lock()
-	defer a.workersMu.Unlock()
-	id := a.nextWorker
-	a.nextWorker++
-	a.workers[id] = w
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.workers[&w] = true
 	return func() {
-		a.workersMu.Lock()
-		defer a.workersMu.Unlock()
-		delete(a.workers, id)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.workers, &w)
 	}
 }
 
 // depths tells what lies before each stage that runs here; workers of one stage are added up.
 func (a *App) depths(ctx context.Context) ([]telemetry.Depth, error) {
-	a.workersMu.Lock()
-	workers := make([]worker, 0, len(a.workers))
-	for _, w := range a.workers {
-		workers = append(workers, w)
-	}
-	a.workersMu.Unlock()
+	a.mu.Lock()
+	workers := slices.Collect(maps.Keys(a.workers))
+	a.mu.Unlock()
 	at := map[string]int{}
 	var all []telemetry.Depth
 	for _, w := range workers {

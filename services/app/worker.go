@@ -51,7 +51,7 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	log := a.opt.Log
 	timed := a.clock(w.stage)
 	count := a.metrics.Stage(w.stage)
-	s, err := stage.New(c, src, a.bus, &timedHandler[In]{h, timed}, stage.Deps{
+	s, err := stage.New(c, src, a.bus, h, stage.Deps{
 		Log: log, Now: time.Now, Attempts: attempts,
 		Events: stage.Events{
 			Handled: func(in stage.Input, outputs int, took time.Duration) {
@@ -66,7 +66,14 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 				count.Retried(in, err, delay)
 				log.Warn().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Dur("again_after", delay).Msg("will be tried again")
 			},
-			Batch: count.Batch,
+			Batch: func(inputs int) func() {
+				counted := count.Batch(inputs)
+				timed.begin()
+				return func() {
+					timed.end(inputs)
+					counted()
+				}
+			},
 		},
 	})
 	if err != nil {
@@ -150,16 +157,4 @@ func (c *clock) read() StageTime {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return StageTime{c.name, c.inputs, c.busy}
-}
-
-// timedHandler is a handler on the clock.
-type timedHandler[In any] struct {
-	stage.Handler[In]
-	clock *clock
-}
-
-func (h *timedHandler[In]) Handle(ctx context.Context, batch []In) []stage.Result {
-	h.clock.begin()
-	defer h.clock.end(len(batch))
-	return h.Handler.Handle(ctx, batch)
 }

@@ -157,11 +157,12 @@ func (s *Stage[In]) call(ctx context.Context, items []*item[In]) (results []Resu
 	for i, it := range items {
 		batch[i] = it.value
 	}
-	begun := time.Now()
-	results = s.h.Handle(ctx, batch)
-	if f := s.deps.Events.Batch; f != nil {
-		f(len(batch), time.Since(begun))
-	}
+	func() {
+		if f := s.deps.Events.Batch; f != nil {
+			defer f(len(batch))()
+		}
+		results = s.h.Handle(ctx, batch)
+	}()
 	if len(results) != len(batch) {
 		return nil, fault.Errorf("stage.call", fault.Internal, "the handler gave %d results for %d inputs", len(results), len(batch))
 	}

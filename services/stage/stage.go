@@ -155,8 +155,8 @@ type Events struct {
 	// Retried: the input will be delivered again, after the delay, or after the
 	// consumer's AckWait where the delay is 0.
 	Retried func(in Input, err error, delay time.Duration)
-	// Batch: one call of Handle with so many inputs returned.
-	Batch func(inputs int, took time.Duration)
+	// Batch: a call of Handle with so many inputs begins; ended is called when it is over.
+	Batch func(inputs int) (ended func())
 }
 
 // Deps are what a stage is given.

@@ -99,9 +99,12 @@ func (m *Metrics) Stage(name string) stage.Events {
 		},
 		Rejected: func(_ stage.Input, err error) { m.rejected.WithLabelValues(name, reason(err)).Inc() },
 		Retried:  func(_ stage.Input, err error, _ time.Duration) { m.retried.WithLabelValues(name, reason(err)).Inc() },
-		Batch: func(n int, took time.Duration) {
-			m.inputs.WithLabelValues(name).Observe(float64(n))
-			m.batch.WithLabelValues(name).Observe(took.Seconds())
+		Batch: func(n int) (ended func()) {
+			begun := time.Now()
+			return func() {
+				m.inputs.WithLabelValues(name).Observe(float64(n))
+				m.batch.WithLabelValues(name).Observe(time.Since(begun).Seconds())
+			}
 		},
 	}
 }

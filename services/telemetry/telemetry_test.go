@@ -21,7 +21,7 @@ import (
 func used() *Metrics {
 	m := New("v1")
 	s := m.Stage("prepare")
-	s.Batch(3, 40*time.Millisecond)
+	s.Batch(3)()
 	s.Handled(stage.Input{}, 1, 50*time.Millisecond)
 	s.Rejected(stage.Input{}, fault.Wrap("outer", fault.Reject("x", fault.Invalid, "blank", "the text of an error is no label")))
 	s.Retried(stage.Input{}, fault.E("x", fault.Unavailable, errors.New("the text of an error is no label")), time.Second)
