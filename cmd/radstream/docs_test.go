@@ -179,13 +179,13 @@ func (d *reader) try(t *testing.T, line string) {
 // refuse leaves a dead letter for the first arrival, and returns its number.
 func (d *reader) refuse(t *testing.T) string {
 	t.Helper()
-	arrival, err := d.bus.NextFrom(t.Context(), event.StreamStudies, 1)
+	studies, err := d.bus.StreamState(t.Context(), event.StreamStudies)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := event.MessageID(rand.Text())
 	e, err := event.New(id, "test", event.RejectedSubject("default", "prepare"), time.Now(), &radstreamv1.Rejected{
-		Stage: "prepare", Kind: "invalid", Reason: "truncated", Input: &radstreamv1.InputRef{Stream: event.StreamStudies, Sequence: arrival.Sequence}})
+		Stage: "prepare", Kind: "invalid", Reason: "truncated", Input: &radstreamv1.InputRef{Stream: event.StreamStudies, Sequence: studies.FirstSeq}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,20 +132,6 @@ func (b *Bus) Get(ctx context.Context, stream string, seq uint64) (Message, erro
 	return Message{Envelope: envelope(m.Subject, m.Header, m.Data, stream, seq), Stream: stream, Sequence: seq, Stored: m.Time}, nil
 }
 
-// NextFrom returns the first message that is there at seq or behind it. NotFound when there is none.
-func (b *Bus) NextFrom(ctx context.Context, stream string, seq uint64) (Message, error) {
-	const op = "bus.NextFrom"
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return Message{}, Failure(op, err)
-	}
-	m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(">"))
-	if err != nil {
-		return Message{}, Failure(op, err)
-	}
-	return Message{Envelope: envelope(m.Subject, m.Header, m.Data, stream, m.Sequence), Stream: stream, Sequence: m.Sequence, Stored: m.Time}, nil
-}
-
 // SecureDelete removes a message and overwrites its bytes on disk. A message that is not
 // there any more is no error.
 func (b *Bus) SecureDelete(ctx context.Context, stream string, seq uint64) error {

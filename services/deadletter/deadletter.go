@@ -57,34 +57,16 @@ func (f Filter) keeps(l Letter) bool {
 	return (f.Tenant == "" || f.Tenant == l.Tenant) && (f.Stage == "" || f.Stage == l.Stage) && (f.Reason == "" || f.Reason == l.Reason)
 }
 
-// List calls each with the letters that are there now, oldest first, and stops at its first error.
+// List calls each with the letters, oldest first, and stops at its first error.
 func List(ctx context.Context, b *bus.Bus, f Filter, each func(Letter) error) error {
 	const op = "deadletter.List"
-	state, err := b.StreamState(ctx, event.StreamRejected)
-	if err != nil {
-		return fault.Wrap(op, err)
-	}
-	for seq := max(1, state.FirstSeq); seq <= state.LastSeq; {
-		m, err := b.NextFrom(ctx, event.StreamRejected, seq)
-		if err != nil && fault.KindOf(err) == fault.NotFound || m.Sequence > state.LastSeq {
-			break // the others were dealt with meanwhile
-		}
-		if err != nil {
-			return fault.Wrap(op, err)
-		}
-		seq = m.Sequence + 1
+	return fault.Wrap(op, b.Each(ctx, bus.WatchConfig{Stream: event.StreamRejected, Start: bus.FromAll()}, func(m bus.Message) error {
 		l, err := letter(m)
-		if err != nil {
-			return fault.Wrap(op, err)
-		}
-		if !f.keeps(l) {
-			continue
-		}
-		if err := each(l); err != nil {
+		if err != nil || !f.keeps(l) {
 			return err
 		}
-	}
-	return nil
+		return each(l)
+	}))
 }
 
 // Get returns one letter. NotFound when there is none, or not any more.
