@@ -2,14 +2,13 @@ package app
 
 import (
 	"context"
-	"image"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/zeroshot"
-	"github.com/radstream/radstream/ingest/pixel"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/query"
 	"github.com/radstream/radstream/services/stage"
 )
 
@@ -57,7 +56,7 @@ func (h *embedHandler) Decode(in stage.Input) (prepared, error) {
 func (h *embedHandler) input(s *radstreamv1.StudyPrepared) (embedder.StudyInput, error) {
 	var in embedder.StudyInput
 	for _, v := range s.GetViews() {
-		img, err := viewImage(v)
+		img, err := query.ViewImage(v)
 		if err != nil {
 			return in, err
 		}
@@ -71,23 +70,6 @@ func (h *embedHandler) input(s *radstreamv1.StudyPrepared) (embedder.StudyInput,
 		}
 	}
 	return in, nil
-}
-
-// viewImage decodes a prepared view.
-func viewImage(v *radstreamv1.PreparedView) (embedder.Image, error) {
-	pixels, err := pixel.DecodePNG(v.GetPng())
-	if err != nil {
-		return embedder.Image{}, fault.Wrap("app.viewImage", err)
-	}
-	b := v.GetExposed()
-	img := embedder.Image{
-		Pixels:  pixels,
-		Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1())),
-	}
-	if v.GetProjection() == radstreamv1.Projection_PROJECTION_LATERAL {
-		img.View = embedder.Lateral
-	}
-	return img, nil
 }
 
 func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Result {

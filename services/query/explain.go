@@ -55,7 +55,7 @@ func (s *Service) Explain(ctx context.Context, r ExplainRequest) (Explanation, e
 func (s *Service) heat(ctx context.Context, study *radstreamv1.StudyPrepared, text embedder.Vector, out *Explanation) error {
 	var images []embedder.Image
 	for _, v := range study.GetViews() {
-		img, err := viewImage(v)
+		img, err := ViewImage(v)
 		if err != nil {
 			return err
 		}
@@ -98,11 +98,11 @@ func (s *Service) sentence(ctx context.Context, cleaned string, query embedder.V
 	return best, nil
 }
 
-// viewImage decodes a prepared view.
-func viewImage(v *radstreamv1.PreparedView) (embedder.Image, error) {
+// ViewImage decodes a prepared view for the encoder.
+func ViewImage(v *radstreamv1.PreparedView) (embedder.Image, error) {
 	pixels, err := pixel.DecodePNG(v.GetPng())
 	if err != nil {
-		return embedder.Image{}, fault.Wrap("query.viewImage", err)
+		return embedder.Image{}, fault.Wrap("query.ViewImage", err)
 	}
 	b := v.GetExposed()
 	img := embedder.Image{Pixels: pixels, Exposed: image.Rect(int(b.GetX0()), int(b.GetY0()), int(b.GetX1()), int(b.GetY1()))}

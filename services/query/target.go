@@ -127,7 +127,7 @@ func (s *Service) film(ctx context.Context, r Request) (embedder.Vector, indexer
 	if err != nil {
 		return nil, "", err
 	}
-	img, err := viewImage(v)
+	img, err := ViewImage(v)
 	if err != nil {
 		return nil, "", fault.Wrap(op, err)
 	}

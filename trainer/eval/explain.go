@@ -43,7 +43,7 @@ func Explain(ctx context.Context, e *embedder.Encoder, samples []Sample, queries
 			return nil, fault.Wrap(op, err)
 		}
 		for n, view := range s.Study.Images {
-			hit, chance := points(heats[n], view, s.Lesions[n])
+			hit, chance := points(heats[n], e.Model().Config.Image.Size, view, s.Lesions[n])
 			if chance == 0 || chance > 0.5 {
 				continue
 			}
@@ -68,10 +68,10 @@ func Explain(ctx context.Context, e *embedder.Encoder, samples []Sample, queries
 	return rows, nil
 }
 
-// points tells whether (1 or 0) the hottest patch touches the lesion, and which share of the
-// patches of the film does.
-func points(h embedder.Heat, view embedder.Image, lesion image.Rectangle) (hit, chance float64) {
-	side := image.Pt(224/h.Columns, 224/h.Rows)
+// points tells whether (1 or 0) the hottest patch of a view of size x size pixels touches the
+// lesion, and which share of the patches of the film does.
+func points(h embedder.Heat, size int, view embedder.Image, lesion image.Rectangle) (hit, chance float64) {
+	side := image.Pt(size/h.Columns, size/h.Rows)
 	touched, film, best := 0, 0, -1
 	for p, heat := range h.Values {
 		at := image.Pt(p%h.Columns*side.X, p/h.Columns*side.Y)
