@@ -28,12 +28,7 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 	if err := spec.Validate(); err != nil {
 		return err
 	}
-	params := make(map[string]*qdrant.VectorParams, len(spec.Vectors))
-	for name, width := range spec.Vectors {
-		params[string(name)] = &qdrant.VectorParams{Size: uint64(width), Distance: distance}
-	}
-	_, err := call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Create,
-		&qdrant.CreateCollection{CollectionName: spec.Collection, VectorsConfig: qdrant.NewVectorsConfigMap(params)})
+	_, err := call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Create, created(spec))
 	if fault.KindOf(err) == fault.Conflict {
 		err = c.compare(ctx, spec)
 	}
@@ -63,6 +58,27 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 		return err
 	}
 	return c.SwitchAlias(ctx, spec.Alias, spec.Collection)
+}
+
+// created is the request for a collection. A cluster searches int8 codes that stay in memory, and
+// scores what it finds by the floats (see searched); the embedded server, which does both of itself,
+// takes that as it takes all tuning.
+func created(spec indexer.Spec) *qdrant.CreateCollection {
+	params := make(map[string]*qdrant.VectorParams, len(spec.Vectors))
+	for name, width := range spec.Vectors {
+		params[string(name)] = &qdrant.VectorParams{Size: uint64(width), Distance: distance}
+	}
+	inMemory := true
+	return &qdrant.CreateCollection{
+		CollectionName: spec.Collection, VectorsConfig: qdrant.NewVectorsConfigMap(params),
+		QuantizationConfig: qdrant.NewQuantizationScalar(&qdrant.ScalarQuantization{Type: qdrant.QuantizationType_Int8, AlwaysRam: &inMemory}),
+	}
+}
+
+// searched are the parameters of a search: twice the candidates by their codes, then their floats.
+func searched() *qdrant.SearchParams {
+	rescore, oversampling := true, 2.0
+	return &qdrant.SearchParams{Quantization: &qdrant.QuantizationSearchParams{Rescore: &rescore, Oversampling: &oversampling}}
 }
 
 // compare holds an existing collection against spec.

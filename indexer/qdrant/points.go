@@ -156,7 +156,7 @@ func (c *Client) Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, er
 	using, limit, offset := string(q.Using), uint64(q.K), uint64(q.Offset)
 	req := &qdrant.QueryPoints{
 		CollectionName: q.Collection, Using: &using, Filter: queryFilter(q),
-		Limit: &limit, Offset: &offset, WithPayload: qdrant.NewWithPayload(true),
+		Limit: &limit, Offset: &offset, WithPayload: qdrant.NewWithPayload(true), Params: searched(),
 	}
 	if q.ID != nil {
 		req.Query = qdrant.NewQueryID(qdrant.NewIDUUID(q.ID.String()))
