@@ -8,7 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 BIN := bin/radstream
 TOOLS := .deps/bin
 SHIPPED := services/app/tiny
-PARSERS := ^ingest|^schemas/event|^trainer/internal
+PARSERS := ^ingest|^schemas/event|^services/query|^trainer/internal
 TORCH := ./trainer/... ./services/train/... ./services/traincli/... ./cmd/radtrain
 FILMS := $(or $(RADSTREAM_DATA),../shared/data)
 empty :=
@@ -67,14 +67,17 @@ ship-model: ## let what make model trained be the model that ships
 	install -d $(SHIPPED)
 	install -m 644 work/run/model/* $(SHIPPED)
 
-.PHONY: proof
-proof: build ## fuzz each parser for 10 CPU-minutes, kill the index 200 times, measure ingest, encoding and index: hours
-	deploy/fuzz.sh -t 600 '$(PARSERS)'
-	RADSTREAM_KILLS=200 go test -count=1 -timeout 30m -run '^TestKill$$' ./indexer/flat
+.PHONY: bench
+bench: build ## measure decoding, preparing, encoding and the index beside their peers: most of an hour, 5 GB the first time
 	$(BIN) bench decode
 	$(BIN) bench prepare
 	$(BIN) bench embed
 	$(BIN) bench search --edge --million
+
+.PHONY: proof
+proof: bench ## fuzz each parser for 10 CPU-minutes, kill the index 200 times, measure ingest, encoding and index: hours
+	deploy/fuzz.sh -t 600 '$(PARSERS)'
+	RADSTREAM_KILLS=200 go test -count=1 -timeout 30m -run '^TestKill$$' ./indexer/flat
 	go test -timeout 2h -run TestNothingAccumulates -v ./embedder -batches 100000
 	go run ./cmd/radtrain eval views --data $(FILMS)
 	go run ./cmd/radtrain eval quality --data $(FILMS)
