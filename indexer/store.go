@@ -25,7 +25,7 @@ type Store interface {
 	// Get returns the points that exist, tombstones included, in the order asked.
 	Get(ctx context.Context, collection string, ids []PointID) ([]Point, error)
 	// Search returns the studies of one tenant most similar to a vector or a study, best
-	// first, without their vectors. A study given by id is not among them.
+	// first. A study given by id is not among them.
 	Search(ctx context.Context, q Query) ([]Hit, error)
 	// Count returns the number of a tenant's studies, or of all with Tenant empty; tombstones
 	// count for nobody.
@@ -131,7 +131,7 @@ func (q CountQuery) Validate() error { return validLabels(q.Labels) }
 
 // Hit is a study with its cosine similarity, -1 to 1.
 type Hit struct {
-	Point Point // without Vectors
+	Point Point // without Vectors, PrepID and PreparationVersion
 	Score float32
 }
 

@@ -148,6 +148,9 @@ func (c *Client) retrieve(ctx context.Context, op, collection string, ids []inde
 	return r.GetResult(), err
 }
 
+// shown are the keys that a hit has.
+var shown = []string{keyTenant, keyStudy, keyPatient, keyRev, keyModel, keyLabels, keyViews, keyTime}
+
 // Search implements indexer.Store.
 func (c *Client) Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, error) {
 	if err := q.Validate(); err != nil {
@@ -156,7 +159,7 @@ func (c *Client) Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, er
 	using, limit, offset := string(q.Using), uint64(q.K), uint64(q.Offset)
 	req := &qdrant.QueryPoints{
 		CollectionName: q.Collection, Using: &using, Filter: queryFilter(q),
-		Limit: &limit, Offset: &offset, WithPayload: qdrant.NewWithPayload(true), Params: searched(),
+		Limit: &limit, Offset: &offset, WithPayload: qdrant.NewWithPayloadInclude(shown...), Params: searched(),
 	}
 	if q.ID != nil {
 		req.Query = qdrant.NewQueryID(qdrant.NewIDUUID(q.ID.String()))

@@ -2,9 +2,12 @@ package qdrantd
 
 import (
 	"math"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/qdrant/go-client/qdrant"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/radstream/radstream/indexer/flat"
 )
@@ -80,34 +83,58 @@ func value(v *qdrant.Value) any {
 	return nil
 }
 
-func protoPayload(o flat.Object) map[string]*qdrant.Value {
-	out := make(map[string]*qdrant.Value, o.Len())
+// payloadField is the number of the payload in RetrievedPoint and ScoredPoint.
+const payloadField = 2
+
+// rawPayload is a payload as answers carry it on the wire, a map of Values: building the hundred
+// messages of ten hits, to be marshalled right away, took longer than finding the hits.
+func rawPayload(o flat.Object) protoreflect.RawFields { return appendMap(nil, payloadField, o) }
+
+func appendMap(b []byte, field protowire.Number, o flat.Object) []byte {
 	for k, v := range o.All() {
-		out[k] = protoValue(v)
+		b = appendMessage(b, field, func(b []byte) []byte {
+			b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), k)
+			return appendMessage(b, 2, func(b []byte) []byte { return appendValue(b, v) })
+		})
 	}
-	return out
+	return b
 }
 
-func protoValue(v any) *qdrant.Value {
+// appendValue appends the fields of a Value.
+func appendValue(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case bool:
-		return qdrant.NewValueBool(v)
+		return protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.VarintType), protowire.EncodeBool(v))
 	case int64:
-		return qdrant.NewValueInt(v)
+		return protowire.AppendVarint(protowire.AppendTag(b, 3, protowire.VarintType), uint64(v))
 	case float64:
-		return qdrant.NewValueDouble(v)
+		return protowire.AppendFixed64(protowire.AppendTag(b, 2, protowire.Fixed64Type), math.Float64bits(v))
 	case string:
-		return qdrant.NewValueString(v)
+		return protowire.AppendString(protowire.AppendTag(b, 4, protowire.BytesType), v)
 	case flat.List:
-		l := &qdrant.ListValue{Values: make([]*qdrant.Value, 0, v.Len())}
-		for x := range v.All() {
-			l.Values = append(l.Values, protoValue(x))
-		}
-		return qdrant.NewValueList(l)
+		return appendMessage(b, 7, func(b []byte) []byte {
+			for x := range v.All() {
+				b = appendMessage(b, 1, func(b []byte) []byte { return appendValue(b, x) })
+			}
+			return b
+		})
 	case flat.Object:
-		return qdrant.NewValueStruct(&qdrant.Struct{Fields: protoPayload(v)})
+		return appendMessage(b, 6, func(b []byte) []byte { return appendMap(b, 1, v) })
 	}
-	return qdrant.NewValueNull()
+	return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), 0) // null
+}
+
+// appendMessage appends a field that is a message; body appends its fields.
+func appendMessage(b []byte, field protowire.Number, body func([]byte) []byte) []byte {
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	at := len(b)
+	b = body(b)
+	size := len(b) - at
+	prefix := protowire.SizeVarint(uint64(size))
+	b = slices.Grow(b, prefix)[:len(b)+prefix]
+	copy(b[at+prefix:], b[at:at+size])
+	protowire.AppendVarint(b[:at], uint64(size))
+	return b
 }
 
 // vectors converts what a point carries; the unnamed vector has the name "".
@@ -210,7 +237,8 @@ func newView(p *qdrant.WithPayloadSelector, v *qdrant.WithVectorsSelector, paylo
 	return w, err
 }
 
-func (w view) payload(o flat.Object) map[string]*qdrant.Value {
+// payload is what is shown of a payload, in the form of [rawPayload].
+func (w view) payload(o flat.Object) protoreflect.RawFields {
 	switch {
 	case !w.withPayload:
 		return nil
@@ -219,13 +247,14 @@ func (w view) payload(o flat.Object) map[string]*qdrant.Value {
 	case w.exclude != nil:
 		o = o.Exclude(w.exclude)
 	}
-	return protoPayload(o)
+	return rawPayload(o)
 }
 
-func (w view) record(r flat.Record) *qdrant.RetrievedPoint {
-	out := &qdrant.RetrievedPoint{Id: protoID(r.ID), Payload: w.payload(r.Payload), OrderValue: protoOrder(r.Order)}
-	if w.withVectors {
-		out.Vectors = protoVectors(r.Vectors)
+func (w view) records(rs []flat.Record) []*qdrant.RetrievedPoint {
+	out := make([]*qdrant.RetrievedPoint, len(rs))
+	for i, r := range rs {
+		out[i] = &qdrant.RetrievedPoint{Id: protoID(r.ID), Vectors: w.shown(r.Vectors), OrderValue: protoOrder(r.Order)}
+		out[i].ProtoReflect().SetUnknown(w.payload(r.Payload))
 	}
 	return out
 }
@@ -233,10 +262,17 @@ func (w view) record(r flat.Record) *qdrant.RetrievedPoint {
 func (w view) hits(hs []flat.Hit) []*qdrant.ScoredPoint {
 	out := make([]*qdrant.ScoredPoint, len(hs))
 	for i, h := range hs {
-		r := w.record(h.Record)
-		out[i] = &qdrant.ScoredPoint{Id: r.Id, Payload: r.Payload, Vectors: r.Vectors, OrderValue: r.OrderValue, Score: h.Score}
+		out[i] = &qdrant.ScoredPoint{Id: protoID(h.ID), Vectors: w.shown(h.Vectors), OrderValue: protoOrder(h.Order), Score: h.Score}
+		out[i].ProtoReflect().SetUnknown(w.payload(h.Payload))
 	}
 	return out
+}
+
+func (w view) shown(vs map[string][]float32) *qdrant.VectorsOutput {
+	if !w.withVectors {
+		return nil
+	}
+	return protoVectors(vs)
 }
 
 func protoOrder(v any) *qdrant.OrderValue {

@@ -30,14 +30,6 @@ func (s *points) Get(_ context.Context, r *qdrant.GetPoints) (*qdrant.GetRespons
 	return &qdrant.GetResponse{Result: w.records(recs), Time: since(start)}, nil
 }
 
-func (w view) records(rs []flat.Record) []*qdrant.RetrievedPoint {
-	out := make([]*qdrant.RetrievedPoint, len(rs))
-	for i, r := range rs {
-		out[i] = w.record(r)
-	}
-	return out
-}
-
 // Scroll implements qdrant.PointsServer.
 func (s *points) Scroll(_ context.Context, r *qdrant.ScrollPoints) (*qdrant.ScrollResponse, error) {
 	start := time.Now()
