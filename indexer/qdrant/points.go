@@ -3,17 +3,26 @@ package qdrant
 import (
 	"context"
 	"crypto/rand"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/qdrant/go-client/qdrant"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// upsertBatch is how many points go into one request: about 2 MB at four vectors of 512.
-const upsertBatch = 256
+const (
+	// upsertBatch is how many points go into one request: about 1 MB at four vectors of 512.
+	upsertBatch = 128
+	// upsertsAtOnce is how many requests are under way: while the server decodes one, the client
+	// encodes the next, and one sync of the server's log serves both.
+	upsertsAtOnce = 2
+)
 
 // Upsert implements indexer.Store.
 func (c *Client) Upsert(ctx context.Context, collection string, points []indexer.Point) ([]indexer.Result, error) {
@@ -33,16 +42,24 @@ func (c *Client) Upsert(ctx context.Context, collection string, points []indexer
 		}
 	}
 	stored := make(map[indexer.PointID]indexer.Result, len(order))
-	for len(order) > 0 {
-		n := min(upsertBatch, len(order))
-		batch := make([]indexer.Point, n)
-		for i, at := range order[:n] {
+	var mu sync.Mutex // guards stored
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(upsertsAtOnce)
+	for some := range slices.Chunk(order, upsertBatch) {
+		batch := make([]indexer.Point, len(some))
+		for i, at := range some {
 			batch[i] = points[winner[points[at].ID]]
 		}
-		if err := c.upsert(ctx, collection, batch, stored); err != nil {
-			return nil, err
-		}
-		order = order[n:]
+		g.Go(func() error {
+			results, err := c.upsert(ctx, collection, batch)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(stored, results)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	out := make([]indexer.Result, len(points))
 	for i, p := range points {
@@ -54,8 +71,8 @@ func (c *Client) Upsert(ctx context.Context, collection string, points []indexer
 	return out, nil
 }
 
-// upsert writes points with different ids and puts into stored what is there afterwards.
-func (c *Client) upsert(ctx context.Context, collection string, points []indexer.Point, stored map[indexer.PointID]indexer.Result) error {
+// upsert writes points with different ids and returns what is there afterwards.
+func (c *Client) upsert(ctx context.Context, collection string, points []indexer.Point) (map[indexer.PointID]indexer.Result, error) {
 	write, wait := rand.Text(), true
 	req := &qdrant.UpsertPoints{CollectionName: collection, Wait: &wait, UpdateFilter: newerThanStored(points)}
 	ids := make([]indexer.PointID, len(points))
@@ -64,16 +81,17 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 		req.Points = append(req.Points, encode(p, write))
 	}
 	if _, err := call(ctx, c, "qdrant.Upsert", c.conn.GetPointsClient().Upsert, req); err != nil {
-		return err
+		return nil, err
 	}
 	recs, err := c.retrieve(ctx, "qdrant.Upsert", collection, ids, qdrant.NewWithPayloadInclude(keyRev, keyPrep, keyWrite), false)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	stored := make(map[indexer.PointID]indexer.Result, len(points))
 	for _, r := range recs {
 		p, err := decode(r.GetId(), r.GetPayload(), nil)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		res := indexer.Result{Rev: p.Rev, PrepID: p.PrepID}
 		// A tombstone has no room for a mark, and one is as good as another.
@@ -85,14 +103,14 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 	for _, p := range points {
 		r, ok := stored[p.ID]
 		if !ok {
-			return fault.Errorf("qdrant.Upsert", fault.Transient, "a point that was written cannot be read back; was the collection dropped?")
+			return nil, fault.Errorf("qdrant.Upsert", fault.Transient, "a point that was written cannot be read back; was the collection dropped?")
 		}
 		if r.Rev != p.Rev {
 			r.Outcome = indexer.Refused
 			stored[p.ID] = r
 		}
 	}
-	return nil
+	return stored, nil
 }
 
 // newerThanStored holds for stored points that one of points may replace. Absent points

@@ -3,6 +3,7 @@ package qdrantd
 import (
 	"fmt"
 
+	"github.com/qdrant/go-client/qdrant"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -22,9 +23,11 @@ func refuseUnknown(req any) error {
 }
 
 func findUnknown(m protoreflect.Message) (name string) {
-	if raw := m.GetUnknown(); len(raw) > 0 {
-		n, _, _ := protowire.ConsumeTag(raw)
-		return fmt.Sprintf("field %d of %s, which is newer than API %s", n, m.Descriptor().FullName(), Version)
+	if v, ok := m.Interface().(*qdrant.Value); ok {
+		return unknownInValue(v)
+	}
+	if name := unknown(m); name != "" {
+		return name
 	}
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -46,4 +49,42 @@ func findUnknown(m protoreflect.Message) (name string) {
 		return name == ""
 	})
 	return name
+}
+
+// unknown names the first field of m itself that is not known.
+func unknown(m protoreflect.Message) string {
+	raw := m.GetUnknown()
+	if len(raw) == 0 {
+		return ""
+	}
+	n, _, _ := protowire.ConsumeTag(raw)
+	return fmt.Sprintf("field %d of %s, which is newer than API %s", n, m.Descriptor().FullName(), Version)
+}
+
+// unknownInValue is findUnknown for payloads, of which bulk upserts are full, without reflection.
+func unknownInValue(v *qdrant.Value) (name string) {
+	if name := unknown(v.ProtoReflect()); name != "" {
+		return name
+	}
+	switch v := v.GetKind().(type) {
+	case *qdrant.Value_StructValue:
+		if name := unknown(v.StructValue.ProtoReflect()); name != "" {
+			return name
+		}
+		for _, x := range v.StructValue.GetFields() {
+			if name := unknownInValue(x); name != "" {
+				return name
+			}
+		}
+	case *qdrant.Value_ListValue:
+		if name := unknown(v.ListValue.ProtoReflect()); name != "" {
+			return name
+		}
+		for _, x := range v.ListValue.GetValues() {
+			if name := unknownInValue(x); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
 }

@@ -142,7 +142,7 @@ func Default() Config {
 		Query:     Query{Listen: "127.0.0.1:8080", OIDCTenantClaim: "tenant", Rate: 200, Burst: 400, Concurrency: 64, Timeout: 30 * time.Second},
 		Ingest:    Ingest{WindowPolicy: "auto", QualityGate: "on", BurnedInText: "remove", MaxObjectBytes: 128 << 20},
 		Embed:     Embed{BatchSize: 4, BatchDeadline: 5 * time.Millisecond, Patience: 30 * time.Second, Device: "auto"},
-		Index:     Index{BatchSize: 64, Collection: "studies"},
+		Index:     Index{BatchSize: 256, Collection: "studies"},
 		Log:       Log{Level: "info", Format: "json"},
 	}
 }
