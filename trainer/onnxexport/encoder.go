@@ -88,7 +88,7 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	v := b.reshape(b.matmul(pooled, b.matrices("image.global.weight")), 0, -1)
 
 	if q != nil && q.ranges == nil {
-		b.output("ranges", b.op("Concat", q.observed, attrInt("axis", 0)), len(q.names), 2)
+		b.output("ranges", b.op("Concat", q.observed, attrInt("axis", 0)), "R")
 		return b.bytes()
 	}
 	b.output("m", b.reshape(m, -1), "B")

@@ -2,6 +2,7 @@ package onnxexport
 
 import (
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -10,9 +11,17 @@ import (
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
-// Ranges holds the least and the largest number that each quantised product of an image graph takes
-// in, by the product's name.
-type Ranges map[string][2]float32
+// Ranges holds what each quantised product of an image graph takes in, by the product's name.
+type Ranges map[string]Range
+
+// Range is the least and the largest number in each channel.
+type Range struct{ Least, Largest []float32 }
+
+// Product is a quantised product and the number of channels that it takes in.
+type Product struct {
+	Name  string
+	Width int
+}
 
 // largestWeight bounds quantised weights. Seven bits, not eight: CPUs without VNNI add two products
 // of a byte of each side in 16 bits (VPMADDUBSW), and 2 * 255 * 63 is the most that fits.
@@ -25,31 +34,37 @@ const contrib = "com.microsoft"
 // what they take in, or computes them in int8.
 type quantiser struct {
 	ranges   Ranges // nil: write down
-	names    []string
-	observed []value // [1, 2] each
+	products []Product
+	observed []value // by product, the least by channel and the largest by channel
 	fault    error
 }
 
-// RangesGraph returns the image encoder with one output, ranges [names, 2]: the least and the
-// largest input of each product that [Int8ImageGraph] quantises, over the batch.
-func RangesGraph(c model.Config, w Weights) (graph []byte, names []string, err error) {
+// RangesGraph returns the image encoder with one output, ranges: for each product that
+// [Int8ImageGraph] quantises, the least number in each channel of its input, then the largest, over
+// the batch; [Ranges.Read] reads it.
+func RangesGraph(c model.Config, w Weights) (graph []byte, products []Product, err error) {
 	q := &quantiser{}
 	graph, err = imageGraph(c, w, FP32, q)
-	return graph, q.names, err
+	return graph, q.products, err
 }
 
 // Int8ImageGraph returns the image encoder with the matrix products of its layers in int8:
-// weights by column, inputs by the ranges r, which were measured before. Fixed ranges, unlike those
-// of each batch, cost no pass over the data, and leave a vector independent of its batch, if the images of
-// a batch have one exposed box: other boxes beside it change the last bits of a float, which rounding to bytes can make visible. All else is
-// float32. Patches that are padding in every image of the batch are not encoded at all. It takes and
-// gives what [ImageGraph] does, but for the tokens of padding, which stand for nothing in either; it
-// needs ONNX Runtime, whose own operators it uses.
+// weights by column, inputs by the ranges r, which were measured before, with the channels brought
+// to like ranges (smooth.go). Fixed ranges, unlike those of each batch, cost no pass over the data,
+// and leave a vector independent of its batch, if the images of a batch have one exposed box: other
+// boxes beside it change the last bits of a float, which rounding to bytes can make visible. All
+// else is float32. Patches that are padding in every image of the batch are not encoded at all. It
+// takes and gives what [ImageGraph] does, but for the tokens of padding, which stand for nothing in
+// either; it needs ONNX Runtime, whose own operators it uses.
 //
 // Errors: those of [ImageGraph]; Invalid where r lacks a product.
 func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
-	if r == nil {
-		r = Ranges{}
+	if err := w.Check(c); err != nil {
+		return nil, err
+	}
+	w, r, err := smooth(c, w, r)
+	if err != nil {
+		return nil, err
 	}
 	return imageGraph(c, w, FP32, &quantiser{ranges: r})
 }
@@ -100,12 +115,12 @@ func (b *builder) dense(x value, name string) value {
 	return b.multiply(b.quantise(x, name), name, name)
 }
 
-// observe writes down the range of x under a name.
+// observe writes down the range of each channel of x under a name.
 func (b *builder) observe(x value, name string) {
-	flat := b.reshape(x, 1, -1)
-	least, largest := b.reduce("ReduceMin", flat, 1, 1), b.reduce("ReduceMax", flat, 1, 1)
-	b.quantiser.names = append(b.quantiser.names, name)
-	b.quantiser.observed = append(b.quantiser.observed, b.op("Concat", []value{least, largest}, attrInt("axis", 1)))
+	width := b.weights[name+".weight"].Shape[1]
+	rows := b.reshape(x, -1, int64(width))
+	b.quantiser.products = append(b.quantiser.products, Product{name, width})
+	b.quantiser.observed = append(b.quantiser.observed, b.reduce("ReduceMin", rows, 0, 0), b.reduce("ReduceMax", rows, 0, 0))
 }
 
 // quantise turns x into bytes, by the range under a name.
@@ -116,10 +131,13 @@ func (b *builder) quantise(x value, name string) value {
 
 // scale stores the scale and the zero point of a range; 0 is met exactly.
 func (b *builder) scale(name string) (scale, zero value) {
-	r, ok := b.quantiser.ranges[name]
-	least, largest := min(float64(r[0]), 0), max(float64(r[1]), 0)
-	if !ok || !(largest > least) || math.IsInf(largest-least, 0) {
-		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is missing or empty: measure it on films", name)
+	r := b.quantiser.ranges[name]
+	least, largest := 0.0, 0.0
+	for i := range r.Least {
+		least, largest = min(least, float64(r.Least[i])), max(largest, float64(r.Largest[i]))
+	}
+	if !(largest > least) || math.IsInf(largest-least, 0) {
+		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is empty: measure it on films", name)
 		return "", ""
 	}
 	step := (largest - least) / 255
@@ -194,16 +212,20 @@ func (b *builder) contrib(kind string, inputs []value, attributes ...*pb.Attribu
 }
 
 // Read reads the output of a graph of [RangesGraph] into r, which keeps the widest.
-func (r Ranges) Read(names []string, output []float32) error {
-	if len(output) != 2*len(names) {
-		return fault.Errorf("onnxexport.Ranges", fault.Internal, "%d ranges of %d products", len(output)/2, len(names))
-	}
-	for i, name := range names {
-		least, largest := output[2*i], output[2*i+1]
-		if have, ok := r[name]; ok {
-			least, largest = min(least, have[0]), max(largest, have[1])
+func (r Ranges) Read(products []Product, output []float32) error {
+	for _, p := range products {
+		if len(output) < 2*p.Width {
+			return fault.Errorf("onnxexport.Ranges", fault.Internal, "the ranges of %s are missing", p.Name)
 		}
-		r[name] = [2]float32{least, largest}
+		have, ok := r[p.Name]
+		if !ok {
+			have = Range{slices.Clone(output[:p.Width]), slices.Clone(output[p.Width : 2*p.Width])}
+			r[p.Name] = have
+		}
+		for i := range p.Width {
+			have.Least[i], have.Largest[i] = min(have.Least[i], output[i]), max(have.Largest[i], output[p.Width+i])
+		}
+		output = output[2*p.Width:]
 	}
 	return nil
 }

@@ -16,13 +16,13 @@ import (
 // measured returns the ranges of a model on images.
 func measured(t *testing.T, c model.Config, w onnxexport.Weights, in []imageInput) onnxexport.Ranges {
 	t.Helper()
-	graph, names, err := onnxexport.RangesGraph(c, w)
+	graph, products, err := onnxexport.RangesGraph(c, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := run(t, c, graph, in, "ranges")
 	r := onnxexport.Ranges{}
-	if err := r.Read(names, out[0].Data.([]float32)); err != nil {
+	if err := r.Read(products, out[0].Data.([]float32)); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -79,17 +79,54 @@ func TestInt8(t *testing.T) {
 	}
 }
 
+// TestInt8Channels: channels that are far larger than the others or far from 0, as encoders have
+// that were trained long, cost no accuracy.
+func TestInt8Channels(t *testing.T) {
+	c := model.Tiny()
+	w := onnxexport.Untrained(c, 3)
+	for _, part := range []struct {
+		norm  string
+		takes []string
+	}{
+		{"image.layers.0.norm1", []string{"image.layers.0.attention.query", "image.layers.0.attention.key", "image.layers.0.attention.value"}},
+		{"image.layers.1.norm2", []string{"image.layers.1.mlp.up"}},
+	} {
+		gain, bias := w[part.norm+".weight"].Data, w[part.norm+".bias"].Data
+		gain[3], bias[5] = 100*gain[3], bias[5]+100
+		for _, name := range part.takes {
+			for row := range w[name+".weight"].Shape[0] {
+				weight := w[name+".weight"].Data[row*c.Image.Width:]
+				weight[3] /= 100
+				w[name+".bias"].Data[row] -= 100 * weight[5]
+			}
+		}
+	}
+	in := images(c, 5, 1)
+	graph, err := onnxexport.Int8ImageGraph(c, w, measured(t, c, w, images(c, 8, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := rows(run(t, c, graph, in, "v")[0], c.Joint)
+	for i, want := range runImage(t, c, w, onnxexport.FP32, in) {
+		if cos := cosine(got[i], want.v); cos < 0.995 {
+			t.Errorf("image %d: cosine to float32 %.4f", i, cos)
+		}
+	}
+}
+
 func TestRanges(t *testing.T) {
 	r := onnxexport.Ranges{}
-	for _, output := range [][]float32{{-1, 2, 0, 1}, {-3, 1, 0.5, 4}} {
-		if err := r.Read([]string{"a", "b"}, output); err != nil {
+	products := []onnxexport.Product{{Name: "a", Width: 1}, {Name: "b", Width: 2}}
+	for _, output := range [][]float32{{-1, 2, 0, -7, 1, 1}, {-3, 1, 0.5, -6, 4, 0}} {
+		if err := r.Read(products, output); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if d := cmp.Diff(onnxexport.Ranges{"a": {-3, 2}, "b": {0, 4}}, r); d != "" {
+	want := onnxexport.Ranges{"a": {Least: []float32{-3}, Largest: []float32{2}}, "b": {Least: []float32{0, -7}, Largest: []float32{4, 1}}}
+	if d := cmp.Diff(want, r); d != "" {
 		t.Error(d)
 	}
-	if err := r.Read([]string{"a"}, []float32{1}); err == nil {
+	if err := r.Read(products, []float32{1, 2, 3}); err == nil {
 		t.Error("half a range is taken")
 	}
 }

@@ -20,7 +20,7 @@ func MeasureRanges(ctx context.Context, runtime *ort.Runtime, c model.Config, w 
 	if len(images) == 0 {
 		return nil, fault.Errorf(op, fault.Usage, "there are no images to measure ranges on")
 	}
-	graph, names, err := RangesGraph(c, w)
+	graph, products, err := RangesGraph(c, w)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
@@ -39,7 +39,7 @@ func MeasureRanges(ctx context.Context, runtime *ort.Runtime, c model.Config, w 
 		if !ok {
 			return nil, fault.Errorf(op, fault.Internal, "ranges are no floats")
 		}
-		if err := r.Read(names, values); err != nil {
+		if err := r.Read(products, values); err != nil {
 			return nil, fault.Wrap(op, err)
 		}
 	}
