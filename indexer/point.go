@@ -5,7 +5,8 @@
 //
 // The index can be thrown away and rebuilt from the prepared stream. So that replays,
 // redeliveries and arrivals out of order do no harm, a point's id follows from tenant and
-// study, and a write wins only with a larger revision than the stored one.
+// study, and a write wins only with a larger revision than the stored one, or with the same
+// revision scored by a later label set.
 //
 // # Payload
 //
@@ -17,6 +18,8 @@
 //	rev                  integer index           revision of the study
 //	model                keyword                 the model that made vectors and labels
 //	labels.<name>        float index             score, 0 to 1
+//	label_set            integer                 number of the label set of the scores; absent for
+//	                                             the model's own
 //	views                keyword index           the views that went in: frontal, lateral
 //	study_time           datetime index          when the study was taken, moved by the patient's
 //	                                             secret offset (ingest/deid); absent when unknown
@@ -92,6 +95,7 @@ type Point struct {
 	ModelRef           string
 	Vectors            map[VectorName][]float32 // read back, they have length 1
 	Labels             map[string]float32       // name -> score; [a-z0-9_-]+
+	LabelSet           uint64                   // number of the set that Labels are of; 0: the model's own
 	Views              []string
 	StudyTime          time.Time // moved by the patient's secret offset; zero when unknown
 	PrepID             string
@@ -101,6 +105,12 @@ type Point struct {
 // NewTombstone returns the point that an erased study leaves behind.
 func NewTombstone(tenant, studyKey string) Point {
 	return Point{ID: NewPointID(tenant, studyKey), Rev: MaxRev}
+}
+
+// Newer reports whether p takes the place of other: it is of a later revision, or of the same one,
+// scored by a later label set.
+func (p Point) Newer(other Point) bool {
+	return p.Rev > other.Rev || p.Rev == other.Rev && p.LabelSet > other.LabelSet
 }
 
 // Tombstone reports whether p stands for an erased study.
@@ -114,6 +124,8 @@ func (p Point) Validate() error {
 	switch {
 	case p.Rev > MaxRev:
 		return bad("a revision is at most %d", MaxRev-1)
+	case p.LabelSet > MaxRev:
+		return bad("the number of a label set is at most %d", MaxRev)
 	case p.Tombstone() && (p.Tenant != "" || p.StudyKey != "" || len(p.Vectors)+len(p.Labels) > 0):
 		return bad("a tombstone has an id and nothing else; revision %d is kept for it", MaxRev)
 	case p.Tombstone():

@@ -31,17 +31,18 @@ func TestAnnounce(t *testing.T) {
 		r    Result
 		want bool
 	}{
-		"applied":                    {Result{Applied, 4, "prep"}, true},
-		"redelivered":                {Result{Refused, 4, "prep"}, true},
-		"another embedding with rev": {Result{Refused, 4, "other"}, false},
-		"overtaken":                  {Result{Refused, 5, "prep5"}, false},
-		"erased":                     {Result{Refused, MaxRev, ""}, false},
+		"applied":                    {Result{Applied, 4, 0, "prep"}, true},
+		"redelivered":                {Result{Refused, 4, 0, "prep"}, true},
+		"another embedding with rev": {Result{Refused, 4, 0, "other"}, false},
+		"overtaken":                  {Result{Refused, 5, 0, "prep5"}, false},
+		"scored by a later set":      {Result{Refused, 4, 1, "prep"}, false},
+		"erased":                     {Result{Refused, MaxRev, 0, ""}, false},
 	} {
 		if got := c.r.Announce(p); got != c.want {
 			t.Errorf("%s: announce %v, want %v", name, got, c.want)
 		}
 	}
-	if (Result{Applied, MaxRev, ""}).Announce(NewTombstone("t", "s")) {
+	if (Result{Applied, MaxRev, 0, ""}).Announce(NewTombstone("t", "s")) {
 		t.Error("a tombstone is announced")
 	}
 }

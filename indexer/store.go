@@ -17,9 +17,9 @@ type Store interface {
 	// nowhere yet; doing it again changes nothing. Conflict: the collection exists with other
 	// vectors, which is said with the difference.
 	Ensure(ctx context.Context, spec Spec) error
-	// Upsert writes points whose revision is larger than the stored one and returns, point by
+	// Upsert writes points that are [Point.Newer] than the stored ones and returns, point by
 	// point, whether it won. When it returns without an error, what was applied is on disk.
-	// Of several points with one id in a call the largest revision counts. On an error a
+	// Of several points with one id in a call the newest counts. On an error a
 	// part may have been written; repeating the call is safe.
 	Upsert(ctx context.Context, collection string, points []Point) ([]Result, error)
 	// Get returns the points that exist, tombstones included, in the order asked.
@@ -62,25 +62,26 @@ func (s Spec) Validate() error {
 type Outcome uint8
 
 const (
-	// Refused: a revision at least as large is stored, perhaps from a moment after ours.
+	// Refused: one that is as new is stored, perhaps from a moment after ours.
 	Refused Outcome = iota
 	// Applied: the stored point is the one that was sent.
 	Applied
 )
 
-// Result is the outcome for one point, with the revision and PrepID stored after the call.
+// Result is the outcome for one point, with what is stored after the call.
 type Result struct {
-	Outcome Outcome
-	Rev     uint64
-	PrepID  string
+	Outcome  Outcome
+	Rev      uint64
+	LabelSet uint64
+	PrepID   string
 }
 
 // Announce reports whether StudyIndexed is due for p: it is in the index, now or since an
 // earlier delivery of the same embedding whose announcement may have been lost. The
-// message id keeps repeats harmless. An older revision is not announced, nor an erased
-// study.
+// message id keeps repeats harmless. What is older than the stored one is not announced, nor an
+// erased study.
 func (r Result) Announce(p Point) bool {
-	return !p.Tombstone() && r.Rev == p.Rev && (r.Outcome == Applied || r.PrepID == p.PrepID)
+	return !p.Tombstone() && r.Rev == p.Rev && r.LabelSet == p.LabelSet && (r.Outcome == Applied || r.PrepID == p.PrepID)
 }
 
 // LabelAtLeast keeps studies whose score for a label is at least Min.

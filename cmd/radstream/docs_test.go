@@ -35,7 +35,7 @@ import (
 )
 
 // The documents that show commands, relative to the root.
-var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md", "docs/ERASING.md", "docs/PERFORMANCE.md"}
+var documents = []string{"README.md", "CONTRIBUTING.md", "docs/OPERATIONS.md", "docs/PUBLISHING.md", "docs/QUERYING.md", "docs/LABELS.md", "docs/ERASING.md", "docs/PERFORMANCE.md"}
 
 // TestDocumentedCommands runs every command line that the documents and the help of the
 // commands show, in a shell, against a running radstream. What would not return has its

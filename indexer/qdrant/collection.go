@@ -17,7 +17,7 @@ const (
 	keyTenant, keyStudy, keyPatient, keyRev = "tenant", "study_key", "patient_key", "rev"
 	keyModel, keyLabels, keyViews           = "model", "labels", "views"
 	keyPrep, keyPreparation, keyWrite       = "prep_id", "preparation_version", "write"
-	keyTime                                 = "study_time"
+	keyTime, keyLabelSet                    = "study_time", "label_set"
 	labelPrefix                             = keyLabels + "."
 	distance                                = qdrant.Distance_Cosine
 	indexKeyword, indexInteger, indexFloat  = qdrant.FieldType_FieldTypeKeyword, qdrant.FieldType_FieldTypeInteger, qdrant.FieldType_FieldTypeFloat
@@ -40,7 +40,7 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 	for _, f := range []struct {
 		key  string
 		kind qdrant.FieldType
-	}{{keyStudy, indexKeyword}, {keyRev, indexInteger}, {keyViews, indexKeyword}, {keyTime, qdrant.FieldType_FieldTypeDatetime}} {
+	}{{keyStudy, indexKeyword}, {keyRev, indexInteger}, {keyLabelSet, indexInteger}, {keyViews, indexKeyword}, {keyTime, qdrant.FieldType_FieldTypeDatetime}} {
 		if err == nil {
 			err = c.index(ctx, spec.Collection, f.key, f.kind, nil)
 		}

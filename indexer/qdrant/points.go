@@ -34,7 +34,7 @@ func (c *Client) Upsert(ctx context.Context, collection string, points []indexer
 			return nil, err
 		}
 		w, seen := winner[p.ID]
-		if !seen || points[w].Rev < p.Rev {
+		if !seen || p.Newer(points[w]) {
 			winner[p.ID] = i
 		}
 		if !seen {
@@ -83,7 +83,7 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 	if _, err := call(ctx, c, "qdrant.Upsert", c.conn.GetPointsClient().Upsert, req); err != nil {
 		return nil, err
 	}
-	recs, err := c.retrieve(ctx, "qdrant.Upsert", collection, ids, qdrant.NewWithPayloadInclude(keyRev, keyPrep, keyWrite), false)
+	recs, err := c.retrieve(ctx, "qdrant.Upsert", collection, ids, qdrant.NewWithPayloadInclude(keyRev, keyLabelSet, keyPrep, keyWrite), false)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 		if err != nil {
 			return nil, err
 		}
-		res := indexer.Result{Rev: p.Rev, PrepID: p.PrepID}
+		res := indexer.Result{Rev: p.Rev, LabelSet: p.LabelSet, PrepID: p.PrepID}
 		// A tombstone has no room for a mark, and one is as good as another.
 		if r.GetPayload()[keyWrite].GetStringValue() == write || p.Tombstone() {
 			res.Outcome = indexer.Applied
@@ -105,7 +105,7 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 		if !ok {
 			return nil, fault.Errorf("qdrant.Upsert", fault.Transient, "a point that was written cannot be read back; was the collection dropped?")
 		}
-		if r.Rev != p.Rev {
+		if r.Rev != p.Rev || r.LabelSet != p.LabelSet {
 			r.Outcome = indexer.Refused
 			stored[p.ID] = r
 		}
@@ -116,20 +116,30 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 // newerThanStored holds for stored points that one of points may replace. Absent points
 // are inserted whatever the filter says.
 func newerThanStored(points []indexer.Point) *qdrant.Filter {
-	byRev := make(map[uint64][]*qdrant.PointId)
+	type version struct{ rev, labelSet uint64 }
+	alike := make(map[version][]*qdrant.PointId)
 	for _, p := range points {
-		byRev[p.Rev] = append(byRev[p.Rev], qdrant.NewIDUUID(p.ID.String()))
+		v := version{p.Rev, p.LabelSet}
+		alike[v] = append(alike[v], qdrant.NewIDUUID(p.ID.String()))
 	}
-	older := func(rev uint64) *qdrant.Condition {
-		lt := float64(rev)
-		return qdrant.NewRange(keyRev, &qdrant.Range{Lt: &lt})
-	}
-	if len(byRev) == 1 {
-		return &qdrant.Filter{Must: []*qdrant.Condition{older(points[0].Rev)}}
+	older := func(v version) *qdrant.Condition {
+		rev, set := float64(v.rev), float64(v.labelSet)
+		before := qdrant.NewRange(keyRev, &qdrant.Range{Lt: &rev})
+		if v.labelSet == 0 {
+			return before
+		}
+		return qdrant.NewFilterAsCondition(&qdrant.Filter{Should: []*qdrant.Condition{before, qdrant.NewFilterAsCondition(&qdrant.Filter{
+			Must:    []*qdrant.Condition{qdrant.NewRange(keyRev, &qdrant.Range{Gte: &rev, Lte: &rev})},
+			MustNot: []*qdrant.Condition{qdrant.NewRange(keyLabelSet, &qdrant.Range{Gte: &set})}, // absent is 0
+		})}})
 	}
 	f := &qdrant.Filter{}
-	for rev, ids := range byRev {
-		f.Should = append(f.Should, qdrant.NewFilterAsCondition(&qdrant.Filter{Must: []*qdrant.Condition{qdrant.NewHasID(ids...), older(rev)}}))
+	for v, ids := range alike {
+		if len(alike) == 1 {
+			f.Must = []*qdrant.Condition{older(v)}
+			break
+		}
+		f.Should = append(f.Should, qdrant.NewFilterAsCondition(&qdrant.Filter{Must: []*qdrant.Condition{qdrant.NewHasID(ids...), older(v)}}))
 	}
 	return f
 }
@@ -167,7 +177,7 @@ func (c *Client) retrieve(ctx context.Context, op, collection string, ids []inde
 }
 
 // shown are the keys that a hit has.
-var shown = []string{keyTenant, keyStudy, keyPatient, keyRev, keyModel, keyLabels, keyViews, keyTime}
+var shown = []string{keyTenant, keyStudy, keyPatient, keyRev, keyModel, keyLabels, keyLabelSet, keyViews, keyTime}
 
 // Search implements indexer.Store.
 func (c *Client) Search(ctx context.Context, q indexer.Query) ([]indexer.Hit, error) {
@@ -296,6 +306,9 @@ func encode(p indexer.Point, write string) *qdrant.PointStruct {
 	} {
 		out.Payload[key] = qdrant.NewValueString(s)
 	}
+	if p.LabelSet > 0 {
+		out.Payload[keyLabelSet] = qdrant.NewValueInt(int64(p.LabelSet))
+	}
 	if !p.StudyTime.IsZero() {
 		out.Payload[keyTime] = qdrant.NewValueString(p.StudyTime.UTC().Format(time.RFC3339Nano))
 	}
@@ -314,6 +327,7 @@ func decode(id *qdrant.PointId, payload map[string]*qdrant.Value, vectors *qdran
 	p := indexer.Point{
 		ID: pid, Tenant: text(keyTenant), StudyKey: text(keyStudy), PatientKey: text(keyPatient), Rev: uint64(payload[keyRev].GetIntegerValue()),
 		ModelRef: text(keyModel), PrepID: text(keyPrep), PreparationVersion: text(keyPreparation),
+		LabelSet: uint64(payload[keyLabelSet].GetIntegerValue()),
 	}
 	if t := text(keyTime); t != "" {
 		if p.StudyTime, err = time.Parse(time.RFC3339Nano, t); err != nil {

@@ -34,6 +34,30 @@ func (s *suite) TestRevisions() {
 	}
 }
 
+// TestLabelSets: of one revision the later label set wins, of points without a number too, and a
+// larger revision wins whatever its set.
+func (s *suite) TestLabelSets() {
+	for i, st := range []struct {
+		rev, set uint64
+		want     indexer.Outcome
+	}{{3, 0, indexer.Applied}, {3, 2, indexer.Applied}, {3, 1, indexer.Refused}, {3, 2, indexer.Refused}, {3, 0, indexer.Refused}, {2, 9, indexer.Refused}, {4, 0, indexer.Applied}, {4, 3, indexer.Applied}} {
+		p := s.point("a", "one", st.rev)
+		p.LabelSet = st.set
+		if got := s.upsert(p, s.point("a", fmt.Sprint("other ", i), 1)); got[0] != st.want { // two kinds in one call
+			s.t.Fatalf("upsert of revision %d, label set %d: outcome %d, want %d", st.rev, st.set, got[0], st.want)
+		}
+		if got := s.get(p.ID)[0]; st.want == indexer.Applied && (got.Rev != st.rev || got.LabelSet != st.set) {
+			s.t.Fatalf("revision %d of label set %d is stored, want %d and %d", got.Rev, got.LabelSet, st.rev, st.set)
+		}
+	}
+	p := s.point("b", "same", 1)
+	later := p
+	later.LabelSet = 1
+	if got := s.upsert(later, p); got[0] != indexer.Applied || got[1] != indexer.Refused {
+		s.t.Errorf("of two scorings in one call: outcomes %v", got)
+	}
+}
+
 // TestRevisionsInOneCall: of equal ids the largest revision wins wherever it stands, and
 // every point of a mixed call is judged on its own.
 func (s *suite) TestRevisionsInOneCall() {

@@ -2,9 +2,9 @@ package app
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/radstream/radstream/embedder"
-	"github.com/radstream/radstream/embedder/zeroshot"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -23,7 +23,7 @@ type prepared struct {
 // embedHandler turns revisions of studies into vectors and label scores.
 type embedHandler struct {
 	encoder *embedder.Encoder
-	labels  []zeroshot.Label
+	labels  func(context.Context) (*labelSet, error) // in force
 }
 
 func (h *embedHandler) Decode(in stage.Input) (prepared, error) {
@@ -78,7 +78,11 @@ func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Res
 	for i, p := range batch {
 		inputs[i] = p.input
 	}
-	vectors, err := h.encoder.EncodeStudies(ctx, inputs)
+	labels, err := h.labels(ctx) // before the vectors: who rescores waits for batches that began with the set before
+	var vectors []embedder.StudyVectors
+	if err == nil {
+		vectors, err = h.encoder.EncodeStudies(ctx, inputs)
+	}
 	if k := fault.KindOf(err); err != nil && len(batch) > 1 && (k == fault.Internal || k == fault.Invalid) {
 		for i := range batch { // one of them is to blame: find out which
 			results[i] = h.Handle(ctx, batch[i:i+1])[0]
@@ -97,16 +101,17 @@ func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Res
 			results[i].Err = err
 			continue
 		}
-		results[i].Out, results[i].Err = h.output(p, vectors[i])
+		results[i].Out, results[i].Err = h.output(p, vectors[i], labels)
 	}
 	return results
 }
 
-func (h *embedHandler) output(p prepared, v embedder.StudyVectors) ([]stage.Output, error) {
+func (h *embedHandler) output(p prepared, v embedder.StudyVectors, labels *labelSet) ([]stage.Output, error) {
 	ref := h.encoder.Model().Ref
 	body := &radstreamv1.StudyEmbedded{
 		PrepId: p.study.GetPrepId(), StudyKey: p.study.GetStudyKey(), PatientKey: p.study.GetPatientKey(), Rev: p.study.GetRev(),
 		ModelRef: ref.String(), ShiftedTime: p.study.GetShiftedTime(), PreparationVersion: p.study.GetProvenance().GetPreparationVersion(),
+		LabelSet: labels.number,
 	}
 	for _, named := range []struct {
 		name   radstreamv1.VectorName
@@ -122,18 +127,28 @@ func (h *embedHandler) output(p prepared, v embedder.StudyVectors) ([]stage.Outp
 		}
 	}
 	if v.Image != nil { // a report alone shows nothing to score
-		scores, err := zeroshot.Scores(v.Image, h.labels, h.encoder.Model().Temperature)
-		if err != nil {
+		var err error
+		if body.LabelScores, err = labelScores(v.Image, labels, h.encoder.Model().Temperature); err != nil {
 			return nil, err
-		}
-		for _, s := range scores {
-			body.LabelScores = append(body.LabelScores, &radstreamv1.LabelScore{Label: s.Label, Score: s.Value})
 		}
 	}
 	return []stage.Output{{
-		ID:      event.ID("embedded", string(p.tenant), p.study.GetPrepId(), ref.String()),
+		ID:      embeddedID(p.tenant, body),
 		Subject: event.EmbeddedSubject(p.tenant, ref.Key(), event.StudyKey(p.study.GetStudyKey())),
 		Body:    body,
 		Rev:     event.Rev(p.study.GetRev()),
 	}}, nil
+}
+
+// embeddedID names a study as a model embedded it and a label set scored it.
+func embeddedID(t event.Tenant, s *radstreamv1.StudyEmbedded) event.MessageID {
+	return event.ID(append([]string{"embedded", string(t), s.GetPrepId(), s.GetModelRef()}, scoring(s)...)...)
+}
+
+// scoring is the part of an id that tells label sets apart; models' own have none.
+func scoring(s *radstreamv1.StudyEmbedded) []string {
+	if s.GetLabelSet() == 0 {
+		return nil
+	}
+	return []string{strconv.FormatUint(s.GetLabelSet(), 10)}
 }

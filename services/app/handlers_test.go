@@ -68,7 +68,7 @@ func TestSameIDs(t *testing.T) {
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamPrepared), func() {})
 	})
 	t.Run("embed", func(t *testing.T) {
-		h := &embedHandler{encoder: s.serves().model.encoder, labels: s.serves().model.labels}
+		h := &embedHandler{encoder: s.serves().model.encoder, labels: s.serves().labelSet}
 		stagetest.SameIDs(t, h, s.inputs(t, event.StreamPrepared), func() {})
 	})
 	t.Run("index", func(t *testing.T) {

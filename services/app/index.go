@@ -62,7 +62,7 @@ var vectorNames = map[radstreamv1.VectorName]indexer.VectorName{
 func pointOf(t event.Tenant, s *radstreamv1.StudyEmbedded) indexer.Point {
 	p := indexer.Point{
 		ID: indexer.NewPointID(string(t), s.GetStudyKey()), Tenant: string(t), StudyKey: s.GetStudyKey(), PatientKey: s.GetPatientKey(),
-		Rev: s.GetRev(), ModelRef: s.GetModelRef(), PrepID: s.GetPrepId(), PreparationVersion: s.GetPreparationVersion(),
+		Rev: s.GetRev(), ModelRef: s.GetModelRef(), PrepID: s.GetPrepId(), PreparationVersion: s.GetPreparationVersion(), LabelSet: s.GetLabelSet(),
 		Vectors: map[indexer.VectorName][]float32{}, Labels: map[string]float32{},
 	}
 	for _, v := range s.GetVectors() {
@@ -123,7 +123,7 @@ func (h *indexHandler) Handle(ctx context.Context, batch []embedded) []stage.Res
 			continue
 		}
 		results[i].Out = []stage.Output{{
-			ID:      event.ID("indexed", string(e.tenant), e.study.GetPrepId(), e.study.GetModelRef()),
+			ID:      event.ID(append([]string{"indexed", string(e.tenant), e.study.GetPrepId(), e.study.GetModelRef()}, scoring(e.study)...)...),
 			Subject: event.IndexedSubject(e.tenant, event.StudyKey(e.study.GetStudyKey())),
 			Body: &radstreamv1.StudyIndexed{StudyKey: e.study.GetStudyKey(), Rev: e.study.GetRev(),
 				ModelRef: e.study.GetModelRef(), LabelScores: e.study.GetLabelScores()},

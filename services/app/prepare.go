@@ -33,6 +33,9 @@ const (
 // serviceEncoder is the service that holds a model's encoder.
 const serviceEncoder = "encoder"
 
+// serviceLabels is the service that follows the label set.
+const serviceLabels = "labels"
+
 // Reasons for which the prepare stage refuses an arrival by itself.
 const (
 	reasonErased     fault.Reason = "erased"

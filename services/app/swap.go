@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/lifecycle"
@@ -262,15 +261,15 @@ func (a *App) serves() *version {
 
 // Lend gives a query the model that answers and the collection of its vectors; both stay until
 // release. Errors: Conflict where the index is of another model than this process was told to use.
-func (a *App) Lend() (e *embedder.Encoder, collection string, release func(), err error) {
+func (a *App) Lend() (l query.Lent, release func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.others != (model.Ref{}) {
-		return nil, "", nil, fault.Reject("app.Lend", fault.Conflict, query.ReasonOtherModel,
+		return query.Lent{}, nil, fault.Reject("app.Lend", fault.Conflict, query.ReasonOtherModel,
 			"the index holds vectors of model %s, this process queries by %s of model.dir: start it with the same model, or without model.dir", a.others, a.current.manifest.Ref)
 	}
-	e, collection, release = a.current.lend()
-	return e, collection, release, nil
+	l, release = a.current.lend()
+	return l, release, nil
 }
 
 // stalled hears that a graph of a version hangs, or answers again.

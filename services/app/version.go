@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
-	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/lifecycle"
+	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/registry"
 )
 
 // version is one model at work in this process: its encoder, its collection, and the loops of
@@ -23,6 +25,10 @@ type version struct {
 	collection string
 	archive    uint64       // last sequence of PREPARED when the version began
 	model      *loadedModel // nil where neither embed nor query runs here
+
+	labels   atomic.Pointer[labelSet] // that was taken up last
+	labelsMu sync.Mutex               // held by who takes another up
+	rescored registry.Scored          // by the loop of [version.startLabels]
 
 	group  *lifecycle.Group
 	cancel context.CancelFunc
@@ -48,14 +54,15 @@ func (a *App) startVersion(ctx context.Context, dir string) (_ *version, err err
 		lifecycle.Service{Name: serviceEncoder, Start: v.startEncoder},
 		lifecycle.Service{Name: "collection", Start: v.startCollection},
 		lifecycle.Service{Name: stageIndex, Needs: []string{"collection"}, Start: v.startIndex},
-		lifecycle.Service{Name: stageEmbed, Needs: []string{serviceEncoder}, Start: v.startEmbed},
+		lifecycle.Service{Name: serviceLabels, Needs: []string{serviceEncoder}, Start: v.startLabels},
+		lifecycle.Service{Name: stageEmbed, Needs: []string{serviceLabels}, Start: v.startEmbed},
 	)
 	if err != nil {
 		return nil, err
 	}
 	var targets []string
 	for _, t := range a.conf.Target {
-		targets = append(targets, map[string][]string{"embed": {stageEmbed}, "index": {stageIndex}, "query": {serviceEncoder, "collection"}}[t]...)
+		targets = append(targets, map[string][]string{"embed": {stageEmbed}, "index": {stageIndex}, "query": {serviceLabels, "collection"}}[t]...)
 	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v.cancel = cancel
@@ -90,16 +97,16 @@ func (v *version) startEncoder(ctx context.Context) (_ running, err error) {
 }
 
 func (v *version) startCollection(ctx context.Context) (running, error) {
-	labels := make([]string, len(v.manifest.Labels))
-	for i, l := range v.manifest.Labels {
-		labels[i] = l.Name
+	set, err := v.app.models.LabelSet(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil, v.app.store.Ensure(ctx, indexSpec(v.manifest.Ref.Key(), v.app.conf.Index.Collection, v.manifest.Config.Joint, labels))
+	return nil, v.app.store.Ensure(ctx, v.indexSpec(set.Of(v.manifest)))
 }
 
 func (v *version) startEmbed(ctx context.Context) (running, error) {
 	conf := v.app.conf.Embed
-	h := &embedHandler{encoder: v.model.encoder, labels: v.model.labels}
+	h := &embedHandler{encoder: v.model.encoder, labels: v.labelSet}
 	return startWorker(ctx, v.app, worker{
 		stage: stageEmbed, stream: event.StreamPrepared, durable: v.durable(stageEmbed),
 		// The encoder makes the batches, of all who ask. Two workers, so that one reads and stores
@@ -172,7 +179,7 @@ func (v *version) reached(ctx context.Context, stream, stage string, to uint64) 
 }
 
 // lend gives the version's encoder to a query until release; App.mu is held.
-func (v *version) lend() (e *embedder.Encoder, collection string, release func()) {
+func (v *version) lend() (l query.Lent, release func()) {
 	v.users.Add(1)
-	return v.model.encoder, v.collection, v.users.Done
+	return query.Lent{Encoder: v.model.encoder, Collection: v.collection, Labels: v.scoredBy()}, v.users.Done
 }

@@ -46,6 +46,9 @@ type Start struct {
 // FromAll begins with the oldest message.
 func FromAll() Start { return Start{policy: jetstream.DeliverAllPolicy} }
 
+// FromLast begins with the last message of each subject, and goes on with what is stored after them.
+func FromLast() Start { return Start{policy: jetstream.DeliverLastPerSubjectPolicy} }
+
 // FromNow begins with the next message to be stored.
 func FromNow() Start { return Start{policy: jetstream.DeliverNewPolicy} }
 

@@ -160,6 +160,7 @@ type ConsumerState struct {
 	AckPending  int    // delivered, not settled
 	Redelivered int    // of these, delivered more than once
 	AckedTo     uint64 // every message up to this stream sequence is settled
+	Delivered   uint64 // stream sequence of the last message that was delivered
 }
 
 // ConsumerState asks the server about a consumer. Errors: NotFound, or the bus's own.
@@ -170,7 +171,7 @@ func (b *Bus) ConsumerState(ctx context.Context, stream, durable string) (Consum
 		return ConsumerState{}, Failure(op, err)
 	}
 	i := c.CachedInfo()
-	return ConsumerState{Name: durable, Pending: i.NumPending, AckPending: i.NumAckPending, Redelivered: i.NumRedelivered, AckedTo: i.AckFloor.Stream}, nil
+	return ConsumerState{Name: durable, Pending: i.NumPending, AckPending: i.NumAckPending, Redelivered: i.NumRedelivered, AckedTo: i.AckFloor.Stream, Delivered: i.Delivered.Stream}, nil
 }
 
 // Rewind makes a durable consumer read its stream from the start again: it is deleted, and made

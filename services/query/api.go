@@ -118,6 +118,8 @@ type LabelsResponse struct {
 	Rev       event.Rev      `json:"rev"`
 	Model     string         `json:"model"`
 	Untrained bool           `json:"untrained,omitempty"`
+	LabelSet  string         `json:"label_set,omitempty"` // its name; absent for the labels of the model's manifest
+	Stale     bool           `json:"stale,omitempty"`     // scored by the set before, and about to be scored again
 	Labels    []Label        `json:"labels"`
 }
 

@@ -38,7 +38,21 @@ type identities interface {
 // models lends the model that answers, and the collection of its vectors. What answers may change
 // at any time; what was lent stays together and in use until release.
 type models interface {
-	Lend() (e *embedder.Encoder, collection string, release func(), err error)
+	Lend() (l Lent, release func(), err error)
+}
+
+// Lent is a model that answers, with the collection of its vectors and what it scores.
+type Lent struct {
+	Encoder    *embedder.Encoder
+	Collection string
+	Labels     LabelSet
+}
+
+// LabelSet is what studies are scored for.
+type LabelSet struct {
+	Number uint64        // grows with each change
+	Name   string        // empty: the labels of the model's manifest
+	Labels []model.Label // by name, as the model scores them
 }
 
 // store is the index, as far as queries go.
@@ -67,6 +81,7 @@ type Service struct {
 	// Of one request; see [Service.on].
 	encoder    *embedder.Encoder
 	collection string
+	labels     LabelSet
 }
 
 // New makes a Service over the models that m lends.
@@ -78,7 +93,8 @@ func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, pr
 // on returns the Service over the one model that answers a request, to the end of it: release.
 func (s *Service) on() (_ *Service, release func(), err error) {
 	one := *s
-	one.encoder, one.collection, release, err = s.models.Lend()
+	l, release, err := s.models.Lend()
+	one.encoder, one.collection, one.labels = l.Encoder, l.Collection, l.Labels
 	return &one, release, err
 }
 
@@ -133,9 +149,9 @@ func (s *Service) filter(r Request) (indexer.Query, error) {
 	const op = "query.filter"
 	q := indexer.Query{Collection: s.collection, Tenant: string(r.Tenant), Views: r.Views}
 	for _, l := range r.Labels {
-		known := slices.ContainsFunc(s.encoder.Model().Labels, func(m model.Label) bool { return m.Name == l.Label })
+		known := slices.ContainsFunc(s.labels.Labels, func(m model.Label) bool { return m.Name == l.Label })
 		if !known || !(l.Score >= 0 && l.Score <= 1) {
-			return q, fault.Reject(op, fault.Invalid, ReasonLabel, "labels must name a label of the model, such as GET /v1/labels lists, with a score from 0 to 1")
+			return q, fault.Reject(op, fault.Invalid, ReasonLabel, "labels must name a label that is scored, such as GET /v1/labels lists, with a score from 0 to 1")
 		}
 		q.Labels = append(q.Labels, indexer.LabelAtLeast{Name: l.Label, Min: l.Score})
 	}

@@ -97,8 +97,8 @@ func (s *Service) Labels(ctx context.Context, t event.Tenant, uid event.StudyUID
 		return LabelsResponse{}, fault.Wrap("query.Labels", err)
 	}
 	resp := LabelsResponse{Study: uid, Key: event.StudyKey(p.StudyKey), Rev: event.Rev(p.Rev), Model: p.ModelRef,
-		Untrained: s.encoder.Model().Untrained, Labels: []Label{}}
-	for _, l := range s.encoder.Model().Labels {
+		Untrained: s.encoder.Model().Untrained, LabelSet: s.labels.Name, Stale: p.LabelSet < s.labels.Number, Labels: []Label{}}
+	for _, l := range s.labels.Labels {
 		if score, ok := p.Labels[l.Name]; ok {
 			resp.Labels = append(resp.Labels, Label{Label: l.Name, Score: score, Positive: l.Positive, Negative: l.Negative,
 				Calibration: Calibration{A: l.Calibration.A, B: l.Calibration.B}})

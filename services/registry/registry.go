@@ -5,6 +5,7 @@
 //	promote   -> KV models, key serving: what serves, and what served before
 //	up        -> key answers: what queries are answered by; it follows serving
 //	pull      <- a model directory again, checked by its manifest
+//	relabel   -> key labels: what findings are scored, in place of what the models' manifests name
 //
 // A record is written behind its files, and a model that is there never changes, so what a record
 // names is whole. [Registry.Promote] and [Registry.Rollback] move one key, atomically.
@@ -74,7 +75,10 @@ const maxBefore = 32
 const (
 	servingKey  = "serving"
 	answersKey  = "answers"
+	labelsKey   = "labels"
 	modelPrefix = "model."
+	// scoredPrefix and a model's key: how far what it embedded is scored by the label set.
+	scoredPrefix = "scored."
 )
 
 // Registry is the registry of one NATS system. Make one with [Open].

@@ -2006,8 +2006,10 @@ type StudyEmbedded struct {
 	LabelScores        []*LabelScore          `protobuf:"bytes,7,rep,name=label_scores,json=labelScores,proto3" json:"label_scores,omitempty"`
 	ShiftedTime        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=shifted_time,json=shiftedTime,proto3" json:"shifted_time,omitempty"`
 	PreparationVersion string                 `protobuf:"bytes,9,opt,name=preparation_version,json=preparationVersion,proto3" json:"preparation_version,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Number of the label set that label_scores are of, see docs/LABELS.md; 0: the model's own.
+	LabelSet      uint64 `protobuf:"varint,10,opt,name=label_set,json=labelSet,proto3" json:"label_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StudyEmbedded) Reset() {
@@ -2101,6 +2103,13 @@ func (x *StudyEmbedded) GetPreparationVersion() string {
 		return x.PreparationVersion
 	}
 	return ""
+}
+
+func (x *StudyEmbedded) GetLabelSet() uint64 {
+	if x != nil {
+		return x.LabelSet
+	}
+	return 0
 }
 
 // StudyIndexed says that a study can be found, at this revision or a later one.
@@ -2736,7 +2745,7 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"LabelScore\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12\x14\n" +
-	"\x05score\x18\x02 \x01(\x02R\x05score\"\xf2\x02\n" +
+	"\x05score\x18\x02 \x01(\x02R\x05score\"\x8f\x03\n" +
 	"\rStudyEmbedded\x12\x17\n" +
 	"\aprep_id\x18\x01 \x01(\tR\x06prepId\x12\x1b\n" +
 	"\tstudy_key\x18\x02 \x01(\tR\bstudyKey\x12\x1f\n" +
@@ -2747,7 +2756,9 @@ const file_radstream_v1_events_proto_rawDesc = "" +
 	"\avectors\x18\x06 \x03(\v2\x14.radstream.v1.VectorR\avectors\x12;\n" +
 	"\flabel_scores\x18\a \x03(\v2\x18.radstream.v1.LabelScoreR\vlabelScores\x12=\n" +
 	"\fshifted_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vshiftedTime\x12/\n" +
-	"\x13preparation_version\x18\t \x01(\tR\x12preparationVersion\"\x97\x01\n" +
+	"\x13preparation_version\x18\t \x01(\tR\x12preparationVersion\x12\x1b\n" +
+	"\tlabel_set\x18\n" +
+	" \x01(\x04R\blabelSet\"\x97\x01\n" +
 	"\fStudyIndexed\x12\x1b\n" +
 	"\tstudy_key\x18\x01 \x01(\tR\bstudyKey\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\x04R\x03rev\x12\x1b\n" +

@@ -1,0 +1,162 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/indexer"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/registry"
+)
+
+// relabelled waits until all is scored by a set.
+func (s *system) relabelled(t *testing.T, set registry.LabelSet) registry.Scored {
+	t.Helper()
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		scored, err := s.models.Scored(t.Context(), s.serves().manifest.Ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if scored.Number == set.Number && scored.Done {
+			return scored
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("label set %d: %+v", set.Number, scored)
+		}
+	}
+}
+
+// scoredAs checks that every point has the scores of labels, as they follow from its own vector.
+func (s *system) scoredAs(t *testing.T, set registry.LabelSet, studies int) {
+	t.Helper()
+	v := s.serves()
+	labels, err := v.model.encoder.EncodeLabels(t.Context(), set.Of(v.manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := s.points(t)
+	n := 0
+	for key, p := range points {
+		if p.Tombstone() {
+			continue
+		}
+		n++
+		want := map[string]float32{}
+		scores, err := zeroshot.Scores(p.Vectors[indexer.Image], labels, v.manifest.Temperature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range scores {
+			want[x.Label] = x.Value
+		}
+		if d := cmp.Diff(want, p.Labels, cmp.Comparer(func(a, b float32) bool { return a-b < 1e-4 && b-a < 1e-4 })); d != "" || p.LabelSet != set.Number {
+			t.Errorf("study %s is scored by label set %d, want %d:\n%s", key, p.LabelSet, set.Number, d)
+		}
+	}
+	if n != studies {
+		t.Errorf("%d studies are in the index, want %d", n, studies)
+	}
+}
+
+// embeddings counts the messages that the embed stage of this process handled.
+func (s *system) embeddings(t *testing.T) (n float64) {
+	t.Helper()
+	for line := range strings.Lines(s.metricsAt(t, s.Addresses().Query)) {
+		if _, err := fmt.Sscanf(line, "radstream_stage_handled_total{stage=\"embed\"} %g", &n); err == nil {
+			return n
+		}
+	}
+	t.Fatal("no metric counts what was embedded")
+	return 0
+}
+
+// TestRelabel: another label set reaches the studies that are there and those that come meanwhile,
+// from their vectors alone, and filters ask for its labels at once; an erased study stays erased; the
+// models' own labels can be put back.
+func TestRelabel(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir, io.Discard)
+	send := func(i int) string {
+		id := fmt.Sprint(i)
+		s.send(t, id, study("2.25."+id, s.object(t, film(t, i), frontal)))
+		return id
+	}
+	const first, more = 8, 6
+	for i := range first {
+		s.expect(t, send(i+1), event.StudyIndexed, 1)
+	}
+	s.scoredAs(t, registry.LabelSet{}, first)
+	s.erase(t, "gone", &radstreamv1.StudyErased{StudyUid: "2.25.3"})
+
+	labels, err := zeroshot.ParseLabels([]byte(`[
+		{"name": "effusion", "positive": ["Fluid in the pleural space."], "negative": ["No fluid."]},
+		{"name": "hernia-of-ours", "positive": ["Hiatal hernia."], "negative": ["No hernia."], "calibration": {"a": 0.5, "b": 0.25}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var live sync.WaitGroup
+	var ids []string
+	live.Go(func() {
+		for i := range more {
+			ids = append(ids, send(100+i))
+		}
+	})
+	set, err := s.models.SetLabels(t.Context(), "ours", labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live.Wait()
+	for _, id := range ids {
+		s.expect(t, id, event.StudyIndexed, 1)
+	}
+	s.relabelled(t, set)
+	s.scoredAs(t, set, first-1+more)
+	if got, own := set.Of(s.serves().manifest)[0].Calibration, s.serves().manifest.Labels; got == model.Identity() || len(own) == 2 {
+		t.Errorf("effusion has the calibration %v, want that of the manifest", got)
+	}
+	found, err := s.client.Search(t.Context(), query.Request{Tenant: tenant, Text: "Hernia.", K: 50, Labels: []query.LabelAtLeast{{Label: "hernia-of-ours", Score: 0}}})
+	if err != nil || len(found.Hits) != first-1+more {
+		t.Errorf("%d hits by a label of the set, want %d: %v", len(found.Hits), first-1+more, err)
+	}
+	if _, err := s.client.Search(t.Context(), query.Request{Tenant: tenant, Text: "x", Labels: []query.LabelAtLeast{{Label: "nodule", Score: 0}}}); err == nil {
+		t.Error("a label that is not scored any more can be asked for")
+	}
+	if l, err := s.client.Labels(t.Context(), tenant, "2.25.1"); err != nil || l.LabelSet != "ours" || l.Stale || len(l.Labels) != 2 {
+		t.Errorf("labels of a study: %+v, %v", l, err)
+	}
+
+	// A process that ends amid it goes on; back to the models' own.
+	before := s.embeddings(t)
+	if set, err = s.models.SetLabels(t.Context(), "", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	s = start(t, dir, io.Discard)
+	s.relabelled(t, set)
+	s.scoredAs(t, set, first-1+more)
+	if n := s.embeddings(t); n != 0 || before != first+more+1 { // one of them the tombstone
+		t.Errorf("%g studies were embedded before and %g while labels changed, want %d and 0", before, n, first+more+1)
+	}
+	if found, err := s.client.Labels(t.Context(), tenant, "2.25.3"); err == nil {
+		t.Errorf("an erased study is back: %+v", found)
+	}
+
+	// A set that the model cannot read is told, and its own labels stay.
+	if set, err = s.models.SetLabels(t.Context(), "long", []model.Label{{Name: "a", Positive: []string{strings.Repeat("effusion ", 600)}, Negative: []string{"No."}}}); err != nil {
+		t.Fatal(err)
+	}
+	if scored := s.relabelled(t, set); !strings.Contains(scored.Problem, "longer than") {
+		t.Errorf("a prompt of 600 words: %+v", scored)
+	}
+	s.scoredAs(t, registry.LabelSet{Number: set.Number}, first-1+more)
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/radstream/radstream/embedder/zeroshot"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/registry"
+)
+
+// maxLabelFile bounds the file of a label set.
+const maxLabelFile = 512 << 10
+
+func (c *cli) relabel() *cobra.Command {
+	var labels, show string
+	var own bool
+	var patience time.Duration
+	cmd := &cobra.Command{
+		Use:   "relabel (--labels NAME | --labels FILE | --own | --show NAME)",
+		Short: "Score other labels, for all studies, from their stored vectors",
+		Long: `Put another label set in force: each study that is in the archive is scored by it from its stored
+vector, and each that comes from then on. No image is encoded again. The command waits until the
+index has all scores, and says how far it is; the system goes on with it when the command is ended.
+
+A label set is a JSON array of labels, each with a name, prompts that say the finding is there, and
+prompts that say it is not. ` + strings.Join(zeroshot.Sets(), " and ") + ` ship, and --show prints one, to begin with. A label
+that a model was calibrated for keeps that calibration, unless the file gives one; others are not
+calibrated: their scores tell studies apart, and are no probabilities. See docs/LABELS.md.`,
+		Example: `  radstream relabel --labels chexpert-14
+  radstream relabel --show phantom
+  radstream relabel --own --json`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&labels, "labels", "", "a label set that ships, or a file of one")
+	cmd.Flags().StringVar(&show, "show", "", "print a label set that ships, and change nothing")
+	cmd.Flags().BoolVar(&own, "own", false, "go back to the labels of each model's manifest")
+	cmd.Flags().DurationVar(&patience, "patience", time.Hour, "how long to wait for the end of it")
+	cmd.MarkFlagsMutuallyExclusive("labels", "show", "own")
+	cmd.MarkFlagsOneRequired("labels", "show", "own")
+	dialsNATS(cmd)
+	change := c.withBus(func(ctx context.Context, b *bus.Bus, _ []string) error {
+		var set []model.Label
+		var err error
+		if !own {
+			if set, err = readLabels(labels); err != nil {
+				return err
+			}
+		}
+		return c.runRelabel(ctx, b, labels, set, patience)
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if show == "" {
+			return change(cmd, args)
+		}
+		set, err := zeroshot.Set(show)
+		if err != nil {
+			return fault.E("", fault.Usage, err)
+		}
+		return c.printJSON(set)
+	}
+	return cmd
+}
+
+// readLabels reads a label set: one that ships, or a file.
+func readLabels(name string) ([]model.Label, error) {
+	set, err := zeroshot.Set(name)
+	if err == nil {
+		return set, nil
+	}
+	switch info, statErr := os.Stat(name); {
+	case errors.Is(statErr, fs.ErrNotExist):
+		return nil, fault.Errorf("", fault.Usage, "%s is no file, and %w", name, err)
+	case statErr != nil:
+		return nil, fault.E("", fault.Usage, statErr)
+	case info.Size() > maxLabelFile:
+		return nil, fault.Errorf("", fault.Invalid, "%s is larger than %d bytes", name, maxLabelFile)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fault.E("", fault.Usage, err)
+	}
+	return zeroshot.ParseLabels(data)
+}
+
+func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []model.Label, patience time.Duration) error {
+	r, err := registry.Open(ctx, b)
+	if err != nil {
+		return err
+	}
+	answers, err := r.Answers(ctx)
+	if err != nil {
+		return fault.Errorf("", fault.KindOf(err), "no model answers yet: start radstream up first: %w", err)
+	}
+	set, err := r.SetLabels(ctx, name, labels)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var scored registry.Scored
+	for told := -1; ; {
+		if scored, err = r.Scored(ctx, answers); err != nil {
+			return err
+		}
+		if scored.Number >= set.Number && scored.Done {
+			break
+		}
+		if scored.Number == set.Number && scored.Studies != told && !c.json {
+			told = scored.Studies
+			fmt.Fprintf(c.Stderr, "%d studies scored\n", told)
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Errorf("", fault.Unavailable, "the label set is in force and not all studies are scored by it yet: a running radstream up goes on; see its log: %w", ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	if scored.Number > set.Number {
+		return fault.Errorf("", fault.Conflict, "somebody else put another label set in force meanwhile")
+	}
+	if scored.Problem != "" {
+		return fault.Errorf("", fault.Invalid, "%s cannot use the label set and scores its own labels: %s; mend the file and relabel, or go back with --own", answers, scored.Problem)
+	}
+	if c.json {
+		return c.printJSON(struct {
+			Model string `json:"model"`
+			registry.Scored
+		}{answers.String(), scored})
+	}
+	fmt.Fprintf(c.Stdout, "%d studies are scored by label set %d under %s\n", scored.Studies, set.Number, answers)
+	return nil
+}
