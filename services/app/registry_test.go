@@ -118,7 +118,7 @@ func TestHotSwap(t *testing.T) {
 			}
 		})
 	}
-	_, release, err := s.Lend() // a query that takes long
+	_, release, err := s.Lend("") // a query that takes long
 	if err != nil {
 		t.Fatal(err)
 	}

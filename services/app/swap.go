@@ -39,7 +39,7 @@ func (a *App) startModels(ctx context.Context) (_ running, err error) {
 	if a.models, err = registry.Open(ctx, a.bus); err != nil {
 		return nil, err
 	}
-	a.versions = map[model.Ref]*version{}
+	a.versions, a.refused = map[model.Ref]*version{}, map[model.Ref]time.Time{}
 	if err := a.firstModels(ctx); err != nil {
 		return nil, errors.Join(err, a.stopVersions())
 	}
@@ -132,7 +132,17 @@ func (a *App) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next, err := a.candidate(ctx, serving)
+	// What is on trial is at work as well, and takes nothing's place; see services/reindex.
+	trial, err := a.models.Trial(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if err == nil && trial.Ref != serving.Ref {
+		if _, err := a.candidate(ctx, trial.Ref, trial.Since, "is on trial: it embeds the archive, and answers who names it"); err != nil {
+			return err
+		}
+	}
+	next, err := a.candidate(ctx, serving.Ref, serving.Since, "was promoted: it embeds the archive, and answers when it has caught up")
 	if err != nil || next == nil {
 		return err
 	}
@@ -144,7 +154,7 @@ func (a *App) follow(ctx context.Context) error {
 			}
 		}
 		if !ready {
-			return a.retire(next.manifest.Ref, a.serves().manifest.Ref)
+			return a.retire(next.manifest.Ref, a.serves().manifest.Ref, trial.Ref)
 		}
 		if err := a.announce(ctx, next); err != nil {
 			return err
@@ -154,32 +164,33 @@ func (a *App) follow(ctx context.Context) error {
 		a.turnTo(next)
 		a.opt.Log.Info().Str("model", serving.Ref.String()).Msg("answers from now on")
 	}
-	return a.retire(serving.Ref)
+	return a.retire(serving.Ref, trial.Ref)
 }
 
-// candidate returns what works with the model that was promoted, and starts it where it does not run yet. One
-// that cannot be started is reported once, and left out until another is promoted: then it is nil.
-func (a *App) candidate(ctx context.Context, serving registry.Serving) (*version, error) {
+// candidate returns what works with the model that somebody chose, since then, and starts it where it
+// does not run yet. One that cannot be started is reported once, and left out until it is chosen again:
+// then it is nil.
+func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why string) (*version, error) {
 	a.mu.Lock()
-	v, refused := a.versions[serving.Ref], a.refused
+	v, refused := a.versions[ref], a.refused[ref]
 	a.mu.Unlock()
-	if v != nil || refused.Since.Equal(serving.Since) && refused.Ref == serving.Ref {
+	if v != nil || refused.Equal(since) {
 		return v, nil
 	}
-	dir, err := pulled(ctx, a.models, serving.Ref, filepath.Join(a.conf.DataDir, "models"))
+	dir, err := pulled(ctx, a.models, ref, filepath.Join(a.conf.DataDir, "models"))
 	if err == nil {
 		v, err = a.begin(ctx, dir)
 	}
 	switch kind := fault.KindOf(err); {
 	case err == nil:
-		a.opt.Log.Info().Str("model", serving.Ref.String()).Msg("was promoted: it embeds the archive, and answers when it has caught up")
+		a.opt.Log.Info().Str("model", ref.String()).Msg(why)
 		return v, nil
 	case ctx.Err() != nil || kind == fault.Transient || kind == fault.Unavailable:
 		return nil, err
 	}
-	a.opt.Log.Error().Str("model", serving.Ref.String()).Err(err).Msg("was promoted and cannot be used: the model before goes on; promote another, or roll back")
+	a.opt.Log.Error().Str("model", ref.String()).Err(err).Msg("was chosen and cannot be used: the model before goes on; choose another, or roll back")
 	a.mu.Lock()
-	a.refused = serving
+	a.refused[ref] = since
 	a.mu.Unlock()
 	return nil, nil
 }
@@ -259,16 +270,20 @@ func (a *App) serves() *version {
 	return a.current
 }
 
-// Lend gives a query the model that answers and the collection of its vectors; both stay until
-// release. Errors: Conflict where the index is of another model than this process was told to use.
-func (a *App) Lend() (l query.Lent, release func(), err error) {
+// Lend gives a query a model that is at work here and the collection of its vectors; both stay until
+// release. It is the model named, or the one that answers where that is none of them. Errors: Conflict where the index is of another model than this process was told to use.
+func (a *App) Lend(named string) (l query.Lent, release func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.others != (model.Ref{}) {
 		return query.Lent{}, nil, fault.Reject("app.Lend", fault.Conflict, query.ReasonOtherModel,
 			"the index holds vectors of model %s, this process queries by %s of model.dir: start it with the same model, or without model.dir", a.others, a.current.manifest.Ref)
 	}
-	l, release = a.current.lend()
+	v := a.current
+	if ref, err := model.ParseRef(named); err == nil && a.versions[ref] != nil {
+		v = a.versions[ref]
+	}
+	l, release = v.lend()
 	return l, release, nil
 }
 

@@ -2,10 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -77,17 +74,9 @@ func readLabels(name string) ([]model.Label, error) {
 	if err == nil {
 		return set, nil
 	}
-	switch info, statErr := os.Stat(name); {
-	case errors.Is(statErr, fs.ErrNotExist):
-		return nil, fault.Errorf("", fault.Usage, "%s is no file, and %w", name, err)
-	case statErr != nil:
-		return nil, fault.E("", fault.Usage, statErr)
-	case info.Size() > maxLabelFile:
-		return nil, fault.Errorf("", fault.Invalid, "%s is larger than %d bytes", name, maxLabelFile)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fault.E("", fault.Usage, err)
+	data, readErr := readBounded(name, maxLabelFile)
+	if readErr != nil {
+		return nil, fault.Errorf("", fault.KindOf(readErr), "%w; and %w", readErr, err)
 	}
 	return zeroshot.ParseLabels(data)
 }
@@ -97,8 +86,7 @@ func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []
 	if err != nil {
 		return err
 	}
-	answers, err := r.Answers(ctx)
-	if err != nil {
+	if _, err := r.Answers(ctx); err != nil {
 		return fault.Errorf("", fault.KindOf(err), "no model answers yet: start radstream up first: %w", err)
 	}
 	set, err := r.SetLabels(ctx, name, labels)
@@ -107,9 +95,13 @@ func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	var answers model.Ref // may change meanwhile
 	var scored registry.Scored
 	for told := -1; ; {
-		if scored, err = r.Scored(ctx, answers); err != nil {
+		if answers, err = r.Answers(ctx); err == nil {
+			scored, err = r.Scored(ctx, answers)
+		}
+		if err != nil {
 			return err
 		}
 		if scored.Number >= set.Number && scored.Done {

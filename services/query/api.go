@@ -44,7 +44,7 @@ type Request struct {
 	Image  []byte         `json:"image,omitempty" doc:"A film: DICOM, JPEG or PNG of at most 64 MiB, in base64."`
 	Study  event.StudyUID `json:"study,omitempty" maxLength:"256" doc:"StudyUID of a study in the index."`
 	Vector []float32      `json:"vector,omitempty" dependentRequired:"model" doc:"A vector of the model's space, such as the NATS endpoint radstream.embed.text gives; needs model."`
-	Model  string         `json:"model,omitempty" doc:"name@version that the answer must be by; the request is refused when another model serves." example:"tiny@1.0.0"`
+	Model  string         `json:"model,omitempty" doc:"name@version that the answer must be by: the model that serves, or one that is at work beside it; the request is refused for any other." example:"tiny@1.0.0"`
 	// Positive and Negative are examples: hits lie from the mean of Negative beyond that of Positive.
 	Positive []event.StudyUID `json:"positive,omitempty" maxItems:"100" doc:"StudyUIDs of studies to find others like; they are no hits."`
 	Negative []event.StudyUID `json:"negative,omitempty" dependentRequired:"positive" maxItems:"100" doc:"StudyUIDs of studies that hits shall be unlike; with positive only."`

@@ -21,7 +21,7 @@ func (s *Service) Explain(ctx context.Context, r ExplainRequest) (Explanation, e
 	if err := r.complete(); err != nil {
 		return Explanation{}, err
 	}
-	s, release, err := s.on()
+	s, release, err := s.on("")
 	if err != nil {
 		return Explanation{}, fault.Wrap(op, err)
 	}

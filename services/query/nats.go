@@ -76,7 +76,7 @@ func (s *Service) embedText(ctx context.Context, _ string, body []byte) ([]byte,
 	if !decode(body, &r) || r.Text == "" || len(r.Text) > MaxText {
 		return nil, fault.Reject(op, fault.Invalid, ReasonRequest, `the body must be {"text": "..."}, with 1 to %d bytes of text`, MaxText)
 	}
-	s, release, err := s.on()
+	s, release, err := s.on("")
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}

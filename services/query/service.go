@@ -35,10 +35,11 @@ type identities interface {
 	Study(ctx context.Context, t event.Tenant, k event.StudyKey) (event.StudyUID, error)
 }
 
-// models lends the model that answers, and the collection of its vectors. What answers may change
-// at any time; what was lent stays together and in use until release.
+// models lends the model that is named, if it is at work, or else the one that answers, and the
+// collection of its vectors. What answers may change at any time; what was lent stays together and in
+// use until release.
 type models interface {
-	Lend() (l Lent, release func(), err error)
+	Lend(named string) (l Lent, release func(), err error)
 }
 
 // Lent is a model that answers, with the collection of its vectors and what it scores.
@@ -90,10 +91,11 @@ func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, pr
 		films: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
-// on returns the Service over the one model that answers a request, to the end of it: release.
-func (s *Service) on() (_ *Service, release func(), err error) {
+// on returns the Service over the one model that answers a request, to the end of it: release. That is
+// the one named, if it is at work.
+func (s *Service) on(named string) (_ *Service, release func(), err error) {
 	one := *s
-	l, release, err := s.models.Lend()
+	l, release, err := s.models.Lend(named)
 	one.encoder, one.collection, one.labels = l.Encoder, l.Collection, l.Labels
 	return &one, release, err
 }
@@ -109,7 +111,7 @@ func (s *Service) Search(ctx context.Context, r Request) (Response, error) {
 	if err := r.complete(); err != nil {
 		return Response{}, err
 	}
-	s, release, err := s.on()
+	s, release, err := s.on(r.Model)
 	if err != nil {
 		return Response{}, fault.Wrap(op, err)
 	}
@@ -160,7 +162,7 @@ func (s *Service) filter(r Request) (indexer.Query, error) {
 		if err != nil {
 			return q, fault.Reject(op, fault.Invalid, ReasonRequest, "model must be name@version")
 		}
-		return q, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the request is for %s, queries and index are by %s", named, ours)
+		return q, fault.Reject(op, fault.Conflict, ReasonOtherModel, "the request is for %s, which is not at work here: queries and index are by %s", named, ours)
 	}
 	return q, nil
 }

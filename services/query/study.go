@@ -63,7 +63,7 @@ func (s *Service) one(ctx context.Context, t event.Tenant, uid event.StudyUID) (
 // Study returns what the index knows of a study. Errors: Invalid, NotFound, Erased, Conflict
 // for one that another model embedded, Unavailable.
 func (s *Service) Study(ctx context.Context, t event.Tenant, uid event.StudyUID) (StudyResponse, error) {
-	s, release, err := s.on()
+	s, release, err := s.on("")
 	if err != nil {
 		return StudyResponse{}, fault.Wrap("query.Study", err)
 	}
@@ -87,7 +87,7 @@ func (s *Service) Study(ctx context.Context, t event.Tenant, uid event.StudyUID)
 // prompts and the calibration that made them. There are none for a study without films.
 // Errors: as [Service.Study].
 func (s *Service) Labels(ctx context.Context, t event.Tenant, uid event.StudyUID) (LabelsResponse, error) {
-	s, release, err := s.on()
+	s, release, err := s.on("")
 	if err != nil {
 		return LabelsResponse{}, fault.Wrap("query.Labels", err)
 	}

@@ -89,27 +89,13 @@ type Scored struct {
 
 // Scored returns how far a model is; the zero value before its first set.
 func (r *Registry) Scored(ctx context.Context, ref model.Ref) (s Scored, err error) {
-	const op = "registry.Scored"
-	text, _, err := r.kv.Get(ctx, scoredPrefix+ref.Key())
-	if err != nil {
-		if fault.KindOf(err) == fault.NotFound {
-			return s, nil
-		}
-		return s, fault.Wrap(op, err)
+	if err = r.read(ctx, scoredPrefix+ref.Key(), &s); err != nil && fault.KindOf(err) == fault.NotFound {
+		return s, nil
 	}
-	if err := json.Unmarshal(text, &s); err != nil {
-		return s, fault.Errorf(op, fault.Corrupt, "how far %s is scored cannot be read from the bucket %s", ref, bus.BucketModels)
-	}
-	return s, nil
+	return s, err
 }
 
 // SetScored records how far a model is.
 func (r *Registry) SetScored(ctx context.Context, ref model.Ref, s Scored) error {
-	const op = "registry.SetScored"
-	text, err := json.Marshal(s)
-	if err != nil {
-		return fault.E(op, fault.Internal, err)
-	}
-	_, err = r.kv.Put(ctx, scoredPrefix+ref.Key(), text)
-	return fault.Wrap(op, err)
+	return fault.Wrap("registry.SetScored", r.write(ctx, scoredPrefix+ref.Key(), s))
 }

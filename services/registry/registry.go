@@ -5,6 +5,8 @@
 //	promote   -> KV models, key serving: what serves, and what served before
 //	up        -> key answers: what queries are answered by; it follows serving
 //	pull      <- a model directory again, checked by its manifest
+//	reindex   -> key trial: what embeds the archive beside what serves, to be compared
+//	             key queries: what they are compared by
 //	relabel   -> key labels: what findings are scored, in place of what the models' manifests name
 //
 // A record is written behind its files, and a model that is there never changes, so what a record
@@ -75,6 +77,8 @@ const maxBefore = 32
 const (
 	servingKey  = "serving"
 	answersKey  = "answers"
+	trialKey    = "trial"
+	queriesKey  = "queries"
 	labelsKey   = "labels"
 	modelPrefix = "model."
 	// scoredPrefix and a model's key: how far what it embedded is scored by the label set.
@@ -232,6 +236,24 @@ func (r *Registry) Record(ctx context.Context, ref model.Ref) (Record, error) {
 		err = fault.Errorf(op, fault.Corrupt, "the record of %s cannot be read", ref)
 	}
 	return rec, fault.Wrap(op, err)
+}
+
+// Manifest returns the manifest of a model. Errors: NotFound; Corrupt when it is not what the record says.
+func (r *Registry) Manifest(ctx context.Context, ref model.Ref) (*model.Manifest, error) {
+	const op = "registry.Manifest"
+	rec, err := r.Record(ctx, ref)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	text, err := r.files.GetBytes(ctx, objectName(ref, model.ManifestFile))
+	if err != nil {
+		return nil, bus.Failure(op, err)
+	}
+	var m model.Manifest
+	if !rec.Holds(model.ManifestFile, text) || json.Unmarshal(text, &m) != nil {
+		return nil, fault.Errorf(op, fault.Corrupt, "file %s of model %s is not what was pushed", model.ManifestFile, ref)
+	}
+	return &m, nil
 }
 
 // List returns all records, oldest first.

@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/radstream/radstream/indexer"
+	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
+	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/config"
+	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/reindex"
+)
+
+// TestReindex: while the archive is embedded under another model, studies come and are erased; every
+// study that was announced, and is not being erased, is found at every moment; the new model answers
+// only when it was compared, and none of the erased is in either collection; rollback is one step.
+func TestReindex(t *testing.T) {
+	s := start(t, t.TempDir(), io.Discard, func(c *config.Config) { c.Query.Rate, c.Query.Burst = 100_000, 100_000 })
+	send := func(id string) {
+		n, _ := strconv.Atoi(id)
+		s.send(t, id, study("2.25."+id, s.object(t, film(t, n), frontal)))
+		s.expect(t, id, event.StudyIndexed, 1)
+	}
+	var mu sync.Mutex
+	there := map[string]bool{} // ids that must be found
+	announced := func(id string, yes bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		there[id] = yes
+	}
+	const archive, live = 6, 6
+	for i := range archive {
+		id := strconv.Itoa(i + 1)
+		send(id)
+		announced(id, true)
+	}
+	old := s.serves().manifest.Ref
+	_, next := s.another(t, "2.0.0", nil)
+
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	models := map[string]int{}
+	load.Go(func() { // somebody who asks for every study, again and again
+		for {
+			mu.Lock()
+			var ids []string
+			for id, yes := range there {
+				if yes {
+					ids = append(ids, id)
+				}
+			}
+			mu.Unlock()
+			for _, id := range ids {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, err := s.client.Search(t.Context(), query.Request{Tenant: tenant, Study: event.StudyUID("2.25." + id), K: 1})
+				mu.Lock()
+				wanted := there[id]
+				mu.Unlock()
+				switch {
+				case !wanted: // erased since
+				case err != nil:
+					t.Errorf("study %s: %v", id, err)
+					return
+				case len(r.Hits) != 1 || r.Hits[0].Study != event.StudyUID("2.25."+id):
+					t.Errorf("study %s is not found: %+v", id, r.Hits)
+				default:
+					models[r.Model]++
+				}
+			}
+		}
+	})
+	load.Go(func() { // the hospital goes on
+		for i := range live {
+			id := strconv.Itoa(100 + i)
+			send(id)
+			announced(id, true)
+			if i%2 == 0 {
+				gone := strconv.Itoa(i + 1)
+				announced(gone, false)
+				s.erase(t, "erase "+gone, &radstreamv1.StudyErased{StudyUid: "2.25." + gone})
+			}
+		}
+	})
+
+	ask := reindex.Request{Ref: next, Tenant: tenant, K: 3, MinOverlap: 1.5}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	report, err := reindex.Run(ctx, s.bus, s.client, ask)
+	if fault.ReasonOf(err) != reindex.ReasonDiffers || report.Switched || s.serves().manifest.Ref != old {
+		t.Fatalf("a model that differs: %v, %+v", err, report)
+	}
+	ask.MinOverlap = 0.9
+	report, err = reindex.Run(ctx, s.bus, s.client, ask)
+	if err != nil || !report.Switched || report.Overlap < 0.9 || len(report.Queries) < 10 || report.Old != old {
+		t.Fatalf("%v, %+v", err, report)
+	}
+	s.until(t, next)
+	if target, err := s.store.(interface {
+		AliasTarget(context.Context, string) (string, error)
+	}).AliasTarget(t.Context(), s.conf.Index.Collection); err != nil || target != indexer.CollectionFor(next.Key()) {
+		t.Errorf("the alias points at %s, %v", target, err)
+	}
+	if _, err := s.models.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, old)
+	time.Sleep(300 * time.Millisecond) // of questions to it
+	close(stop)
+	load.Wait()
+	if models[old.String()] == 0 || models[next.String()] == 0 {
+		t.Errorf("questions were answered by %v", models)
+	}
+	awaitNothingPending(t, s)
+	for _, ref := range []model.Ref{old, next} {
+		found, err := s.store.Get(t.Context(), indexer.CollectionFor(ref.Key()), s.ids(t, there))
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := 0
+		for _, p := range found {
+			if p.Tombstone() {
+				gone++
+			}
+		}
+		if gone != live/2 {
+			t.Errorf("%d studies are erased under %s, want %d", gone, ref, live/2)
+		}
+	}
+	if _, err := s.client.Search(t.Context(), query.Request{Tenant: tenant, Study: "2.25.1", K: 1}); fault.KindOf(err) != fault.Erased {
+		t.Errorf("an erased study: %v", err)
+	}
+}
+
+// ids are the points of studies.
+func (s *system) ids(t *testing.T, studies map[string]bool) (ids []indexer.PointID) {
+	for id := range studies {
+		ids = append(ids, indexer.NewPointID(string(tenant), string(s.key(t, tenant).Study(event.StudyUID("2.25."+id)))))
+	}
+	return ids
+}
+
+// TestTrialGoesOn: a model on trial is at work again after a start, answers who names it, and is freed
+// when the trial ends.
+func TestTrialGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir, io.Discard)
+	s.send(t, "1", study("2.25.1", s.object(t, film(t, 1), frontal)))
+	s.expect(t, "1", event.StudyIndexed, 1)
+	_, next := s.another(t, "2.0.0", nil)
+	if err := s.models.SetTrial(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	s = start(t, dir, io.Discard)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	report, err := reindex.Run(ctx, s.bus, s.client, reindex.Request{Ref: next, Tenant: tenant, K: 5, NoSwitch: true})
+	if err != nil || report.Switched || report.Overlap != 1 {
+		t.Fatalf("%v, %+v", err, report)
+	}
+	asked := query.Request{Tenant: tenant, Text: "No acute disease.", Model: next.String()}
+	if r, err := s.client.Search(t.Context(), asked); err != nil || r.Model != next.String() || len(r.Hits) != 1 {
+		t.Errorf("asked by name: %+v, %v", r, err)
+	}
+	if err := s.models.EndTrial(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.Now().Add(10 * time.Second); len(s.atWork()) > 1; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the model is still at work")
+		}
+	}
+	if _, err := s.client.Search(t.Context(), asked); fault.ReasonOf(err) != query.ReasonOtherModel {
+		t.Errorf("asked by name after the trial: %v", err)
+	}
+}
