@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -106,6 +107,13 @@ func newReader(t *testing.T) *reader {
 	file(t, dir, "report.txt", "FINDINGS: No pneumothorax.")
 	file(t, dir, "report.hl7", "MSH|^~\\&|RIS|HOSP|||20260102030405||ORU^R01|1|P|2.5\rPID|1||P-1\rOBR|1||A-1\rOBX|1|TX|&GDT||No pneumothorax.||||||F\r")
 	file(t, dir, "radstream.yml", run(t, "config", "print", "--reference").stdout)
+	index, err := flat.Open(filepath.Join(dir, "data", "index"), flat.Options{}) // of somebody who does not run it
+	if err == nil {
+		err = index.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(dir, "films"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +136,7 @@ func newReader(t *testing.T) *reader {
 		server: s, dir: dir, bus: bustest.Connect(t, s.NATS),
 		env: append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "RADSTREAM_SERVER="+s.Query, "RADSTREAM_NATS_URL="+s.NATS,
 			ort.LibraryEnv+"="+library, "RADSTREAM_INGEST_OCR_DIR="+graphs),
-		real: strings.NewReplacer("/path/to/studies", "studies", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID, "2.25.5678", truth[1].StudyUID,
+		real: strings.NewReplacer("/path/to/studies", "studies", "/backups/", "", "UID", truth[0].StudyUID, "2.25.1234", truth[0].StudyUID, "2.25.5678", truth[1].StudyUID,
 			"--studies 60", "--studies 6 --side 128",
 			"/path/to/films --strings 20 --untouched 20", "films --strings 1 --untouched 1", " | jq .error", "",
 			"--rounds 15", "--rounds 1 --rows 320 --columns 256 --venv "+peer,

@@ -72,21 +72,10 @@ type DB struct {
 // has it open, or the disk refuses. Unsupported: it was written by a newer version.
 // Corrupt: a file does not match its checksum; the text names file and offset.
 func Open(dir string, opt Options) (*DB, error) {
-	if opt.CompactAt <= 0 {
-		opt.CompactAt = 64 << 20
-	}
-	if opt.OnCompactError == nil {
-		opt.OnCompactError = func(error) {}
-	}
-	flush := fdatasync
-	if opt.Sync == SyncNever {
-		flush = func(*os.File) error { return nil }
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fault.E("flat.Open", fault.Unavailable, err)
 	}
-	db := &DB{dir: dir, opt: opt, log: newWAL(dir, flush), nextID: 1,
-		collections: map[uint64]*collection{}, names: map[string]uint64{}, aliases: map[string]uint64{}}
+	db := newDB(dir, opt)
 	if err := db.takeLock(); err != nil {
 		return nil, err
 	}
@@ -99,6 +88,21 @@ func Open(dir string, opt Options) (*DB, error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+func newDB(dir string, opt Options) *DB {
+	if opt.CompactAt <= 0 {
+		opt.CompactAt = 64 << 20
+	}
+	if opt.OnCompactError == nil {
+		opt.OnCompactError = func(error) {}
+	}
+	flush := fdatasync
+	if opt.Sync == SyncNever {
+		flush = func(*os.File) error { return nil }
+	}
+	return &DB{dir: dir, opt: opt, log: newWAL(dir, flush), nextID: 1,
+		collections: map[uint64]*collection{}, names: map[string]uint64{}, aliases: map[string]uint64{}}
 }
 
 // Close waits for a running compaction, syncs, and gives the lock back. Later calls of any

@@ -36,5 +36,7 @@
 // snapshot when it has outgrown the last one, which bounds the time that Open takes. A
 // write torn by a crash can only be the unsynced end of the last log, so it was never
 // acknowledged: it is cut off. Any other damage is a fault of kind Corrupt that names file
-// and offset, and the store stays closed. How the two are told apart is in recover.go.
+// and offset, and the store stays closed until somebody decides: [Check] lists all damage, and
+// [Repair] makes a store of what can be read, frame by frame, so that damage costs the points of its
+// own frame and no others. How torn and damaged are told apart is in recover.go.
 package flat

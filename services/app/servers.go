@@ -75,6 +75,9 @@ func (a *App) startQdrant(ctx context.Context) (running, error) {
 	db, err := flat.Open(filepath.Join(a.conf.DataDir, "index"), flat.Options{
 		OnCompactError: func(err error) { a.opt.Log.Error().Err(err).Msg("the index could not be compacted") },
 	})
+	if err != nil && fault.KindOf(err) == fault.Corrupt {
+		err = fault.Errorf("app.startQdrant", fault.Corrupt, "%w; radstream index repair --data %s keeps what can be read, and the rest follows from the streams", err, a.conf.DataDir)
+	}
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}

@@ -39,6 +39,9 @@ func (a *App) startModels(ctx context.Context) (_ running, err error) {
 	if a.models, err = registry.Open(ctx, a.bus); err != nil {
 		return nil, err
 	}
+	if err := a.reread(ctx); err != nil {
+		return nil, err
+	}
 	a.versions, a.refused = map[model.Ref]*version{}, map[model.Ref]time.Time{}
 	if err := a.firstModels(ctx); err != nil {
 		return nil, errors.Join(err, a.stopVersions())

@@ -184,6 +184,31 @@ func (b *Bus) Rewind(ctx context.Context, stream, durable string) error {
 	return Failure("bus.Rewind", err)
 }
 
+// RewindAll is [Bus.Rewind] of every durable consumer of a stream whose name begins with prefix.
+func (b *Bus) RewindAll(ctx context.Context, stream, prefix string) error {
+	const op = "bus.RewindAll"
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return Failure(op, err)
+	}
+	names := s.ConsumerNames(ctx)
+	var all []string
+	for name := range names.Name() {
+		if strings.HasPrefix(name, prefix) {
+			all = append(all, name)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return Failure(op, err)
+	}
+	for _, name := range all {
+		if err := b.Rewind(ctx, stream, name); err != nil {
+			return fault.Wrap(op, err)
+		}
+	}
+	return nil
+}
+
 // Sync says when a server writes what it acknowledges to disk.
 type Sync string
 

@@ -78,7 +78,7 @@ medical device: do not use it for diagnosis.
 	}
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(c.up(), c.publish(), c.dlq(), c.erase(), c.models(), c.relabel(), c.reindex(), c.search(), c.explain(), c.labels(), c.inspect(), c.report(),
+	root.AddCommand(c.up(), c.publish(), c.dlq(), c.erase(), c.models(), c.relabel(), c.reindex(), c.index(), c.search(), c.explain(), c.labels(), c.inspect(), c.report(),
 		c.status(), c.phantom(), c.demo(), c.bench(), c.config(), c.openapi(), c.token(), c.version())
 	for _, cmd := range root.Commands() {
 		if cmd.Args == nil {
