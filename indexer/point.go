@@ -14,11 +14,11 @@
 //
 //	tenant               keyword, tenant index   who the study belongs to
 //	study_key            keyword index           HMAC of the StudyUID
-//	patient_key          keyword                 HMAC of the patient id
+//	patient_key          keyword index           HMAC of the patient id
 //	rev                  integer index           revision of the study
 //	model                keyword                 the model that made vectors and labels
 //	labels.<name>        float index             score, 0 to 1
-//	label_set            integer                 number of the label set of the scores; absent for
+//	label_set            integer index           number of the label set of the scores; absent for
 //	                                             the model's own
 //	views                keyword index           the views that went in: frontal, lateral
 //	study_time           datetime index          when the study was taken, moved by the patient's
@@ -26,6 +26,8 @@
 //	prep_id              keyword                 the StudyPrepared it was made from
 //	preparation_version  keyword                 the preprocessing that made that
 //	write                keyword                 random; tells a writer which write won
+//
+// Collections are in strict mode: a filter by a key without an index is refused.
 //
 // The vectors are image, frontal, lateral and text, cosine; any may be absent. An erased
 // study leaves a tombstone: a point with its id, no vectors, and only rev, at [MaxRev].

@@ -106,6 +106,29 @@ func (db *DB) DeleteIndex(name, field string) error {
 	})
 }
 
+// SetSettings replaces what a caller keeps beside a collection; the store does not look at it.
+func (db *DB) SetSettings(name, settings string) error {
+	return db.onCollection(name, func(t *txn, c *collection) error {
+		return t.emit(record{kind: recSetting, collection: c.id, name: settings})
+	})
+}
+
+// Settings returns what was kept by [DB.SetSettings], and whether a field has an index.
+func (db *DB) Settings(name string) (settings string, indexed func(field string) bool, err error) {
+	c, err := db.collection(name)
+	if err != nil {
+		return "", nil, err
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.settings, func(field string) bool {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		_, ok := c.indexes[field]
+		return ok
+	}, nil
+}
+
 // Collections lists the names in alphabetical order.
 func (db *DB) Collections() []string {
 	db.mu.RLock()

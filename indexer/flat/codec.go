@@ -16,6 +16,7 @@ import (
 //	unindex  collection id, field
 //	points   collection id, changes
 //	delete   collection id, point ids
+//	settings collection id, bytes
 //	end      number of points in the snapshot, last sequence number it covers
 //
 // Numbers are uvarints, strings and lists carry their length first, floats are their bits
@@ -29,13 +30,14 @@ const (
 	recPoints  = 6
 	recDelete  = 7
 	recEnd     = 8
+	recSetting = 9
 )
 
 // record is one decoded body; which fields count depends on kind.
 type record struct {
 	kind       byte
 	collection uint64
-	name       string // create: collection, index and unindex: field
+	name       string // create: collection, index and unindex: field, settings: the bytes
 	config     Config
 	aliases    map[string]uint64
 	index      Index
@@ -81,7 +83,7 @@ func (r record) encode() []byte {
 		t := r.index.Text
 		b = append(appendString(b, r.name), byte(r.index.Type), boolByte(r.index.Tenant), byte(t.Tokenizer), boolByte(t.KeepCase), boolByte(t.PhrasesSupported))
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(t.MinToken)), uint64(t.MaxToken))
-	case recUnindex:
+	case recUnindex, recSetting:
 		b = appendString(b, r.name)
 	case recPoints:
 		b = slices.Grow(b, sizeHint(r.changes))
@@ -129,7 +131,7 @@ func decodeRecord(body []byte) (record, error) {
 		r.name = d.string()
 		r.index = Index{Type: IndexType(d.byte()), Tenant: d.bool()}
 		r.index.Text = TextParams{Tokenizer: Tokenizer(d.byte()), KeepCase: d.bool(), PhrasesSupported: d.bool(), MinToken: d.int(math.MaxInt32), MaxToken: d.int(math.MaxInt32)}
-	case recUnindex:
+	case recUnindex, recSetting:
 		r.name = d.string()
 	case recPoints:
 		n := d.count(10)

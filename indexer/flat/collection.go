@@ -17,6 +17,7 @@ type collection struct {
 	cfg  Config
 
 	mu       sync.RWMutex
+	settings string // see [DB.SetSettings]
 	indexes  map[string]Index
 	fields   map[string]*field // of the indexes that a scan can compare by
 	slots    map[PointID]uint32

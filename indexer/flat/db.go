@@ -305,6 +305,8 @@ func (db *DB) apply(r record) error {
 		c.index(r.name, r.index)
 	case recUnindex:
 		c.unindex(r.name)
+	case recSetting:
+		c.settings = r.name
 	case recPoints:
 		for _, ch := range r.changes {
 			if !c.put(ch) {

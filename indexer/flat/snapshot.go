@@ -53,6 +53,9 @@ func (db *DB) rotate() (gen uint64, head []record, err error) {
 	}
 	for _, c := range db.sortedByID() {
 		head = append(head, record{kind: recCreate, collection: c.id, name: c.name, config: c.cfg})
+		if c.settings != "" {
+			head = append(head, record{kind: recSetting, collection: c.id, name: c.settings})
+		}
 		for field, ix := range c.indexes {
 			head = append(head, record{kind: recIndex, collection: c.id, name: field, index: ix})
 		}

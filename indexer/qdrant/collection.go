@@ -30,7 +30,9 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 	}
 	_, err := call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Create, created(spec))
 	if fault.KindOf(err) == fault.Conflict {
-		err = c.compare(ctx, spec)
+		if err = c.compare(ctx, spec); err == nil { // it may have been made before strict mode was asked for
+			_, err = call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Update, &qdrant.UpdateCollection{CollectionName: spec.Collection, StrictModeConfig: strictMode()})
+		}
 	}
 	if err != nil {
 		return err
@@ -40,7 +42,7 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 	for _, f := range []struct {
 		key  string
 		kind qdrant.FieldType
-	}{{keyStudy, indexKeyword}, {keyRev, indexInteger}, {keyLabelSet, indexInteger}, {keyViews, indexKeyword}, {keyTime, qdrant.FieldType_FieldTypeDatetime}} {
+	}{{keyStudy, indexKeyword}, {keyPatient, indexKeyword}, {keyRev, indexInteger}, {keyLabelSet, indexInteger}, {keyViews, indexKeyword}, {keyTime, qdrant.FieldType_FieldTypeDatetime}} {
 		if err == nil {
 			err = c.index(ctx, spec.Collection, f.key, f.kind, nil)
 		}
@@ -70,9 +72,19 @@ func created(spec indexer.Spec) *qdrant.CreateCollection {
 	}
 	inMemory := true
 	return &qdrant.CreateCollection{
-		CollectionName: spec.Collection, VectorsConfig: qdrant.NewVectorsConfigMap(params),
+		CollectionName: spec.Collection, VectorsConfig: qdrant.NewVectorsConfigMap(params), StrictModeConfig: strictMode(),
 		QuantizationConfig: qdrant.NewQuantizationScalar(&qdrant.ScalarQuantization{Type: qdrant.QuantizationType_Int8, AlwaysRam: &inMemory}),
 	}
+}
+
+// maxLimit is far more than anybody asks for at once.
+const maxLimit = 10_000
+
+// strictMode is what Qdrant's guides advise: no filter by a field without an index, and bounded requests.
+func strictMode() *qdrant.StrictModeConfig {
+	enabled, unindexed, limit, batch := true, false, uint32(maxLimit), uint64(upsertBatch)
+	return &qdrant.StrictModeConfig{Enabled: &enabled, UnindexedFilteringRetrieve: &unindexed, UnindexedFilteringUpdate: &unindexed,
+		MaxQueryLimit: &limit, UpsertMaxBatchsize: &batch}
 }
 
 // searched are the parameters of a search: twice the candidates by their codes, then their floats.

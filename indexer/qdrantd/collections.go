@@ -29,7 +29,6 @@ func (s *collections) Create(_ context.Context, r *qdrant.CreateCollection) (*qd
 	if err := firstOf(
 		field{"sparse_vectors_config", len(r.GetSparseVectorsConfig().GetMap()) > 0},
 		field{"custom sharding", r.GetShardingMethod() != qdrant.ShardingMethod_Auto},
-		field{"strict_mode_config", r.GetStrictModeConfig().GetEnabled()},
 		field{"collection metadata", len(r.GetMetadata()) > 0},
 	); err != nil {
 		return nil, err
@@ -38,8 +37,17 @@ func (s *collections) Create(_ context.Context, r *qdrant.CreateCollection) (*qd
 	if err != nil {
 		return nil, err
 	}
+	settings, err := mergeStrict("", r.GetStrictModeConfig())
+	if err != nil {
+		return nil, err
+	}
 	if err := s.db.CreateCollection(r.GetCollectionName(), cfg); err != nil {
 		return nil, err
+	}
+	if settings != "" {
+		if err := s.db.SetSettings(r.GetCollectionName(), settings); err != nil {
+			return nil, err
+		}
 	}
 	return &qdrant.CollectionOperationResponse{Result: true, Time: since(start)}, nil
 }
@@ -70,7 +78,7 @@ func vectorsConfig(c *qdrant.VectorsConfig) (flat.Config, error) {
 	return out, nil
 }
 
-// Update implements qdrant.CollectionsServer. Nothing can be changed that changes answers; as in
+// Update implements qdrant.CollectionsServer. Strict mode can be changed, and nothing that changes answers; as in
 // Qdrant, a call with optimizers_config starts the optimizer, which here is done when the call
 // returns: the whole store is written anew, without the points that were replaced or deleted.
 func (s *collections) Update(_ context.Context, r *qdrant.UpdateCollection) (*qdrant.CollectionOperationResponse, error) {
@@ -78,13 +86,22 @@ func (s *collections) Update(_ context.Context, r *qdrant.UpdateCollection) (*qd
 	if err := firstOf(
 		field{"updates of vectors_config", r.GetVectorsConfig() != nil},
 		field{"updates of sparse_vectors_config", r.GetSparseVectorsConfig() != nil},
-		field{"updates of strict_mode_config", r.GetStrictModeConfig() != nil},
 		field{"updates of collection metadata", len(r.GetMetadata()) > 0},
 	); err != nil {
 		return nil, err
 	}
-	if _, err := s.db.Info(r.GetCollectionName()); err != nil {
+	stored, _, err := s.db.Settings(r.GetCollectionName())
+	if err != nil {
 		return nil, err
+	}
+	if r.GetStrictModeConfig() != nil {
+		settings, err := mergeStrict(stored, r.GetStrictModeConfig())
+		if err == nil && settings != stored {
+			err = s.db.SetSettings(r.GetCollectionName(), settings)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if r.GetOptimizersConfig() != nil {
 		if err := s.db.Compact(); err != nil {
@@ -143,6 +160,13 @@ func (s *collections) Get(_ context.Context, r *qdrant.GetCollectionInfoRequest)
 			OptimizerConfig: &qdrant.OptimizersConfigDiff{DeletedThreshold: &noShare, VacuumMinVectorNumber: &zero, DefaultSegmentNumber: &zero, FlushIntervalSec: &zero},
 			WalConfig:       &qdrant.WalConfigDiff{WalCapacityMb: &zero, WalSegmentsAhead: &zero},
 		},
+	}
+	stored, _, err := s.db.Settings(r.GetCollectionName())
+	if err == nil && stored != "" {
+		out.Config.StrictModeConfig, err = strictMode(stored)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for name, ix := range info.Indexes {
 		out.PayloadSchema[name] = protoIndex(ix)

@@ -9,7 +9,7 @@
 // including one of a newer API version than it was built with, is answered Unimplemented
 // with its name: sparse and multi vectors, server-side inference, discover and context
 // queries, formulas, MMR, relevance feedback, sampling, geo conditions and indexes,
-// lookups in other collections, custom sharding, strict mode, reduced datatypes, stemmers
+// lookups in other collections, custom sharding, limits of strict mode on rates and sizes, reduced datatypes, stemmers
 // and stop words, updates of what a collection's vectors are, cluster calls and snapshots.
 //
 // Options that tune speed, memory or replication cannot change the answers of an exact
@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +63,7 @@ func New(db *flat.DB, c Config) *Server {
 	}
 	s := &Server{
 		grpc: grpc.NewServer(
-			grpc.MaxRecvMsgSize(c.MaxMessage), grpc.MaxSendMsgSize(c.MaxMessage), grpc.UnaryInterceptor(guard),
+			grpc.MaxRecvMsgSize(c.MaxMessage), grpc.MaxSendMsgSize(c.MaxMessage), grpc.UnaryInterceptor(guard(db)),
 			// Official clients ping every 10 s; by default gRPC cuts off who pings that often.
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		),
@@ -111,19 +112,26 @@ func (about) HealthCheck(context.Context, *qdrant.HealthCheckRequest) (*qdrant.H
 	return &qdrant.HealthCheckReply{Title: "radstream-qdrantd", Version: Version}, nil
 }
 
-// guard stands around every call: it refuses fields it has never heard of, turns faults
-// into status codes, and keeps a panic from ending the whole process.
-func guard(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			resp, err = nil, status.Errorf(codes.Internal, "%s failed unexpectedly", info.FullMethod)
+// guard stands around every call: it refuses fields it has never heard of and what strict mode does not
+// allow, turns faults into status codes, and keeps a panic from ending the whole process.
+func guard(db *flat.DB) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				resp, err = nil, status.Errorf(codes.Internal, "%s failed unexpectedly", info.FullMethod)
+			}
+		}()
+		if err := refuseUnknown(req); err != nil {
+			return nil, err
 		}
-	}()
-	if err := refuseUnknown(req); err != nil {
-		return nil, err
+		if strings.HasPrefix(info.FullMethod, "/qdrant.Points/") {
+			if err := strict(db, req); err != nil {
+				return nil, toStatus(err)
+			}
+		}
+		resp, err = handler(ctx, req)
+		return resp, toStatus(err)
 	}
-	resp, err = handler(ctx, req)
-	return resp, toStatus(err)
 }
 
 func toStatus(err error) error {

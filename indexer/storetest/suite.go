@@ -56,7 +56,7 @@ type suite struct {
 }
 
 func spec() indexer.Spec {
-	s := indexer.Spec{Collection: collection, Alias: alias, Vectors: map[indexer.VectorName]int{}, Labels: []string{"effusion", "edema"}}
+	s := indexer.Spec{Collection: collection, Alias: alias, Vectors: map[indexer.VectorName]int{}, Labels: []string{"effusion", "edema", "nodule"}}
 	for _, name := range indexer.VectorNames() {
 		s.Vectors[name] = width
 	}
