@@ -148,7 +148,7 @@ func (w *badWorld) commandLines(t *testing.T) {
 		{"k of zero", usage("--k must be 1 to 1000"), append([]string{"search", "--text", "a", "--k", "0"}, at...)},
 		{"k out of range", usage("--k must be 1 to 1000"), append([]string{"search", "--text", "a", "--k", "1001"}, at...)},
 		{"malformed label", usage("--label must read like"), append([]string{"search", "--text", "a", "--label", "effusion"}, at...)},
-		{"unknown label", invalid("unknown_label", "labels must name a label of the model"), append([]string{"search", "--text", "a", "--label", "nosuch>=0.5"}, at...)},
+		{"unknown label", invalid("unknown_label", "labels must name a label that is scored"), append([]string{"search", "--text", "a", "--label", "nosuch>=0.5"}, at...)},
 		{"unknown study", wrong{1, "not_found", "", []string{"the study is not in the index"}}, append([]string{"search", "--study", "1.2.3"}, at...)},
 		{"labels of an unknown study", wrong{1, "not_found", "", []string{"the study is not in the index"}}, append([]string{"labels", "--study", "1.2.3"}, at...)},
 		{"labels of nothing", invalid("malformed_request", "name the study"), append([]string{"labels", "--study", ""}, at...)},

@@ -3,6 +3,7 @@ package zeroshot
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"maps"
 	"math"
 	"regexp"
@@ -69,13 +70,16 @@ func ParseLabels(data []byte) ([]model.Label, error) {
 	if err := d.Decode(&labels); err != nil {
 		return nil, bad("a label set is a JSON array of labels, each with name, positive and negative: %w", err)
 	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, bad("something follows the JSON array of labels")
+	}
 	if len(labels) < 1 || len(labels) > maxLabels {
 		return nil, bad("a label set has 1 to %d labels, not %d", maxLabels, len(labels))
 	}
 	slices.SortFunc(labels, func(a, b model.Label) int { return strings.Compare(a.Name, b.Name) })
 	for i, l := range labels {
 		if !labelName.MatchString(l.Name) {
-			return nil, bad("the name of a label has 1 to 64 of a-z, 0-9, _ and -: %q", l.Name)
+			return nil, bad("the name of a label has 1 to 64 of a-z, 0-9, _ and -; one of the set has not")
 		}
 		if i > 0 && labels[i-1].Name == l.Name {
 			return nil, bad("%s is there twice", l.Name)

@@ -78,10 +78,12 @@ func (h *embedHandler) Handle(ctx context.Context, batch []prepared) []stage.Res
 	for i, p := range batch {
 		inputs[i] = p.input
 	}
-	labels, err := h.labels(ctx) // before the vectors: who rescores waits for batches that began with the set before
 	var vectors []embedder.StudyVectors
+	labels, err := h.labels(ctx) // before the vectors: who rescores waits for batches that began with the set before
 	if err == nil {
 		vectors, err = h.encoder.EncodeStudies(ctx, inputs)
+	} else if fault.KindOf(err) != fault.Canceled {
+		err = fault.Errorf("app.embed", fault.Unavailable, "the label set cannot be read: %w", err) // no fault of a study
 	}
 	if k := fault.KindOf(err); err != nil && len(batch) > 1 && (k == fault.Internal || k == fault.Invalid) {
 		for i := range batch { // one of them is to blame: find out which

@@ -94,7 +94,7 @@ func TestReindex(t *testing.T) {
 	})
 
 	ask := reindex.Request{Ref: next, Tenant: tenant, K: 3, MinOverlap: 1.5}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	report, err := reindex.Run(ctx, s.bus, s.client, ask)
 	if fault.ReasonOf(err) != reindex.ReasonDiffers || report.Switched || s.serves().manifest.Ref != old {

@@ -110,15 +110,15 @@ func (v *version) relabel(ctx context.Context) error {
 		if err := v.rescore(ctx, set); err != nil {
 			return err
 		}
-		v.rescored.Done = true // before anybody is told: the index may not have followed
+		_, last, err := v.app.bus.LastForSubject(ctx, event.StreamEmbedded, v.embedded())
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		v.rescoredTo, v.rescored.Done = last, true // before anybody is told: the index may not have followed
 		v.app.opt.Log.Info().Str("model", v.manifest.Ref.String()).Uint64("label_set", set.number).Int("studies", v.rescored.Studies).Msg("what was embedded before is scored by the label set")
 	}
-	_, last, err := v.app.bus.LastForSubject(ctx, event.StreamEmbedded, v.embedded())
-	if err != nil && fault.KindOf(err) != fault.NotFound {
-		return err
-	}
-	if err == nil {
-		if indexed, err := v.reached(ctx, event.StreamEmbedded, stageIndex, last); !indexed || err != nil {
+	if v.rescoredTo > 0 { // else nothing was ever embedded
+		if indexed, err := v.reached(ctx, event.StreamEmbedded, stageIndex, v.rescoredTo); !indexed || err != nil {
 			return err
 		}
 	}
@@ -156,8 +156,12 @@ func (v *version) rescorePass(ctx context.Context, set *labelSet) error {
 	told := time.Now()
 	return v.app.bus.Each(ctx, bus.WatchConfig{Stream: event.StreamEmbedded, Subjects: []event.Subject{v.embedded()}, Start: bus.FromLast()}, func(m bus.Message) error {
 		again, err := v.rescoredMessage(m, set)
-		if again == nil || err != nil {
-			return err
+		if err != nil { // index has a dead letter of it
+			v.app.opt.Log.Warn().Uint64("sequence", m.Sequence).Err(err).Msg("a message of EMBEDDED cannot be scored again and is passed over")
+			return nil
+		}
+		if again == nil {
+			return nil
 		}
 		switch err := v.app.bus.Publish(ctx, *again, &stage.Expect{Last: m.Sequence}); {
 		case err != nil && fault.KindOf(err) == fault.Conflict: // something newer took its place, or it is erased

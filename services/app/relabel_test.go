@@ -22,7 +22,7 @@ import (
 // relabelled waits until all is scored by a set.
 func (s *system) relabelled(t *testing.T, set registry.LabelSet) registry.Scored {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		scored, err := s.models.Scored(t.Context(), s.serves().manifest.Ref)
 		if err != nil {
 			t.Fatal(err)
@@ -137,8 +137,17 @@ func TestRelabel(t *testing.T) {
 
 	// A process that ends amid it goes on; back to the models' own.
 	before := s.embeddings(t)
+	embedded, err := s.bus.StreamState(t.Context(), event.StreamEmbedded)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if set, err = s.models.SetLabels(t.Context(), "", nil); err != nil {
 		t.Fatal(err)
+	}
+	for now := embedded; now.LastSeq == embedded.LastSeq; { // the first is scored again
+		if now, err = s.bus.StreamState(t.Context(), event.StreamEmbedded); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.stop(t)
 	s = start(t, dir, io.Discard)

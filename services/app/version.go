@@ -26,9 +26,10 @@ type version struct {
 	archive    uint64       // last sequence of PREPARED when the version began
 	model      *loadedModel // nil where neither embed nor query runs here
 
-	labels   atomic.Pointer[labelSet] // that was taken up last
-	labelsMu sync.Mutex               // held by who takes another up
-	rescored registry.Scored          // by the loop of [version.startLabels]
+	labels     atomic.Pointer[labelSet] // that was taken up last
+	labelsMu   sync.Mutex               // held by who takes another up
+	rescored   registry.Scored          // by the loop of [version.startLabels]
+	rescoredTo uint64                   // sequence of EMBEDDED that holds the last of them
 
 	group  *lifecycle.Group
 	cancel context.CancelFunc

@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,14 +49,15 @@ calibrated: their scores tell studies apart, and are no probabilities. See docs/
 	cmd.MarkFlagsOneRequired("labels", "show", "own")
 	dialsNATS(cmd)
 	change := c.withBus(func(ctx context.Context, b *bus.Bus, _ []string) error {
+		var name string
 		var set []model.Label
 		var err error
 		if !own {
-			if set, err = readLabels(labels); err != nil {
+			if name, set, err = readLabels(labels); err != nil {
 				return err
 			}
 		}
-		return c.runRelabel(ctx, b, labels, set, patience)
+		return c.runRelabel(ctx, b, name, set, patience)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if show == "" {
@@ -68,17 +72,24 @@ calibrated: their scores tell studies apart, and are no probabilities. See docs/
 	return cmd
 }
 
-// readLabels reads a label set: one that ships, or a file.
-func readLabels(name string) ([]model.Label, error) {
-	set, err := zeroshot.Set(name)
-	if err == nil {
-		return set, nil
+// setName is what a label set may be called: answers show it.
+var setName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+// readLabels reads a label set, one that ships or a file, which gives it its name.
+func readLabels(path string) (name string, set []model.Label, err error) {
+	if set, err = zeroshot.Set(path); err == nil {
+		return path, set, nil
 	}
-	data, readErr := readBounded(name, maxLabelFile)
+	name = strings.TrimSuffix(filepath.Base(path), ".json")
+	if slices.Contains(zeroshot.Sets(), name) || !setName.MatchString(name) {
+		return "", nil, fault.Errorf("", fault.Usage, "the file of a label set is named after it: 1 to 64 of a-z, 0-9, '.', '_' and '-', and .json; not as one that ships")
+	}
+	data, readErr := readBounded(path, maxLabelFile)
 	if readErr != nil {
-		return nil, fault.Errorf("", fault.KindOf(readErr), "%w; and %w", readErr, err)
+		return "", nil, fault.Errorf("", fault.KindOf(readErr), "%w; and %w", readErr, err)
 	}
-	return zeroshot.ParseLabels(data)
+	set, err = zeroshot.ParseLabels(data)
+	return name, set, err
 }
 
 func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []model.Label, patience time.Duration) error {
