@@ -30,9 +30,7 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 	}
 	_, err := call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Create, created(spec))
 	if fault.KindOf(err) == fault.Conflict {
-		if err = c.compare(ctx, spec); err == nil { // it may have been made before strict mode was asked for
-			_, err = call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Update, &qdrant.UpdateCollection{CollectionName: spec.Collection, StrictModeConfig: strictMode()})
-		}
+		err = c.compare(ctx, spec)
 	}
 	if err != nil {
 		return err
@@ -51,6 +49,9 @@ func (c *Client) Ensure(ctx context.Context, spec indexer.Spec) error {
 		if err == nil {
 			err = c.index(ctx, spec.Collection, labelPrefix+label, indexFloat, nil)
 		}
+	}
+	if err == nil { // it may have been made before strict mode was asked for; filters have their indexes by now
+		_, err = call(ctx, c, "qdrant.Ensure", c.conn.GetCollectionsClient().Update, &qdrant.UpdateCollection{CollectionName: spec.Collection, StrictModeConfig: strictMode()})
 	}
 	if err != nil || spec.Alias == "" {
 		return err
@@ -72,7 +73,7 @@ func created(spec indexer.Spec) *qdrant.CreateCollection {
 	}
 	inMemory := true
 	return &qdrant.CreateCollection{
-		CollectionName: spec.Collection, VectorsConfig: qdrant.NewVectorsConfigMap(params), StrictModeConfig: strictMode(),
+		CollectionName: spec.Collection, VectorsConfig: qdrant.NewVectorsConfigMap(params),
 		QuantizationConfig: qdrant.NewQuantizationScalar(&qdrant.ScalarQuantization{Type: qdrant.QuantizationType_Int8, AlwaysRam: &inMemory}),
 	}
 }

@@ -109,6 +109,9 @@ func (l limits) request(req any) error {
 	if r, ok := req.(interface{ GetPoints() *qdrant.PointsSelector }); ok {
 		refuse(l.filter(r.GetPoints().GetFilter(), update))
 	}
+	if r, ok := req.(interface{ GetGroupBy() string }); ok && retrieve != nil && !*retrieve && !l.indexed(r.GetGroupBy()) {
+		refuse(forbidden("index required but not found for %q, by which groups are made", r.GetGroupBy()))
+	}
 	if r, ok := req.(interface{ GetFilter() *qdrant.Filter }); ok {
 		refuse(l.filter(r.GetFilter(), retrieve))
 	}

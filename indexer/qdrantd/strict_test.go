@@ -105,6 +105,10 @@ func TestStrictMode(t *testing.T) {
 			_, err := c.QueryBatch(ctx, &qdrant.QueryBatchPoints{CollectionName: "c", QueryPoints: []*qdrant.QueryPoints{{Query: vector, Filter: where("queries")}}})
 			return err
 		},
+		"\"group\"": func() error {
+			_, err := c.QueryGroups(ctx, &qdrant.QueryPointGroups{CollectionName: "c", Query: vector, GroupBy: "group"})
+			return err
+		},
 		"\"scrolled\"": func() error {
 			_, err := c.Scroll(ctx, &qdrant.ScrollPoints{CollectionName: "c", Filter: &qdrant.Filter{Must: []*qdrant.Condition{qdrant.NewIsEmpty("scrolled")}}})
 			return err

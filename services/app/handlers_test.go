@@ -85,7 +85,7 @@ func TestSameIDs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		h := &indexHandler{store: s.store, collection: spec.Collection}
+		h := &indexHandler{store: s.store, collection: spec.Collection, findable: s.serves().findable}
 		inputs := s.inputs(t, event.StreamEmbedded)
 		stagetest.SameIDs(t, h, inputs, empty)
 		stagetest.SameIDs(t, h, inputs, func() {}) // and over what is in the index already

@@ -29,6 +29,8 @@ type indexHandler struct {
 	erase func(ctx context.Context, tombstones []indexer.Point) error
 	// wipe overwrites a message that came too late: its study was erased.
 	wipe func(ctx context.Context, stream string, seq uint64) error
+	// findable returns when points that are about to be announced can be found by who asks.
+	findable func(ctx context.Context, points []indexer.Point) error
 }
 
 func (h *indexHandler) Decode(in stage.Input) (embedded, error) {
@@ -106,6 +108,15 @@ func (h *indexHandler) Handle(ctx context.Context, batch []embedded) []stage.Res
 			results[i] = h.Handle(ctx, batch[i:i+1])[0]
 		}
 		return results
+	}
+	if err == nil {
+		var due []indexer.Point
+		for i, e := range batch {
+			if e.erased == "" && stored[i].Announce(e.point) {
+				due = append(due, e.point)
+			}
+		}
+		err = h.findable(ctx, due)
 	}
 	for i, e := range batch {
 		if results[i].Err = err; err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/lifecycle"
@@ -154,6 +155,16 @@ func (a *App) follow(ctx context.Context) error {
 		if ready {
 			if ready, err = next.caughtUp(ctx); err != nil {
 				return err
+			}
+			if ready && !next.ready.Swap(true) {
+				// From here on nothing is announced that is not in its collection. What was announced before
+				// is in the archive by now, and is waited for once more.
+				state, err := a.bus.StreamState(ctx, event.StreamPrepared)
+				if err != nil {
+					next.ready.Store(false)
+					return err
+				}
+				next.archive, ready = state.LastSeq, false
 			}
 		}
 		if !ready {

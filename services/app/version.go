@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/event"
@@ -23,7 +25,8 @@ type version struct {
 	manifest   *model.Manifest
 	dir        string
 	collection string
-	archive    uint64       // last sequence of PREPARED when the version began
+	archive    uint64       // last sequence of PREPARED when the version began, or was ready
+	ready      atomic.Bool  // is about to answer: what is announced must be in its collection too
 	model      *loadedModel // nil where neither embed nor query runs here
 
 	labels     atomic.Pointer[labelSet] // that was taken up last
@@ -120,11 +123,59 @@ func (v *version) startIndex(ctx context.Context) (running, error) {
 	if err := v.rebuild(ctx); err != nil {
 		return nil, err
 	}
-	h := &indexHandler{store: measured{v.app.store, v.app.metrics}, collection: v.collection, erase: v.app.eraseIndex, wipe: v.app.bus.SecureDelete}
+	h := &indexHandler{store: measured{v.app.store, v.app.metrics}, collection: v.collection, erase: v.app.eraseIndex, wipe: v.app.bus.SecureDelete, findable: v.findable}
 	return startWorker(ctx, v.app, worker{
 		stage: stageIndex, stream: event.StreamEmbedded, durable: v.durable(stageIndex),
 		subjects: []event.Subject{v.embedded()}, batch: v.app.conf.Index.BatchSize, deadline: shortWait,
 	}, h)
+}
+
+// behind is how long a model waits for another one before it announces a study: it is no fault of the
+// study if that one never takes it.
+const behind = 5 * time.Second
+
+// findable returns when points that v has stored are also in the collection that answers, and in the
+// one that is about to: a study is announced when it can be found, and is found from then on. It does
+// not wait for what is behind for too long.
+func (v *version) findable(ctx context.Context, points []indexer.Point) error {
+	for _, other := range v.app.atWork() {
+		if other == v || other != v.app.serves() && !other.ready.Load() {
+			continue
+		}
+		if err := v.awaitIn(ctx, other, points); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitIn returns when points are in the collection of another version, that version ends, or it is behind for too long.
+func (v *version) awaitIn(ctx context.Context, other *version, points []indexer.Point) error {
+	ids := make([]indexer.PointID, len(points))
+	for i, p := range points {
+		ids[i] = p.ID
+	}
+	for limit := time.Now().Add(behind); len(points) > 0 && time.Now().Before(limit); {
+		found, err := v.app.store.Get(ctx, other.collection, ids)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		rev := map[indexer.PointID]uint64{}
+		for _, p := range found {
+			rev[p.ID] = p.Rev
+		}
+		if !slices.ContainsFunc(points, func(p indexer.Point) bool { return rev[p.ID] < p.Rev }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fault.E("app.findable", fault.Canceled, ctx.Err())
+		case <-other.done:
+			return nil
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // durable names the consumer of a stage under this model.
