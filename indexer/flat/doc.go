@@ -38,5 +38,5 @@
 // acknowledged: it is cut off. Any other damage is a fault of kind Corrupt that names file
 // and offset, and the store stays closed until somebody decides: [Check] lists all damage, and
 // [Repair] makes a store of what can be read, frame by frame, so that damage costs the points of its
-// own frame and no others. How torn and damaged are told apart is in recover.go.
+// own frame and no others, unless that frame made the collection. How torn and damaged are told apart is in recover.go.
 package flat

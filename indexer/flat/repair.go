@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,8 +43,9 @@ func Check(dir string) (Salvage, error) {
 
 // Repair writes what can be read of the store in dir, which nobody has open, as a new store in the
 // directory to, which does not exist. dir stays as it is. What was acknowledged and is damaged is lost
-// to the new store: in an index of studies, points are missing, and those may be back that a damaged part of the log had
-// replaced or removed, until whoever filled it does so again. Errors: those of [Check]; Conflict, to is there.
+// to the new store: points are missing, all of a collection where the record that made it is damaged, and
+// those may be back that a damaged part of the log had replaced or removed, until whoever filled the
+// store does so again. Errors: those of [Check]; Conflict, to is there.
 func Repair(dir, to string) (Salvage, error) {
 	const op = "flat.Repair"
 	var s Salvage
@@ -64,8 +66,8 @@ func Repair(dir, to string) (Salvage, error) {
 }
 
 // Copy copies the store in dir, which may be open and written to, to the directory to, which does not
-// exist, and reads the copy to its end. It holds every write that was acknowledged before the call. Errors: those of [Open]; Conflict, to
-// is there; NotFound, dir holds no store.
+// exist, and reads the copy to its end. It holds every write that was acknowledged before the call.
+// Errors: those of [Open]; Conflict, to is there; NotFound, dir holds no store.
 func Copy(dir, to string) error {
 	const op, attempts = "flat.Copy", 8
 	if _, err := os.Stat(filepath.Join(dir, "FORMAT")); err != nil {
@@ -85,8 +87,8 @@ func Copy(dir, to string) error {
 	}
 }
 
-// copyOnce copies snapshots before logs. gone says that a compaction may have come between: it removes the logs
-// that follow a snapshot which was copied.
+// copyOnce copies snapshots before logs. gone says that a compaction may have come between: it removes
+// the logs that follow a snapshot which was copied.
 func copyOnce(dir, to string) (gone bool, err error) {
 	before, err := filepath.Glob(filepath.Join(dir, "snap-*.dat"))
 	if err != nil {
@@ -157,6 +159,17 @@ func (db *DB) salvage(to *DB) (Salvage, error) {
 	if err != nil {
 		return s, err
 	}
+	// Points of a collection whose own record is damaged can be put nowhere.
+	homeless, dropped := map[uint64]int{}, map[uint64]bool{}
+	apply := func(r record) error {
+		switch {
+		case r.kind == recDrop:
+			dropped[r.collection] = true
+		case r.kind == recPoints && to.collections[r.collection] == nil:
+			homeless[r.collection] += len(r.changes)
+		}
+		return to.apply(r)
+	}
 	first := uint64(1)
 	if len(snaps) > 0 {
 		gen := snaps[len(snaps)-1]
@@ -171,7 +184,7 @@ func (db *DB) salvage(to *DB) (Salvage, error) {
 			case recCreate:
 				around = r.name
 			}
-			return to.apply(r)
+			return apply(r)
 		}, &around)
 		if err != nil {
 			return s, err
@@ -190,11 +203,16 @@ func (db *DB) salvage(to *DB) (Salvage, error) {
 			s.Damage = append(s.Damage, Damage{File: filepath.Base(walPath(db.dir, first)), Reason: "is missing"})
 		}
 		first++
-		damage, err := salvageFile(walPath(db.dir, gen), walMagic, gen, i == len(logs)-1, to.apply, nil)
+		damage, err := salvageFile(walPath(db.dir, gen), walMagic, gen, i == len(logs)-1, apply, nil)
 		if err != nil {
 			return s, err
 		}
 		s.Damage = append(s.Damage, damage...)
+	}
+	for _, id := range slices.Sorted(maps.Keys(homeless)) {
+		if !dropped[id] {
+			s.Damage = append(s.Damage, Damage{File: filepath.Base(db.dir), Reason: fmt.Sprintf("%d points belong to the collection of number %d, whose own record is damaged", homeless[id], id)})
+		}
 	}
 	for _, c := range to.sortedByID() {
 		s.Points[c.name] = len(c.slots)
@@ -270,6 +288,11 @@ func (fr *frames) seek(at int64) {
 func (fr *frames) following() (int64, error) {
 	const block = 1 << 20
 	buf := make([]byte, block+frameHeader)
+	if n, err := fr.f.ReadAt(buf[:frameHeader], fr.at); err == nil && n == frameHeader { // of a frame whose header is sound, the body is passed over
+		if size, _, ok := parseHead(buf); ok && fr.at+frameHeader+size <= fr.size {
+			return fr.at + frameHeader + size, nil
+		}
+	}
 	for from := fr.at + 1; from < fr.size; from += block {
 		n, err := fr.f.ReadAt(buf, from)
 		if err != nil && err != io.EOF {

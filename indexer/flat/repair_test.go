@@ -77,6 +77,18 @@ func TestRepair(t *testing.T) {
 		check(t, os.WriteFile(c.file, whole, 0o644))
 	}
 
+	// The record of the collection itself: all of its points are lost, and said to be.
+	whole, err := os.ReadFile(snap)
+	check(t, err)
+	bad := append([]byte(nil), whole...)
+	bad[fileHeader+frameHeader+3] ^= 1
+	check(t, os.WriteFile(snap, bad, 0o644))
+	lost, err := Check(dir)
+	if err != nil || len(lost.Damage) != 2 || lost.Damage[1].Reason != "2088 points belong to the collection of number 1, whose own record is damaged" || len(lost.Points) != 0 {
+		t.Errorf("%+v, %v", lost, err)
+	}
+	check(t, os.WriteFile(snap, whole, 0o644))
+
 	// Files that are gone, cut off, or have another header.
 	check(t, os.Remove(log))
 	check(t, os.Truncate(snap, fileHeader+1000))

@@ -19,6 +19,9 @@
 // acorn), read_consistency, ordering, timeout, and index params that choose storage. With
 // wait=false a write is durable all the same.
 //
+// There is no REST API: a client that speaks nothing else, such as @qdrant/js-client-rest, needs a Qdrant;
+// @qdrant/js-client-grpc does not.
+//
 // Status codes are Qdrant's. The server is meant for loopback: it has no authentication.
 package qdrantd
 

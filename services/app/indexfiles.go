@@ -5,6 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/schemas/event"
@@ -61,11 +64,17 @@ func publishIndex(dir string, fill func(to string) error) error {
 		return fault.E(op, fault.Unavailable, err)
 	}
 	err := fill(made)
+	if err == nil { // on disk before the index has its name: without the mark nobody would complete it
+		err = renameio.WriteFile(filepath.Join(made, rereadFile), nil, 0o644)
+	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(made, rereadFile), nil, 0o644)
+		err = syncDir(made)
 	}
 	if err == nil {
 		err = os.Rename(made, dir)
+		if err == nil {
+			err = syncDir(filepath.Dir(dir))
+		}
 		if errors.Is(err, os.ErrExist) {
 			err = fault.Errorf(op, fault.Conflict, "%s holds an index: move it away first", dir)
 		}
@@ -73,11 +82,20 @@ func publishIndex(dir string, fill func(to string) error) error {
 	return errors.Join(err, os.RemoveAll(made))
 }
 
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fault.E("app.syncDir", fault.Unavailable, err)
+	}
+	defer d.Close()
+	return fault.E("app.syncDir", fault.Unavailable, d.Sync())
+}
+
 // reread lets the index stages begin anew, under every model, when the embedded index says so.
 func (a *App) reread(ctx context.Context) error {
 	const op = "app.reread"
 	mark := filepath.Join(indexDir(a.conf.DataDir), rereadFile)
-	if _, err := os.Stat(mark); a.conf.Qdrant.Address != "" || errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(mark); a.conf.Qdrant.Address != "" || !slices.Contains(a.conf.Target, "index") || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	a.opt.Log.Warn().Msg("the index was repaired or restored: what it lacks follows from EMBEDDED")
