@@ -173,7 +173,7 @@ func TestTrialGoesOn(t *testing.T) {
 	if r, err := s.client.Search(t.Context(), asked); err != nil || r.Model != next.String() || len(r.Hits) != 1 {
 		t.Errorf("asked by name: %+v, %v", r, err)
 	}
-	if err := s.models.EndTrial(t.Context()); err != nil {
+	if err := s.models.EndTrial(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
 	for limit := time.Now().Add(10 * time.Second); len(s.atWork()) > 1; time.Sleep(20 * time.Millisecond) {

@@ -141,9 +141,10 @@ func (a *App) follow(ctx context.Context) error {
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
+	var trialErr error // told at the end: what serves goes on
 	if err == nil && trial.Ref != serving.Ref {
-		if _, err := a.candidate(ctx, trial.Ref, trial.Since, "is on trial: it embeds the archive, and answers who names it"); err != nil {
-			return err
+		if _, trialErr = a.candidate(ctx, trial.Ref, trial.Since, "is on trial: it embeds the archive, and answers who names it"); trialErr != nil {
+			trialErr = fault.Errorf("app.follow", fault.KindOf(trialErr), "the model on trial: %w", trialErr)
 		}
 	}
 	next, err := a.candidate(ctx, serving.Ref, serving.Since, "was promoted: it embeds the archive, and answers when it has caught up")
@@ -168,7 +169,7 @@ func (a *App) follow(ctx context.Context) error {
 			}
 		}
 		if !ready {
-			return a.retire(next.manifest.Ref, a.serves().manifest.Ref, trial.Ref)
+			return errors.Join(trialErr, a.retire(next.manifest.Ref, a.serves().manifest.Ref, trial.Ref))
 		}
 		if err := a.announce(ctx, next); err != nil {
 			return err
@@ -178,7 +179,7 @@ func (a *App) follow(ctx context.Context) error {
 		a.turnTo(next)
 		a.opt.Log.Info().Str("model", serving.Ref.String()).Msg("answers from now on")
 	}
-	return a.retire(serving.Ref, trial.Ref)
+	return errors.Join(trialErr, a.retire(serving.Ref, trial.Ref))
 }
 
 // candidate returns what works with the model that somebody chose, since then, and starts it where it

@@ -41,7 +41,7 @@ registry and all queries turn to the new model at once. Until then the old one a
 collection. radstream models rollback goes back.
 
 The queries are texts in the words of a report, one a line in the file of --queries, which are kept
-for the next time; where none were ever given, they are the prompts of the labels that are scored.
+for the next time: no names of patients. Where none were ever given, they are the prompts of the labels that are scored.
 A running radstream up does the work, and goes on when this command is ended; asking once more
 follows it again. One that was given --model-dir does not take part.`,
 		Example: `  radstream reindex --model tiny@1.1.0
@@ -64,7 +64,7 @@ follows it again. One that was given --model-dir does not take part.`,
 			return err
 		}
 		if cancel {
-			if err := models.EndTrial(ctx); err != nil || c.json {
+			if err := models.EndTrial(ctx, model.Ref{}); err != nil || c.json {
 				return err
 			}
 			_, err := fmt.Fprintln(c.Stdout, "no model is at work beside the one that answers")

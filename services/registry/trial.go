@@ -31,9 +31,20 @@ func (r *Registry) SetTrial(ctx context.Context, ref model.Ref) error {
 	return fault.Wrap(op, r.write(ctx, trialKey, Trial{ref, time.Now().UTC()}))
 }
 
-// EndTrial frees the model on trial, unless it serves by now. None is no error.
-func (r *Registry) EndTrial(ctx context.Context) error {
-	return fault.Wrap("registry.EndTrial", r.kv.Delete(ctx, trialKey))
+// EndTrial frees the model on trial, unless it serves by now. None, or another than ref, is no error;
+// the zero Ref is any.
+func (r *Registry) EndTrial(ctx context.Context, ref model.Ref) error {
+	const op = "registry.EndTrial"
+	if ref != (model.Ref{}) {
+		t, err := r.Trial(ctx)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return fault.Wrap(op, err)
+		}
+		if t.Ref != ref {
+			return nil
+		}
+	}
+	return fault.Wrap(op, r.kv.Delete(ctx, trialKey))
 }
 
 // Queries returns the texts by which models are compared; none when none were stored.

@@ -73,7 +73,7 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 	}
 	if report.Old == r.Ref {
 		report.Switched = true
-		return report, fault.Wrap(op, models.EndTrial(ctx)) // somebody ended who waited for this
+		return report, fault.Wrap(op, models.EndTrial(ctx, r.Ref)) // somebody ended who waited for this
 	}
 	if err := models.SetTrial(ctx, r.Ref); err != nil {
 		return report, fault.Wrap(op, err)
@@ -114,7 +114,7 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 		}
 	}
 	report.Switched = true
-	return report, fault.Wrap(op, models.EndTrial(ctx))
+	return report, fault.Wrap(op, models.EndTrial(ctx, r.Ref))
 }
 
 // caughtUp returns when a model has embedded the archive as it is now, and the index has all of it.
@@ -217,14 +217,8 @@ func (p *Report) compare(ctx context.Context, client *query.Client, r Request, t
 				*side.keys = append(*side.keys, string(h.Key))
 			}
 		}
-		if n := max(len(q.Old), len(q.New)); n > 0 {
-			both := 0
-			for _, key := range q.Old {
-				if slices.Contains(q.New, key) {
-					both++
-				}
-			}
-			q.Overlap = float64(both) / float64(n)
+		if len(q.Old)+len(q.New) > 0 {
+			q.Overlap = overlap(q.Old, q.New)
 			counted++
 			p.Overlap += q.Overlap
 			if len(q.Old) > 0 && len(q.New) > 0 && q.Old[0] == q.New[0] {
@@ -241,4 +235,15 @@ func (p *Report) compare(ctx context.Context, client *query.Client, r Request, t
 	}
 	p.Overlap, p.Same = p.Overlap/float64(counted), p.Same/float64(counted)
 	return nil
+}
+
+// overlap is the share of the longer list that both have; 0 of empty ones.
+func overlap(a, b []string) float64 {
+	both := 0
+	for _, key := range a {
+		if slices.Contains(b, key) {
+			both++
+		}
+	}
+	return float64(both) / float64(max(len(a), len(b), 1))
 }
