@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -89,17 +90,20 @@ type server struct {
 // ports are free loopback addresses, kept over restarts.
 type ports struct{ nats, qdrant, query string }
 
+// freePorts lie below the range from which the kernel gives out ports to outgoing connections:
+// one of those took the port of a killed server before the next could.
 func freePorts(t *testing.T) ports {
 	t.Helper()
-	var held [3]net.Listener // at once, or one port could be given out twice
-	for i := range held {
-		var err error
-		if held[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
+	var free []string
+	for port := 20000 + rand.IntN(8000); len(free) < 3; port++ {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
 		}
-		defer held[i].Close()
+		free = append(free, l.Addr().String())
+		_ = l.Close()
 	}
-	return ports{held[0].Addr().String(), held[1].Addr().String(), held[2].Addr().String()}
+	return ports{free[0], free[1], free[2]}
 }
 
 // anyPorts lets a server choose; it says which. Only one that is started again at its old address
