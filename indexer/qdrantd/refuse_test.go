@@ -104,6 +104,22 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestCompressed: requests and answers may be compressed, and the bound on a message is one on what
+// it unpacks to.
+func TestCompressed(t *testing.T) {
+	conn := dial(t)
+	exists := func(name string) error {
+		_, err := qdrant.NewCollectionsClient(conn).CollectionExists(t.Context(), &qdrant.CollectionExistsRequest{CollectionName: name}, grpc.UseCompressor("gzip"))
+		return err
+	}
+	if err := exists("c"); err != nil {
+		t.Error(err)
+	}
+	if err := exists(strings.Repeat("c", 64<<20)); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a request that unpacks to more than 64 MiB: %v", err)
+	}
+}
+
 // FuzzFilter: any bytes as a filter message are converted and run, or refused; a filter
 // that runs gives the same answer twice.
 func FuzzFilter(f *testing.F) {

@@ -20,7 +20,7 @@
 // wait=false a write is durable all the same.
 //
 // There is no REST API: a client that speaks nothing else, such as @qdrant/js-client-rest, needs a Qdrant;
-// @qdrant/js-client-grpc does not.
+// @qdrant/js-client-grpc does not. Requests may be compressed with gzip; so are their answers then.
 //
 // Status codes are Qdrant's. The server is meant for loopback: it has no authentication.
 package qdrantd
@@ -36,6 +36,7 @@ import (
 	"github.com/qdrant/go-client/qdrant"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // which the client for Node asks for by default
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
