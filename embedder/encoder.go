@@ -21,7 +21,7 @@ import (
 // Options tune an encoder. The zero value is the default.
 type Options struct {
 	// MaxBatch is how many images or texts one run holds at most. 0 is 4: on a CPU more are not
-	// faster, and somebody who waits for an answer waits for the batch before.
+	// faster.
 	MaxBatch int
 	// Deadline is how long bulk work waits for others to fill its batch; 0 is 5 ms.
 	Deadline time.Duration

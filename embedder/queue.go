@@ -19,16 +19,16 @@ const (
 	lanes
 )
 
-// queue is the one way to a graph: its goroutine collects the requests of all callers and runs
-// them in batches, one after the other.
+// queue is the one way to a graph: it collects the requests of all callers and runs those of each
+// lane in batches, one after the other.
 //
-//	callers -> interactive --\
-//	        -> bulk ----------> batch of one bucket -> run -> answers
+//	callers -> interactive -> batch of one bucket -> run -> answers
+//	        -> bulk --------> batch of one bucket -> run -> answers
 //
-// Interactive requests go as soon as the graph is free, together with those that came while it was
-// not. Bulk requests wait until a batch is full, or until the oldest has waited for the deadline.
-// So an interactive request waits for one running batch at most, and for its own kind. As long as
-// those fill the graph bulk work rests, where it is kept already.
+// Interactive requests go at once, or together with those that came during the run before. They run
+// beside a bulk batch that has begun, since waiting for it takes longer than sharing the device; no
+// other begins as long as they keep coming: bulk work rests then, where it is kept already. Bulk
+// requests wait until a batch is full, or until the oldest has waited for the deadline.
 //
 // Batches have few sizes, see [batchSize], and hold requests of one bucket, so that the graph sees
 // few shapes. Each lane has a bound; past it callers wait, and with them whatever feeds them.
@@ -42,20 +42,19 @@ type queue[In, Out any] struct {
 	stalled  func(graph string, stalled bool)
 
 	places [lanes]chan struct{} // holds one for each request that waits
-	wake   chan struct{}        // told of news; holds one
+	wake   [lanes]chan struct{} // told of news; holds one
 	end    chan struct{}        // closed to stop
-	ended  chan struct{}
+	ended  chan struct{}        // closed when no lane runs any more
 
 	mu      sync.Mutex
 	waiting [lanes][]*request[In, Out] // oldest first
-	running []*request[In, Out]
-	stall   bool // the run in flight has outlasted patience
+	running [lanes][]*request[In, Out]
+	stalls  int // runs in flight that have outlasted patience
 	closed  bool
 }
 
 type request[In, Out any] struct {
 	ctx    context.Context
-	lane   lane
 	in     In
 	bucket int
 	came   time.Time
@@ -78,11 +77,21 @@ func (r *request[In, Out]) finish(a answer[Out]) {
 func (q *queue[In, Out]) start() {
 	q.places[interactive] = make(chan struct{}, max(64, 4*q.max))
 	q.places[bulk] = make(chan struct{}, 4*q.max)
-	q.wake, q.end, q.ended = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	go q.serve()
+	q.end, q.ended = make(chan struct{}), make(chan struct{})
+	for l := range lanes {
+		q.wake[l] = make(chan struct{}, 1)
+	}
+	var serving sync.WaitGroup
+	for l := range lanes {
+		serving.Go(func() { q.serve(l) })
+	}
+	go func() {
+		serving.Wait()
+		close(q.ended)
+	}()
 }
 
-// close refuses what waits, and returns when the run in flight is over.
+// close refuses what waits, and returns when the runs in flight are over.
 func (q *queue[In, Out]) close() {
 	q.mu.Lock()
 	again := q.closed
@@ -115,19 +124,16 @@ func (q *queue[In, Out]) do(ctx context.Context, l lane, inputs []In) ([]Out, er
 			return nil, q.closedError()
 		case q.places[l] <- struct{}{}:
 		}
-		r := &request[In, Out]{ctx: ctx, lane: l, in: in, bucket: q.bucket(in), came: time.Now(), answer: make(chan answer[Out], 1)}
+		r := &request[In, Out]{ctx: ctx, in: in, bucket: q.bucket(in), came: time.Now(), answer: make(chan answer[Out], 1)}
 		q.mu.Lock()
-		if q.stall && l == interactive { // nobody should wait for a device that hangs
+		if q.stalls > 0 && l == interactive { // nobody should wait for a device that hangs
 			q.mu.Unlock()
 			<-q.places[l]
 			return nil, q.stalledError()
 		}
 		q.waiting[l] = append(q.waiting[l], r)
 		q.mu.Unlock()
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		q.tell(l)
 		requests = append(requests, r)
 	}
 	outputs := make([]Out, len(requests))
@@ -155,25 +161,35 @@ func (q *queue[In, Out]) do(ctx context.Context, l lane, inputs []In) ([]Out, er
 	return outputs, nil
 }
 
-func (q *queue[In, Out]) serve() {
-	defer close(q.ended)
+// tell makes a lane look at what waits.
+func (q *queue[In, Out]) tell(l lane) {
+	select {
+	case q.wake[l] <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue[In, Out]) serve(l lane) {
 	for {
 		select {
 		case <-q.end:
 			return
 		default:
 		}
-		batch, wait := q.next(time.Now())
+		batch, wait := q.next(l, time.Now())
 		if batch != nil {
-			q.execute(batch)
+			q.execute(l, batch)
 			continue
+		}
+		if l == interactive {
+			q.tell(bulk) // which may have rested
 		}
 		var due <-chan time.Time
 		if wait > 0 {
 			due = time.After(wait)
 		}
 		select {
-		case <-q.wake:
+		case <-q.wake[l]:
 		case <-due:
 		case <-q.end:
 			return
@@ -181,37 +197,37 @@ func (q *queue[In, Out]) serve() {
 	}
 }
 
-// next takes the requests that run now off the lanes. There are none when nothing waits, or
-// nothing that is due before wait is over.
-func (q *queue[In, Out]) next(now time.Time) (batch []*request[In, Out], wait time.Duration) {
+// next takes the requests of a lane that run now. There are none when nothing waits, nothing is due
+// before wait is over, or bulk work rests.
+func (q *queue[In, Out]) next(l lane, now time.Time) (batch []*request[In, Out], wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for l := range lanes {
-		q.waiting[l] = slices.DeleteFunc(q.waiting[l], func(r *request[In, Out]) bool {
-			if r.ctx.Err() == nil {
-				return false
-			}
-			<-q.places[l]
-			return true
-		})
-	}
-	if all := q.waiting[interactive]; len(all) > 0 {
-		return q.take(interactive, all[0].bucket), 0
-	}
-	all := q.waiting[bulk]
-	if len(all) == 0 {
+	q.waiting[l] = slices.DeleteFunc(q.waiting[l], func(r *request[In, Out]) bool {
+		if r.ctx.Err() == nil {
+			return false
+		}
+		<-q.places[l]
+		return true
+	})
+	all := q.waiting[l]
+	switch {
+	case len(all) == 0:
+		return nil, 0
+	case l == interactive:
+		return q.take(l, all[0].bucket), 0
+	case len(q.waiting[interactive])+len(q.running[interactive]) > 0:
 		return nil, 0
 	}
 	count := map[int]int{}
 	for _, r := range all {
 		if count[r.bucket]++; count[r.bucket] == q.max {
-			return q.take(bulk, r.bucket), 0
+			return q.take(l, r.bucket), 0
 		}
 	}
 	if wait = all[0].came.Add(q.deadline).Sub(now); wait > 0 {
 		return nil, wait
 	}
-	return q.take(bulk, all[0].bucket), 0
+	return q.take(l, all[0].bucket), 0
 }
 
 // take removes a batch of one bucket from a lane.
@@ -232,12 +248,12 @@ func (q *queue[In, Out]) take(l lane, bucket int) []*request[In, Out] {
 		<-q.places[l]
 		return true
 	})
-	q.running = batch
+	q.running[l] = batch
 	return batch
 }
 
 // execute runs a batch under the watchdog. The run ends early when nobody waits for it any more.
-func (q *queue[In, Out]) execute(batch []*request[In, Out]) {
+func (q *queue[In, Out]) execute(l lane, batch []*request[In, Out]) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	left := int32(len(batch))
@@ -254,7 +270,7 @@ func (q *queue[In, Out]) execute(batch []*request[In, Out]) {
 		})
 		defer stop()
 	}
-	watchdog := q.watch()
+	watchdog := q.watch(l)
 	out, err := q.run(ctx, batch[0].bucket, inputs)
 	watchdog()
 	for i, r := range batch {
@@ -267,30 +283,31 @@ func (q *queue[In, Out]) execute(batch []*request[In, Out]) {
 }
 
 // watch starts the clock of one run; the returned function stops it.
-func (q *queue[In, Out]) watch() (stop func()) {
-	var over bool // under q.mu
+func (q *queue[In, Out]) watch(l lane) (stop func()) {
+	var over, stalled bool // under q.mu
 	timer := time.AfterFunc(q.patience, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if over {
 			return
 		}
-		q.stall = true
-		q.stalled(q.graph, true)
-		for _, r := range append(q.running, q.waiting[interactive]...) {
-			if r.lane == interactive {
-				r.finish(answer[Out]{err: q.stalledError()})
-			}
+		stalled = true
+		if q.stalls++; q.stalls == 1 {
+			q.stalled(q.graph, true)
+		}
+		for _, r := range slices.Concat(q.running[interactive], q.waiting[interactive]) {
+			r.finish(answer[Out]{err: q.stalledError()})
 		}
 	})
 	return func() {
 		timer.Stop()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		over, q.running = true, nil
-		if q.stall {
-			q.stall = false
-			q.stalled(q.graph, false)
+		over, q.running[l] = true, nil
+		if stalled {
+			if q.stalls--; q.stalls == 0 {
+				q.stalled(q.graph, false)
+			}
 		}
 	}
 }

@@ -108,8 +108,8 @@ func TestQueueOrder(t *testing.T) {
 		{"others fill the batch", []request{{0, bulk, []int{1}}, {2 * time.Millisecond, bulk, []int{2, 3, 4}}}, []string{"2 [1 2 3 4]"}},
 		{"no batch of three", []request{{0, bulk, numbers(0, 3)}}, []string{"5 [0 1]", "15 [2]"}},
 		{"nobody waits for a query", []request{{0, interactive, []int{1}}}, []string{"0 [1]"}},
-		{"a query waits for the running batch only", []request{{0, bulk, numbers(0, 16)}, {12 * time.Millisecond, interactive, []int{50}}},
-			[]string{"0 [0 1 2 3]", "10 [4 5 6 7]", "20 [50]", "30 [8 9 10 11]", "40 [12 13 14 15]"}},
+		{"a query waits for no bulk batch, and the next one for it", []request{{0, bulk, numbers(0, 16)}, {12 * time.Millisecond, interactive, []int{50}}},
+			[]string{"0 [0 1 2 3]", "10 [4 5 6 7]", "12 [50]", "22 [8 9 10 11]", "32 [12 13 14 15]"}},
 		{"queries run together", []request{{0, interactive, []int{1}}, {time.Millisecond, interactive, []int{2}}, {2 * time.Millisecond, interactive, []int{3}}},
 			[]string{"0 [1]", "10 [2 3]"}},
 		{"buckets run apart", []request{{0, bulk, []int{1, 101, 2, 102, 3, 103, 4, 104}}}, []string{"0 [1 2 3 4]", "10 [101 102 103 104]"}},
@@ -235,6 +235,25 @@ func TestWatchdog(t *testing.T) {
 		}
 		if got := len(q.places[interactive]) + len(q.places[bulk]); got != 0 {
 			t.Errorf("%d places are still taken", got)
+		}
+	})
+}
+
+// TestWatchdogOfBulk: a query is refused, too, when it is the archive's run that hangs.
+func TestWatchdogOfBulk(t *testing.T) {
+	g := &graph{holds: true}
+	serve(t, g, func(t *testing.T, q *queue[int, int], stalls *[]string) {
+		archive := ask(t, q, bulk, 1)
+		<-time.After(2 * time.Second)
+		if err := <-ask(t, q, interactive, 2); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("a query: %v", err)
+		}
+		close(g.hold)
+		if err := errors.Join(<-archive, <-ask(t, q, interactive, 3)); err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{"graph true", "graph false"}, *stalls); d != "" {
+			t.Error(d)
 		}
 	})
 }

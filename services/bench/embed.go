@@ -41,7 +41,7 @@ type EmbedConfig struct {
 	Seconds  float64        // a run takes this long at least, and one batch
 	Threads  int            // of an inference; 0 is one a core
 	Queries  int            // whose latency is measured, idle and under load; 0 is none
-	Peers    []string       // a part of [EmbedPeers]; empty is all
+	Peers    []string       // a part of [EmbedPeers]; empty is all, "none" alone is none
 	Progress func(runs int) // may be nil
 }
 
@@ -96,17 +96,22 @@ func Embed(ctx context.Context, c EmbedConfig) (_ EmbedFigures, err error) {
 	if c.Batch < 1 || c.Rounds < 1 || c.Queries < 0 {
 		return figures, fault.Errorf(op, fault.Usage, "a batch and a round are at least one")
 	}
-	if len(c.Peers) == 0 {
+	switch {
+	case len(c.Peers) == 0:
 		c.Peers = EmbedPeers()
+	case slices.Equal(c.Peers, []string{"none"}):
+		c.Peers = nil
 	}
 	for _, p := range c.Peers {
 		if !slices.Contains(EmbedPeers(), p) {
-			return figures, fault.Errorf(op, fault.Usage, "%q is no peer: they are %s", p, strings.Join(EmbedPeers(), ", "))
+			return figures, fault.Errorf(op, fault.Usage, "%q is no peer: they are %s, or none", p, strings.Join(EmbedPeers(), ", "))
 		}
 	}
-	python, err := venv.Make(ctx, c.Venv, embedPins)
-	if err != nil {
-		return figures, fault.Wrap(op, err)
+	var python string
+	if len(c.Peers) > 0 {
+		if python, err = venv.Make(ctx, c.Venv, embedPins); err != nil {
+			return figures, fault.Wrap(op, err)
+		}
 	}
 	dir, err := os.MkdirTemp("", "radstream-bench-*")
 	if err != nil {
@@ -126,14 +131,16 @@ func Embed(ctx context.Context, c EmbedConfig) (_ EmbedFigures, err error) {
 	if err := b.open(ctx); err != nil {
 		return figures, fault.Wrap(op, err)
 	}
-	script := filepath.Join(dir, "embed.py")
-	if err := os.WriteFile(script, embedScript, 0o644); err != nil {
-		return figures, fault.E(op, fault.Usage, err)
-	}
-	threads := strconv.Itoa(figures.Threads)
-	b.peer, err = startPython(ctx, python, []string{"-W", "ignore", script, filepath.Join(dir, "weights"), threads}, "OMP_NUM_THREADS="+threads)
-	if err != nil {
-		return figures, fault.Wrap(op, err)
+	if len(c.Peers) > 0 {
+		script := filepath.Join(dir, "embed.py")
+		if err := os.WriteFile(script, embedScript, 0o644); err != nil {
+			return figures, fault.E(op, fault.Usage, err)
+		}
+		threads := strconv.Itoa(figures.Threads)
+		b.peer, err = startPython(ctx, python, []string{"-W", "ignore", script, filepath.Join(dir, "weights"), threads}, "OMP_NUM_THREADS="+threads)
+		if err != nil {
+			return figures, fault.Wrap(op, err)
+		}
 	}
 	if err := b.measure(ctx, &figures); err != nil {
 		return figures, fault.Wrap(op, err)

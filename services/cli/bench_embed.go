@@ -22,13 +22,17 @@ func (c *cli) benchEmbed() *cobra.Command {
 and images, in turns. Then time films that somebody asks about, idle and while the archive is
 encoded. The first time, a Python virtual environment is made for the peers (5 GB).`,
 		Example: `  radstream bench embed
-  radstream bench embed --rounds 9 --threads 2 --json`,
+  radstream bench embed --rounds 9 --threads 2 --json
+  radstream bench embed --peers none`,
 		Args: cobra.NoArgs,
 		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
 			bars := progress.New(c.Stderr, c.json)
 			peers := len(conf.Peers)
-			if peers == 0 {
+			switch {
+			case peers == 0:
 				peers = len(bench.EmbedPeers())
+			case conf.Peers[0] == "none":
+				peers = 0
 			}
 			runs := bars.Add("runs", conf.Rounds*(peers+2))
 			conf.Progress = runs.Set
@@ -49,7 +53,7 @@ encoded. The first time, a Python virtual environment is made for the peers (5 G
 	cmd.Flags().Float64Var(&conf.Seconds, "seconds", 3, "how long each runs in a round, and one batch at least")
 	cmd.Flags().IntVar(&conf.Threads, "threads", 0, "threads of an inference; 0 is one a core")
 	cmd.Flags().IntVar(&conf.Queries, "queries", 100, "films to ask about, idle and under load; 0 leaves it out")
-	cmd.Flags().StringSliceVar(&conf.Peers, "peers", nil, "a part of "+strings.Join(bench.EmbedPeers(), ", ")+"; empty is all")
+	cmd.Flags().StringSliceVar(&conf.Peers, "peers", nil, "a part of "+strings.Join(bench.EmbedPeers(), ", ")+"; empty is all, none is none")
 	return cmd
 }
 

@@ -102,7 +102,7 @@ type Ingest struct {
 
 // Embed runs the encoders.
 type Embed struct {
-	BatchSize     int           `koanf:"batch_size" min:"1" max:"1024" doc:"images, or texts, in one inference at most; a query waits for the one that runs"`
+	BatchSize     int           `koanf:"batch_size" min:"1" max:"1024" doc:"images, or texts, in one inference at most"`
 	Device        string        `koanf:"device" oneof:"auto,cpu,cuda" doc:"where the encoders run: an NVIDIA GPU (cuda, with an onnxruntime.library that was built for it), the CPU, or a GPU where there is one, else the CPU (auto)"`
 	Patience      time.Duration `koanf:"patience" min:"1s" max:"1h" doc:"how long one inference may take until the process is no longer ready, queries are refused and the log says so; it recovers when the inference ends"`
 	BatchDeadline time.Duration `koanf:"batch_deadline" min:"1ms" max:"1m" doc:"how long the archive's images and texts wait for others to fill a batch; queries do not wait"`
