@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"errors"
 	"slices"
 	"sync"
 )
@@ -31,20 +32,20 @@ type collection struct {
 	order, pending, freed, free []uint32
 }
 
-func newCollection(id uint64, name string, cfg Config) *collection {
+func newCollection(id uint64, name string, cfg Config, a *arena) *collection {
 	c := &collection{id: id, name: name, cfg: cfg, indexes: map[string]Index{}, fields: map[string]*field{}, slots: map[PointID]uint32{}, columns: map[string]*column{}}
 	for name, v := range cfg.Vectors {
-		c.columns[name] = newColumn(v)
+		c.columns[name] = newColumn(v, a)
 	}
 	return c
 }
 
 // put applies one change. Vectors that the configuration does not know are damage that
-// decoding cannot see; they are reported by ok = false.
-func (c *collection) put(ch change) (ok bool) {
+// decoding cannot see.
+func (c *collection) put(ch change) error {
 	for _, v := range ch.vectors {
 		if c.cfg.Vectors[v.name].Size != len(v.data) || len(v.data) == 0 {
-			return false
+			return errors.New("a vector does not fit its collection")
 		}
 	}
 	slot, known := c.slots[ch.id]
@@ -71,9 +72,28 @@ func (c *collection) put(ch change) (ok bool) {
 		}
 	}
 	for _, v := range ch.vectors {
-		c.columns[v.name].set(slot, v.data)
+		if err := c.columns[v.name].set(slot, v.data); err != nil {
+			return err
+		}
 	}
-	return true
+	return nil
+}
+
+// release empties a collection that is no longer in the store and gives back its memory. Who has
+// found it before finds no points in it.
+func (c *collection) release() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for _, col := range c.columns {
+		for _, ch := range col.chunks {
+			errs = append(errs, col.arena.give(ch))
+		}
+		col.chunks, col.codes, col.present = nil, nil, nil
+	}
+	c.slots, c.fields = map[PointID]uint32{}, map[string]*field{}
+	c.ids, c.live, c.payloads, c.order, c.pending, c.freed, c.free = nil, nil, nil, nil, nil, nil, nil
+	return errors.Join(errs...)
 }
 
 // index declares a payload field and reads it from every point.
@@ -178,33 +198,37 @@ func (c *collection) full(slot uint32) change {
 type column struct {
 	dim      int
 	distance Distance
-	chunks   [][]float32 // nil where no slot has a vector
-	codes    []*codes    // the same for the first pass; nil throughout for Manhattan
+	arena    *arena
+	chunks   []chunk  // empty where no slot has a vector
+	codes    []*codes // the same for the first pass; nil throughout for Manhattan
 	dot      func(out []int32, rows []int8, query []int16)
 	present  []bool
 }
 
-func newColumn(v VectorConfig) *column {
+func newColumn(v VectorConfig, a *arena) *column {
 	i := slices.IndexFunc(kernels[:], func(k kernel) bool { return k.has })
-	return &column{dim: v.Size, distance: v.Distance, dot: kernels[i].dot}
+	return &column{dim: v.Size, distance: v.Distance, arena: a, dot: kernels[i].dot}
 }
 
 func (col *column) has(slot uint32) bool { return int(slot) < len(col.present) && col.present[slot] }
 
 func (col *column) at(slot uint32) []float32 {
 	i := int(slot) % chunkSlots * col.dim
-	return col.chunks[slot/chunkSlots][i : i+col.dim : i+col.dim]
+	return col.chunks[slot/chunkSlots].floats[i : i+col.dim : i+col.dim]
 }
 
-func (col *column) set(slot uint32, v []float32) {
+func (col *column) set(slot uint32, v []float32) error {
 	for int(slot) >= len(col.present) {
 		col.present = append(col.present, false)
 	}
 	for int(slot/chunkSlots) >= len(col.chunks) {
-		col.chunks, col.codes = append(col.chunks, nil), append(col.codes, nil)
+		col.chunks, col.codes = append(col.chunks, chunk{}), append(col.codes, nil)
 	}
-	if col.chunks[slot/chunkSlots] == nil {
-		col.chunks[slot/chunkSlots] = make([]float32, chunkSlots*col.dim)
+	if col.chunks[slot/chunkSlots].floats == nil {
+		var err error
+		if col.chunks[slot/chunkSlots], err = col.arena.take(chunkSlots * col.dim); err != nil {
+			return err
+		}
 		if col.distance != Manhattan {
 			col.codes[slot/chunkSlots] = newCodes(col.dim)
 		}
@@ -214,10 +238,12 @@ func (col *column) set(slot uint32, v []float32) {
 		near.set(int(slot%chunkSlots), v)
 	}
 	col.present[slot] = true
+	return nil
 }
 
 func (col *column) clear(slot uint32) {
 	if col.has(slot) {
 		col.present[slot] = false
+		clear(col.at(slot)) // it lies on the disk, too
 	}
 }

@@ -52,6 +52,8 @@ type DB struct {
 	opt  Options
 	lock *os.File
 
+	arena *arena // of the vectors; nil where a store is only looked at
+
 	write    sync.Mutex // serialises mutations; taken before mu
 	log      *wal
 	nextID   uint64
@@ -76,6 +78,7 @@ func Open(dir string, opt Options) (*DB, error) {
 		return nil, fault.E("flat.Open", fault.Unavailable, err)
 	}
 	db := newDB(dir, opt)
+	db.arena = &arena{dir: dir}
 	if err := db.takeLock(); err != nil {
 		return nil, err
 	}
@@ -84,8 +87,7 @@ func Open(dir string, opt Options) (*DB, error) {
 		err = db.recover()
 	}
 	if err != nil {
-		db.lock.Close()
-		return nil, err
+		return nil, errors.Join(err, db.release(), db.lock.Close())
 	}
 	return db, nil
 }
@@ -105,8 +107,8 @@ func newDB(dir string, opt Options) *DB {
 		collections: map[uint64]*collection{}, names: map[string]uint64{}, aliases: map[string]uint64{}}
 }
 
-// Close waits for a running compaction, syncs, and gives the lock back. Later calls of any
-// mutation fail with Unavailable.
+// Close waits for a running compaction, syncs, and gives memory and the lock back. Later calls
+// fail: mutations with Unavailable, the others as if no collection were there.
 func (db *DB) Close() error {
 	db.write.Lock()
 	if db.closed {
@@ -117,7 +119,30 @@ func (db *DB) Close() error {
 	err := db.log.close()
 	db.write.Unlock()
 	db.background.Wait()
-	return errors.Join(err, db.lock.Close())
+	return errors.Join(err, db.release(), db.lock.Close())
+}
+
+// Mapped returns how many bytes of a file without a name, in the store's directory, hold vectors.
+func (db *DB) Mapped() int64 {
+	db.arena.mu.Lock()
+	defer db.arena.mu.Unlock()
+	return db.arena.mapped
+}
+
+// release gives back the memory of all collections.
+func (db *DB) release() error {
+	db.mu.Lock()
+	all := db.collections
+	db.collections, db.names, db.aliases = nil, nil, nil
+	db.mu.Unlock()
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, c.release())
+	}
+	if db.arena != nil {
+		errs = append(errs, db.arena.close())
+	}
+	return errors.Join(errs...)
 }
 
 func (db *DB) takeLock() error {
@@ -269,7 +294,7 @@ func (db *DB) replay(gen uint64, last bool) error {
 			err = db.apply(r)
 		}
 		if err != nil {
-			return fr.damage(err.Error())
+			return fr.refused(err)
 		}
 		db.log.lsn = lsn
 	}
@@ -286,15 +311,18 @@ func (db *DB) continueLog(path string, gen uint64, size int64) error {
 // apply changes memory as r says. It is the only place that does, for new writes and for
 // recovery alike; repeating a record changes nothing.
 func (db *DB) apply(r record) error {
-	if r.kind == recCreate || r.kind == recDrop || r.kind == recAliases {
-		db.mu.Lock()
-		defer db.mu.Unlock()
-		db.applyCatalog(r)
-		return nil
-	}
 	db.mu.RLock()
 	c := db.collections[r.collection]
 	db.mu.RUnlock()
+	if r.kind == recCreate || r.kind == recDrop || r.kind == recAliases {
+		db.mu.Lock()
+		db.applyCatalog(r)
+		db.mu.Unlock()
+		if r.kind == recDrop && c != nil {
+			return c.release()
+		}
+		return nil
+	}
 	if c == nil {
 		return nil // a snapshot taken while a collection was dropped lacks it already
 	}
@@ -309,8 +337,8 @@ func (db *DB) apply(r record) error {
 		c.settings = r.name
 	case recPoints:
 		for _, ch := range r.changes {
-			if !c.put(ch) {
-				return errors.New("a vector does not fit its collection")
+			if err := c.put(ch); err != nil {
+				return err
 			}
 		}
 	case recDelete:
@@ -325,7 +353,7 @@ func (db *DB) applyCatalog(r record) {
 	switch r.kind {
 	case recCreate:
 		if db.collections[r.collection] == nil {
-			db.collections[r.collection] = newCollection(r.collection, r.name, r.config)
+			db.collections[r.collection] = newCollection(r.collection, r.name, r.config, db.arena)
 			db.names[r.name] = r.collection
 		}
 		db.nextID = max(db.nextID, r.collection+1)

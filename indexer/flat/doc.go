@@ -14,7 +14,12 @@
 // wait at the same time share one fdatasync. Because effects are absolute, replaying a
 // record twice changes nothing, and a snapshot may be taken while writes go on.
 // A reader can see a write a moment before it is synced. When a write or a sync of the log
-// fails, the store refuses every later write until it is opened again.
+// fails, or there is no room for a vector, the store refuses every later write until it is opened again.
+//
+// # Memory
+//
+// Float vectors lie in a mapped file without a name (see arena.go), ids, payloads, int8 copies and
+// indexes on the heap. A search touches few floats, so the kernel may put the rest aside.
 //
 // # Files
 //

@@ -18,7 +18,7 @@ func TestSieve(t *testing.T) {
 		"time": DatetimeIndex, "text": TextIndex, "in.int": IntegerIndex, "list[].word": KeywordIndex}
 	rapid.Check(t, func(rt *rapid.T) {
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {2, Dot}}})
+		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {2, Dot}}}, nil)
 		late := rng.IntN(2) == 0 // indexes made after the data
 		declare := func() {
 			for key, kind := range keys {
@@ -161,7 +161,7 @@ func randomFilter(rng *rand.Rand, depth int) *Filter {
 
 // TestSieveSkips: indexes leave of scalars exactly what matches.
 func TestSieveSkips(t *testing.T) {
-	c := newCollection(1, "c", Config{map[string]VectorConfig{"": {2, Dot}}})
+	c := newCollection(1, "c", Config{map[string]VectorConfig{"": {2, Dot}}}, nil)
 	for key, kind := range map[string]IndexType{"word": KeywordIndex, "int": IntegerIndex, "float": FloatIndex, "flag": BoolIndex, "time": DatetimeIndex} {
 		c.index(key, Index{Type: kind})
 	}

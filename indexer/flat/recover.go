@@ -138,6 +138,14 @@ func (fr *frames) lost(from, to int64) bool {
 	return false
 }
 
+// refused is why the last good frame could not be taken: damage, or no room for what it holds.
+func (fr *frames) refused(err error) error {
+	if fault.KindOf(err) == fault.Unavailable {
+		return err
+	}
+	return fr.damage(err.Error())
+}
+
 func (fr *frames) damage(what string) error {
 	return fault.Errorf("flat.Open", fault.Corrupt, "%s at offset %d: %s", filepath.Base(fr.f.Name()), fr.at, what)
 }

@@ -82,7 +82,7 @@ func (s *search) block(t *top, floor *floor, from, to int) {
 		return
 	}
 	near := s.col.codes[from/chunkSlots]
-	if s.col.chunks[from/chunkSlots] == nil {
+	if s.col.chunks[from/chunkSlots].floats == nil {
 		return // no slot of the block has a vector
 	}
 	m := s.mask(from, to)

@@ -16,7 +16,7 @@ import (
 func TestScanShared(t *testing.T) {
 	const n, dim, k = 12000, 64, 17
 	rng := rand.New(rand.NewPCG(7, 7))
-	c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, Dot}}})
+	c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, Dot}}}, nil)
 	query := make([]float32, dim)
 	for i := range query {
 		query[i] = rng.Float32()
@@ -53,7 +53,7 @@ func TestFirstPass(t *testing.T) {
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		draw := hard[rapid.SampledFrom(slices.Sorted(maps.Keys(hard))).Draw(rt, "vectors")]
 		seed := draw(rng, dim, nil)
-		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, d}}})
+		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, d}}}, nil)
 		for i := range n {
 			if rng.IntN(10) == 0 {
 				c.put(change{id: NumID(uint64(n - i))}) // has no vector
@@ -151,7 +151,7 @@ func TestFirstPassSkips(t *testing.T) {
 	const n, dim = 4 * chunkSlots, 256
 	rng := rand.New(rand.NewPCG(3, 3))
 	for _, d := range []Distance{Cosine, Dot, Euclid} {
-		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, d}}})
+		c := newCollection(1, "c", Config{map[string]VectorConfig{"": {dim, d}}}, nil)
 		for i := range n {
 			v, err := c.cfg.prepare("", hard["spread"](rng, dim, nil))
 			check(t, err)

@@ -159,7 +159,7 @@ func (db *DB) loadSnapshot(gen uint64) error {
 			err = db.apply(r)
 		}
 		if err != nil {
-			return fr.damage(err.Error())
+			return fr.refused(err)
 		}
 		points += uint64(len(r.changes))
 	}

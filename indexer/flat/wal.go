@@ -160,9 +160,16 @@ var errClosed = fault.E("flat", fault.Unavailable, errors.New("the store is clos
 // may be acknowledged until recovery has read it.
 func (w *wal) fail(err error) error {
 	if w.failed == nil {
-		w.failed = fault.Errorf("flat.log", fault.Unavailable, "the log cannot be written; the store takes no writes until it is opened again: %w", err)
+		w.failed = fault.Errorf("flat.log", fault.Unavailable, "a write failed; the store takes no more until it is opened again: %w", err)
 	}
 	return w.failed
+}
+
+// diverged records that memory lacks what the log has, as when the disk has no room for vectors.
+func (w *wal) diverged(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fail(err)
 }
 
 func fileHead(magic string, gen uint64) []byte {

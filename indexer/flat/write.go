@@ -250,7 +250,10 @@ func (t *txn) emit(r record) error {
 		return err
 	}
 	t.lsn = lsn
-	return t.db.apply(r)
+	if err := t.db.apply(r); err != nil {
+		return t.db.log.diverged(err)
+	}
+	return nil
 }
 
 // mutate runs f under the writers' lock and returns when what it emitted is on disk.

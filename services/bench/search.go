@@ -52,7 +52,8 @@ type SearchFigures struct {
 	Search  Latency    `json:"search"`
 	Upsert  float64    `json:"upsert_per_s"`  // in batches of 256, conditional on the revision, synced, and read back
 	One     Latency    `json:"one_upsert"`    // of one point, likewise
-	Memory  float64    `json:"bytes_a_point"` // of heap, payload and indexes included
+	Memory  float64    `json:"heap_bytes_a_point"` // payload and indexes included
+	Mapped  float64    `json:"mapped_bytes_a_point"`
 	Filters []Filtered `json:"filters"`
 	Qdrant  *Latency   `json:"qdrant_1_17_1_exact,omitempty"` // p50 only; see [Search]
 	HNSW    *Latency   `json:"qdrant_1_17_1_hnsw,omitempty"`
@@ -112,7 +113,7 @@ func (c SearchConfig) one(ctx context.Context, n int, progress func(int)) (f Sea
 	}
 	defer func() { err = errors.Join(err, fault.E(op, fault.Unavailable, os.RemoveAll(dir))) }()
 	before := heap()
-	client, stop, err := serveIndex(filepath.Join(dir, "index"))
+	client, db, stop, err := serveIndex(filepath.Join(dir, "index"))
 	if err != nil {
 		return f, err
 	}
@@ -149,7 +150,7 @@ func (c SearchConfig) one(ctx context.Context, n int, progress func(int)) (f Sea
 		progress(len(points))
 	}
 	f.Upsert = float64(n) / writing.Seconds()
-	f.Memory = float64(heap()-before) / float64(n)
+	f.Memory, f.Mapped = float64(heap()-before)/float64(n), float64(db.Mapped())/float64(n)
 
 	var ones []float64
 	for i := range min(c.Queries, n) {
@@ -217,15 +218,15 @@ func (c SearchConfig) edge(ctx context.Context, dir string, n int) (*Latency, er
 }
 
 // serveIndex starts an embedded index in dir and returns a client of it.
-func serveIndex(dir string) (*qdrant.Client, func() error, error) {
+func serveIndex(dir string) (*qdrant.Client, *flat.DB, func() error, error) {
 	const op = "bench.serveIndex"
 	db, err := flat.Open(dir, flat.Options{})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, nil, errors.Join(fault.E(op, fault.Unavailable, err), db.Close())
+		return nil, nil, nil, errors.Join(fault.E(op, fault.Unavailable, err), db.Close())
 	}
 	server := qdrantd.New(db, qdrantd.Config{})
 	served := make(chan error, 1)
@@ -240,9 +241,9 @@ func serveIndex(dir string) (*qdrant.Client, func() error, error) {
 		return errors.Join(closing, <-served, db.Close())
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, stop())
+		return nil, nil, nil, errors.Join(err, stop())
 	}
-	return client, stop, nil
+	return client, db, stop, nil
 }
 
 func clock(f func() error) (ms float64, err error) {

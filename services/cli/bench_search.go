@@ -73,5 +73,5 @@ func (c *cli) printSearchFigures(f bench.SearchFigures) {
 	}
 	line("  upsert, bulk        %.0f points/s (Qdrant 1.17.1: 12500)", f.Upsert)
 	line("  upsert, one         p50 %.2f  p95 %.2f  p99 %.2f ms (Qdrant 1.17.1: 0.93 to 1.06)", f.One.P50, f.One.P95, f.One.P99)
-	line("  memory              %.0f bytes a point", f.Memory)
+	line("  memory              %.0f bytes a point on the heap, %.0f mapped", f.Memory, f.Mapped)
 }
