@@ -295,12 +295,9 @@ func (e *Encoder) runTexts(ctx context.Context, length int, batch [][]int32) ([]
 	return slices.Collect(slices.Chunk(values, e.Width())), nil
 }
 
-// imageBucket tells images apart that should not run together. The int8 graph leaves out patches
-// that are padding in a whole batch, so there one exposed box, in patches, makes a bucket.
+// imageBucket tells images apart that should not run together: graphs leave out the patches that are
+// padding in a whole batch, so one exposed box, in patches, makes a bucket.
 func (e *Encoder) imageBucket(i Image) int {
-	if e.manifest.Precision != "int8" {
-		return 0
-	}
 	p, b := e.manifest.Config.Image.Patch, i.Exposed
 	return b.Min.X/p<<24 | b.Min.Y/p<<16 | (b.Max.X-1)/p<<8 | (b.Max.Y-1)/p
 }

@@ -33,12 +33,8 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	x = b.sub(x, b.float(i.Mean/i.Std))
 	x = b.reshape(x, -1, side, patch, side, patch)
 	x = b.reshape(b.transpose(x, 0, 1, 3, 2, 4), -1, int64(n), patch*patch)
-	var kept patches
-	if q != nil {
-		kept = b.keep(mask)
-		x = kept.of(x, 1)
-	}
-	x = b.linear(x, "image.patch")
+	kept := b.keep(mask)
+	x = b.linear(kept.of(x, 1), "image.patch")
 
 	// What every token of an image shares: [B, 1, h].
 	shared := b.op("Gather", []value{b.table("image.view"), view})
@@ -138,6 +134,34 @@ func TextGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 	b.output("hidden", x, "B", "T", t.Width)
 	b.output("tokens", b.linear(x, "text.local"), "B", "T", c.Joint)
 	return b.bytes()
+}
+
+// patches are those of an image's that a batch encodes.
+type patches struct {
+	b    *builder
+	seen value // [N] 1 for a patch that is a token in any image of the batch
+	kept value // [K] the places of those
+}
+
+// keep finds the patches that are no padding in all images of the batch: the others are not
+// encoded. Where the images have one exposed box, no padding is.
+func (b *builder) keep(mask value) patches {
+	seen := b.reduce("ReduceMax", b.cast(mask, pb.TensorProto_FLOAT), 0, 0)
+	return patches{b, seen, b.reshape(b.op("NonZero", []value{seen}), -1)}
+}
+
+// of leaves the kept ones along an axis.
+func (p patches) of(x value, axis int64) value {
+	return p.b.op("Gather", []value{x, p.kept}, attrInt("axis", axis))
+}
+
+// back puts kept patches [B, K, ...] in their places of all, [B, N, ...]; in a place that was not
+// kept stands one of the others, for whoever has the mask to pass over.
+func (p patches) back(x value) value {
+	b := p.b
+	place := b.sub(b.op("CumSum", []value{p.seen, b.ints(0)}), b.float(1))
+	place = b.cast(b.op("Max", []value{place, b.float(0)}), pb.TensorProto_INT64)
+	return b.op("Gather", []value{x, place}, attrInt("axis", 1))
 }
 
 // linear is x W^T + b.

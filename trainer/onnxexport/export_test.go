@@ -3,9 +3,11 @@ package onnxexport_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -158,6 +160,18 @@ func TestPaddingIsInvisible(t *testing.T) {
 	if changed == 0 || out[0].m != out[1].m || out[0].s != out[1].s || fmt.Sprint(out[0].v) != fmt.Sprint(out[1].v) {
 		t.Errorf("%d pixels of padding changed the output: %v, %v", changed, out[0].v, out[1].v)
 	}
+	// It is not encoded at all: what is not a number would be seen behind any mask.
+	position := w["image.position"]
+	sound := slices.Clone(position.Data)
+	for n, token := range in[0].mask {
+		if !token { // behind the position of CLS
+			position.Data[(n+1)*c.Image.Width] = float32(math.NaN())
+		}
+	}
+	if holes := run(); fmt.Sprint(holes[0].v) != fmt.Sprint(out[0].v) {
+		t.Errorf("padding is encoded: %v", holes[0].v)
+	}
+	copy(position.Data, sound)
 	in[1].mask = make([]bool, len(in[0].mask))
 	for i := range in[1].mask {
 		in[1].mask[i] = true

@@ -53,9 +53,8 @@ func RangesGraph(c model.Config, w Weights) (graph []byte, products []Product, e
 // to like ranges (smooth.go). Fixed ranges, unlike those of each batch, cost no pass over the data,
 // and leave a vector independent of its batch, if the images of a batch have one exposed box: other
 // boxes beside it change the last bits of a float, which rounding to bytes can make visible. All
-// else is float32. Patches that are padding in every image of the batch are not encoded at all. It
-// takes and gives what [ImageGraph] does, but for the tokens of padding, which stand for nothing in
-// either; it needs ONNX Runtime, whose own operators it uses.
+// else is float32. It takes and gives what [ImageGraph] does; it needs ONNX Runtime, whose own
+// operators it uses.
 //
 // Errors: those of [ImageGraph]; Invalid where r lacks a product.
 func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
@@ -67,40 +66,6 @@ func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
 		return nil, err
 	}
 	return imageGraph(c, w, FP32, &quantiser{ranges: r})
-}
-
-// patches are those of an image's that a batch encodes.
-type patches struct {
-	b    *builder
-	seen value // [N] 1 for a patch that is a token in any image of the batch
-	kept value // [K] the places of those
-}
-
-// keep finds the patches that are no padding in all images of the batch: the others are not
-// encoded. Where the images have one exposed box, no padding is.
-func (b *builder) keep(mask value) patches {
-	seen := b.reduce("ReduceMax", b.cast(mask, pb.TensorProto_FLOAT), 0, 0)
-	return patches{b, seen, b.reshape(b.op("NonZero", []value{seen}), -1)}
-}
-
-// of leaves the kept ones along an axis; the zero patches keep all.
-func (p patches) of(x value, axis int64) value {
-	if p.b == nil {
-		return x
-	}
-	return p.b.op("Gather", []value{x, p.kept}, attrInt("axis", axis))
-}
-
-// back puts kept patches [B, K, ...] in their places of all, [B, N, ...]; in a place that was not
-// kept stands one of the others, for whoever has the mask to pass over.
-func (p patches) back(x value) value {
-	if p.b == nil {
-		return x
-	}
-	b := p.b
-	place := b.sub(b.op("CumSum", []value{p.seen, b.ints(0)}), b.float(1))
-	place = b.cast(b.op("Max", []value{place, b.float(0)}), pb.TensorProto_INT64)
-	return b.op("Gather", []value{x, place}, attrInt("axis", 1))
 }
 
 // dense is x W^T + b of a layer: what is worth quantising.

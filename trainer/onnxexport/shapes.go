@@ -26,7 +26,8 @@
 //	v [B,p] = sum exp(score - m) x W_global,  bias [p]
 //
 // The global vector is normalise(v/s + bias). The output tokens [B,N,p] holds the local
-// vectors of the patches, computed only where a session asks for it.
+// vectors of the patches, computed only where a session asks for it; those of padding stand for
+// nothing. Patches that are padding in every image of the batch are not encoded at all.
 //
 // # Text graph
 //
