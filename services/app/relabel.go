@@ -131,7 +131,11 @@ func (v *version) rescore(ctx context.Context, set *labelSet) error {
 	if err != nil {
 		return err
 	}
-	if err := v.rescorePass(ctx, set); err != nil {
+	stored, err := v.app.bus.StreamState(ctx, event.StreamEmbedded)
+	if err != nil {
+		return err
+	}
+	if err := v.rescorePass(ctx, set, stored.LastSeq); err != nil {
 		return err
 	}
 	// What was being embedded when the set changed may have come with the scores of the one before.
@@ -141,7 +145,7 @@ func (v *version) rescore(ctx context.Context, set *labelSet) error {
 			return err
 		}
 		if state.AckedTo >= embed.Delivered || state.AckPending == 0 {
-			return v.rescorePass(ctx, set)
+			return v.rescorePass(ctx, set, 0)
 		}
 		select {
 		case <-ctx.Done():
@@ -151,31 +155,49 @@ func (v *version) rescore(ctx context.Context, set *labelSet) error {
 	}
 }
 
-// rescorePass scores what is in EMBEDDED by another set.
-func (v *version) rescorePass(ctx context.Context, set *labelSet) error {
-	told := time.Now()
-	return v.app.bus.Each(ctx, bus.WatchConfig{Stream: event.StreamEmbedded, Subjects: []event.Subject{v.embedded()}, Start: bus.FromLast()}, func(m bus.Message) error {
-		again, err := v.rescoredMessage(m, set)
-		if err != nil { // index has a dead letter of it
-			v.app.opt.Log.Warn().Uint64("sequence", m.Sequence).Err(err).Msg("a message of EMBEDDED cannot be scored again and is passed over")
-			return nil
-		}
-		if again == nil {
-			return nil
-		}
-		switch err := v.app.bus.Publish(ctx, *again, &stage.Expect{Last: m.Sequence}); {
-		case err != nil && fault.KindOf(err) == fault.Conflict: // something newer took its place, or it is erased
-			return nil
-		case err != nil:
+// rescorePass scores what is in EMBEDDED by another set. It counts the studies that lie up to a
+// sequence: behind it is what came since, from here too.
+func (v *version) rescorePass(ctx context.Context, set *labelSet, counted uint64) error {
+	var told time.Time
+	left := 0 // of those to be counted
+	err := v.app.bus.Each(ctx, bus.WatchConfig{Stream: event.StreamEmbedded, Subjects: []event.Subject{v.embedded()}, Start: bus.FromLast()}, func(m bus.Message) error {
+		scored, err := v.rescoreMessage(ctx, m, set)
+		if err != nil || m.Sequence > counted {
 			return err
 		}
-		v.rescored.Studies++
+		if told.IsZero() {
+			left = int(m.Pending) + 1
+		}
+		left--
+		if scored {
+			v.rescored.Studies++
+		}
+		v.rescored.Total = v.rescored.Studies + left
 		if time.Since(told) < time.Second {
 			return nil
 		}
 		told = time.Now()
 		return v.app.models.SetScored(ctx, v.manifest.Ref, v.rescored)
 	})
+	v.rescored.Total = v.rescored.Studies // the rest was replaced before its turn
+	return err
+}
+
+// rescoreMessage scores the study of a message of EMBEDDED by a set, and tells whether it is.
+func (v *version) rescoreMessage(ctx context.Context, m bus.Message, set *labelSet) (scored bool, err error) {
+	again, err := v.rescoredMessage(m, set)
+	if err != nil { // index has a dead letter of it
+		v.app.opt.Log.Warn().Uint64("sequence", m.Sequence).Err(err).Msg("a message of EMBEDDED cannot be scored again and is passed over")
+		return false, nil
+	}
+	if again == nil {
+		return m.Type == event.StudyEmbedded, nil
+	}
+	err = v.app.bus.Publish(ctx, *again, &stage.Expect{Last: m.Sequence})
+	if err != nil && fault.KindOf(err) == fault.Conflict { // something newer took its place, or it is erased
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // rescoredMessage is a message of EMBEDDED with the scores of a set; nil where nothing is to be done.

@@ -4,17 +4,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/radstream/radstream/embedder/zeroshot"
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/query"
 	"github.com/radstream/radstream/services/registry"
 )
@@ -68,6 +70,24 @@ func (s *system) scoredAs(t *testing.T, set registry.LabelSet, studies int) {
 	}
 }
 
+// records hears every value of a key of the registry from now on.
+func (s *system) records(t *testing.T, key string) *nats.Subscription {
+	t.Helper()
+	nc, err := nats.Connect(s.Addresses().NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	sub, err := nc.SubscribeSync("$KV." + bus.BucketModels + "." + key)
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}
+
 // embeddings counts the messages that the embed stage of this process handled.
 func (s *system) embeddings(t *testing.T) (n float64) {
 	t.Helper()
@@ -104,18 +124,16 @@ func TestRelabel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var live sync.WaitGroup
 	var ids []string
-	live.Go(func() {
-		for i := range more {
-			ids = append(ids, send(100+i))
+	var set registry.LabelSet
+	for i := range more {
+		if i == more/2 { // some are on their way
+			if set, err = s.models.SetLabels(t.Context(), "ours", labels); err != nil {
+				t.Fatal(err)
+			}
 		}
-	})
-	set, err := s.models.SetLabels(t.Context(), "ours", labels)
-	if err != nil {
-		t.Fatal(err)
+		ids = append(ids, send(100+i))
 	}
-	live.Wait()
 	for _, id := range ids {
 		s.expect(t, id, event.StudyIndexed, 1)
 	}
@@ -141,8 +159,12 @@ func TestRelabel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	told := s.records(t, "scored."+s.serves().manifest.Ref.Key())
 	if set, err = s.models.SetLabels(t.Context(), "", nil); err != nil {
 		t.Fatal(err)
+	}
+	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"studies":0,"total":%d,`, first-1+more)) { // the first is the tombstone: the others were published again since
+		t.Errorf("how far it is: %v, %s", err, m.Data)
 	}
 	for now := embedded; now.LastSeq == embedded.LastSeq; { // the first is scored again
 		if now, err = s.bus.StreamState(t.Context(), event.StreamEmbedded); err != nil {
@@ -151,7 +173,9 @@ func TestRelabel(t *testing.T) {
 	}
 	s.stop(t)
 	s = start(t, dir, io.Discard)
-	s.relabelled(t, set)
+	if scored := s.relabelled(t, set); scored.Studies != first-1+more || scored.Total != first-1+more {
+		t.Errorf("%d of %d studies are scored, want %d", scored.Studies, scored.Total, first-1+more)
+	}
 	s.scoredAs(t, set, first-1+more)
 	if n := s.embeddings(t); n != 0 || before != first+more+1 { // one of them the tombstone
 		t.Errorf("%g studies were embedded before and %g while labels changed, want %d and 0", before, n, first+more+1)
@@ -168,4 +192,49 @@ func TestRelabel(t *testing.T) {
 		t.Errorf("a prompt of 600 words: %+v", scored)
 	}
 	s.scoredAs(t, registry.LabelSet{Number: set.Number}, first-1+more)
+}
+
+// TestStale: scores of before are marked until the study is scored by the set in force.
+func TestStale(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir, io.Discard)
+	s.send(t, "1", study("2.25.1", s.object(t, film(t, 1), frontal)))
+	s.expect(t, "1", event.StudyIndexed, 1)
+	s.stop(t)
+	s = start(t, dir, io.Discard, func(c *config.Config) { c.Target = []string{"index", "query"} }) // nobody scores again
+	labels, err := zeroshot.Set("phantom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := s.models.SetLabels(t.Context(), "phantom", labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := func() query.LabelsResponse {
+		t.Helper()
+		l, err := s.client.Labels(t.Context(), tenant, "2.25.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := asked()
+	for limit := time.Now().Add(30 * time.Second); l.LabelSet == "" && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		if l.Stale {
+			t.Fatalf("scores are stale before another label set is in force: %+v", l)
+		}
+		l = asked()
+	}
+	if l.LabelSet != "phantom" || !l.Stale {
+		t.Errorf("scores of before: label set %q, stale %v", l.LabelSet, l.Stale)
+	}
+	if scored, err := s.models.Scored(t.Context(), s.serves().manifest.Ref); err != nil || scored != (registry.Scored{}) {
+		t.Errorf("nobody scores, and the registry says %+v, %v", scored, err)
+	}
+	s.stop(t)
+	s = start(t, dir, io.Discard)
+	s.relabelled(t, set)
+	if l := asked(); l.LabelSet != "phantom" || l.Stale || len(l.Labels) != len(labels) {
+		t.Errorf("scored again: label set %q, stale %v, %d labels", l.LabelSet, l.Stale, len(l.Labels))
+	}
 }

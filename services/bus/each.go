@@ -45,7 +45,7 @@ func (b *Bus) Each(ctx context.Context, c WatchConfig, f func(Message) error) er
 				return fault.E(op, fault.Internal, err)
 			}
 			failed = f(Message{Envelope: envelope(m.Subject(), m.Headers(), m.Data(), c.Stream, md.Sequence.Stream),
-				Stream: c.Stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp})
+				Stream: c.Stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp, Pending: md.NumPending})
 		}
 		if failed != nil {
 			return failed

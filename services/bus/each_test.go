@@ -29,8 +29,8 @@ func TestEachEnds(t *testing.T) {
 	}
 	seen := 0
 	err := b.Each(t.Context(), bus.WatchConfig{Stream: event.StreamStudies}, func(m bus.Message) error {
-		if seen++; m.Sequence != uint64(seen) {
-			t.Errorf("message %d comes as number %d", m.Sequence, seen)
+		if seen++; m.Sequence != uint64(seen) || seen == 1 && m.Pending != all-1 {
+			t.Errorf("message %d comes as number %d, and %d behind it", m.Sequence, seen, m.Pending)
 		}
 		if seen > 1 {
 			return nil

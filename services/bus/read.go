@@ -20,6 +20,7 @@ type Message struct {
 	Stream   string
 	Sequence uint64
 	Stored   time.Time // when the server stored it
+	Pending  uint64    // from [Bus.Each]: how many were to come behind it when it was sent
 }
 
 // envelope reads a NATS message. An event without a ce-id takes its Nats-Msg-Id, and

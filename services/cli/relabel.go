@@ -30,7 +30,7 @@ func (c *cli) relabel() *cobra.Command {
 		Short: "Score other labels, for all studies, from their stored vectors",
 		Long: `Put another label set in force: each study that is in the archive is scored by it from its stored
 vector, and each that comes from then on. No image is encoded again. The command waits until the
-index has all scores, and says how far it is; the system goes on with it when the command is ended.
+index has all scores, and says of how many studies it scored how many; the system goes on with it when the command is ended.
 
 A label set is a JSON array of labels, each with a name, prompts that say the finding is there, and
 prompts that say it is not. ` + strings.Join(zeroshot.Sets(), " and ") + ` ship, and --show prints one, to begin with. A label
@@ -120,7 +120,7 @@ func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []
 		}
 		if scored.Number == set.Number && scored.Studies != told && !c.json {
 			told = scored.Studies
-			fmt.Fprintf(c.Stderr, "%d studies scored\n", told)
+			fmt.Fprintf(c.Stderr, "%d of %d studies scored\n", told, scored.Total)
 		}
 		select {
 		case <-ctx.Done():
@@ -140,6 +140,6 @@ func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []
 			registry.Scored
 		}{answers.String(), scored})
 	}
-	fmt.Fprintf(c.Stdout, "%d studies are scored by label set %d under %s\n", scored.Studies, set.Number, answers)
+	fmt.Fprintf(c.Stdout, "%d of %d studies are scored by label set %d under %s\n", scored.Studies, scored.Total, set.Number, answers)
 	return nil
 }

@@ -81,7 +81,8 @@ func (r *Registry) SetLabels(ctx context.Context, name string, labels []model.La
 // Scored says how far what a model embedded is scored by the label set in force.
 type Scored struct {
 	Number  uint64 `json:"number"`  // of the set
-	Studies int    `json:"studies"` // that were scored again
+	Studies int    `json:"studies"` // of those that were there when it began: are scored by it
+	Total   int    `json:"total"`   // how many of those there are, less by each that turns out to be erased or replaced
 	Done    bool   `json:"done"`    // all are, in the index too
 	// Problem is why the model cannot use the set; it scores its manifest's own labels then.
 	Problem string `json:"problem,omitempty"`
