@@ -150,11 +150,12 @@ func newReader(t *testing.T) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Ref.Version = "1.1.0"
-	if err := m.Write(trained, slices.Collect(maps.Keys(m.Files))...); err != nil {
-		t.Fatal(err)
+	for _, m.Ref.Version = range []string{"1.2.0", "1.1.0"} { // the one to reindex under must not answer yet
+		if err := m.Write(trained, slices.Collect(maps.Keys(m.Files))...); err != nil {
+			t.Fatal(err)
+		}
+		d.shell(t, "radstream models push work/run/model")
 	}
-	d.shell(t, "radstream models push work/run/model")
 	d.shell(t, "radstream models promote tiny@1.1.0") // so that there is something to roll back
 	return d
 }

@@ -102,12 +102,12 @@ type App struct {
 	up         atomic.Bool // everything has started
 
 	mu       sync.Mutex
-	clocks   []*clock                // of the stages that run here
-	versions map[model.Ref]*version  // of models, at work here
-	current  *version                // answers queries
-	others   model.Ref               // answers elsewhere, where model.dir names another one
-	refused  map[model.Ref]time.Time // were chosen then, and cannot be started
-	workers  map[*worker]bool        // whose depth is told
+	clocks   []*clock               // of the stages that run here
+	versions map[model.Ref]*version // of models, at work here
+	current  *version               // answers queries
+	others   model.Ref              // answers elsewhere, where model.dir names another one
+	refused  map[model.Ref]refusal  // were chosen, and cannot be started
+	workers  map[*worker]bool       // whose depth is told
 }
 
 // Start starts what c targets and returns when all of it is ready. It then runs until ctx

@@ -3,7 +3,10 @@ package app
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/query"
+	"github.com/radstream/radstream/services/registry"
 	"github.com/radstream/radstream/services/reindex"
 )
 
@@ -80,8 +84,14 @@ func TestReindex(t *testing.T) {
 			}
 		}
 	})
-	load.Go(func() { // the hospital goes on
-		for i := range live {
+	endLoad := sync.OnceFunc(func() {
+		close(stop)
+		load.Wait()
+	})
+	defer endLoad()
+	// hospital goes on while a model is tried: in the test's goroutine, where it may fail.
+	hospital := func(from, to int) {
+		for i := from; i < to; i++ {
 			id := strconv.Itoa(100 + i)
 			send(id)
 			announced(id, true)
@@ -91,19 +101,33 @@ func TestReindex(t *testing.T) {
 				s.erase(t, "erase "+gone, &radstreamv1.StudyErased{StudyUid: "2.25." + gone})
 			}
 		}
-	})
-
-	ask := reindex.Request{Ref: next, Tenant: tenant, K: 3, MinOverlap: 1.5}
+	}
+	type outcome struct {
+		report reindex.Report
+		err    error
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	report, err := reindex.Run(ctx, s.bus, s.client, ask)
-	if fault.ReasonOf(err) != reindex.ReasonDiffers || report.Switched || s.serves().manifest.Ref != old {
-		t.Fatalf("a model that differs: %v, %+v", err, report)
+	try := func(r reindex.Request) <-chan outcome {
+		done := make(chan outcome, 1)
+		go func() {
+			report, err := reindex.Run(ctx, s.bus, s.client, r)
+			done <- outcome{report, err}
+		}()
+		return done
+	}
+
+	ask := reindex.Request{Ref: next, Tenant: tenant, K: 3, MinOverlap: 1.5}
+	trial := try(ask)
+	hospital(0, live/2)
+	if o := <-trial; fault.ReasonOf(o.err) != reindex.ReasonDiffers || o.report.Switched || s.serves().manifest.Ref != old {
+		t.Fatalf("a model that differs: %v, %+v", o.err, o.report)
 	}
 	ask.MinOverlap = 0.9
-	report, err = reindex.Run(ctx, s.bus, s.client, ask)
-	if err != nil || !report.Switched || report.Overlap < 0.9 || len(report.Queries) < 10 || report.Old != old {
-		t.Fatalf("%v, %+v", err, report)
+	trial = try(ask)
+	hospital(live/2, live)
+	if o := <-trial; o.err != nil || !o.report.Switched || o.report.Overlap < 0.9 || len(o.report.Queries) < 10 || o.report.Old != old {
+		t.Fatalf("%v, %+v", o.err, o.report)
 	}
 	s.until(t, next)
 	if target, err := s.store.(interface {
@@ -116,8 +140,7 @@ func TestReindex(t *testing.T) {
 	}
 	s.until(t, old)
 	time.Sleep(300 * time.Millisecond) // of questions to it
-	close(stop)
-	load.Wait()
+	endLoad()
 	if models[old.String()] == 0 || models[next.String()] == 0 {
 		t.Errorf("questions were answered by %v", models)
 	}
@@ -165,9 +188,14 @@ func TestTrialGoesOn(t *testing.T) {
 	s = start(t, dir, io.Discard)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	report, err := reindex.Run(ctx, s.bus, s.client, reindex.Request{Ref: next, Tenant: tenant, K: 5, NoSwitch: true})
-	if err != nil || report.Switched || report.Overlap != 1 {
-		t.Fatalf("%v, %+v", err, report)
+	for _, stored := range [][]string{{"Effusion."}, nil} { // without any, the prompts of the labels
+		if err := s.models.SetQueries(ctx, stored); err != nil {
+			t.Fatal(err)
+		}
+		report, err := reindex.Run(ctx, s.bus, s.client, reindex.Request{Ref: next, Tenant: tenant, K: 5, NoSwitch: true})
+		if err != nil || report.Switched || report.Overlap != 1 || (len(report.Queries) == 1) != (stored != nil) {
+			t.Fatalf("with the queries %q: %v, %+v", stored, err, report)
+		}
 	}
 	asked := query.Request{Tenant: tenant, Text: "No acute disease.", Model: next.String()}
 	if r, err := s.client.Search(t.Context(), asked); err != nil || r.Model != next.String() || len(r.Hits) != 1 {
@@ -183,5 +211,44 @@ func TestTrialGoesOn(t *testing.T) {
 	}
 	if _, err := s.client.Search(t.Context(), asked); fault.ReasonOf(err) != query.ReasonOtherModel {
 		t.Errorf("asked by name after the trial: %v", err)
+	}
+}
+
+// TestTrialRefused: a model that cannot be loaded ends its trial, and who waits for it is told why; so
+// it is when it is asked for again, and after a start the trial is still over.
+func TestTrialRefused(t *testing.T) {
+	dir := t.TempDir()
+	var log syncBuffer
+	s := start(t, dir, &log)
+	_, broken := s.another(t, "3.0.0", func(dir string, _ *model.Manifest) {
+		if err := os.WriteFile(filepath.Join(dir, model.TextGraph), []byte("no graph"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var since time.Time
+	for range 2 {
+		_, err := reindex.Run(ctx, s.bus, s.client, reindex.Request{Ref: broken, Tenant: tenant, K: 5})
+		if fault.ReasonOf(err) != reindex.ReasonRefused || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), model.TextGraph) {
+			t.Fatalf("a model that cannot be loaded: %v", err)
+		}
+		trial, err := s.models.Trial(ctx)
+		if err != nil || trial.Ref != broken || trial.Refused == "" || !trial.Since.After(since) {
+			t.Fatalf("the trial: %+v, %v", trial, err)
+		}
+		since = trial.Since
+	}
+	_, next := s.another(t, "2.0.0", nil)
+	s.stop(t)
+	before := strings.Count(log.text.String(), "was chosen and cannot be used")
+	s = start(t, dir, &log)
+	if _, err := s.models.Promote(ctx, next, model.Ref{}, registry.ByOperator); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, next.String()+`","message":"was promoted`) // trials are looked at before
+	s.stop(t)
+	if n := strings.Count(log.text.String(), "was chosen and cannot be used"); n != before || before != 2 {
+		t.Errorf("the model was refused %d times, and %d times more after a start; want 2 and 0", before, n-before)
 	}
 }

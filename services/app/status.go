@@ -52,7 +52,7 @@ func (a *App) Status(ctx context.Context) (query.Status, error) {
 	if serving, err := a.models.Serving(ctx); err == nil && a.conf.Model.Dir == "" && serving.Ref != v.manifest.Ref {
 		what := " was promoted: it answers when it has embedded the archive"
 		a.mu.Lock()
-		if a.refused[serving.Ref].Equal(serving.Since) {
+		if a.refused[serving.Ref].since.Equal(serving.Since) {
 			what = " was promoted and cannot be used: see the log, promote another, or roll back"
 		}
 		a.mu.Unlock()

@@ -43,7 +43,7 @@ func (a *App) startModels(ctx context.Context) (_ running, err error) {
 	if err := a.reread(ctx); err != nil {
 		return nil, err
 	}
-	a.versions, a.refused = map[model.Ref]*version{}, map[model.Ref]time.Time{}
+	a.versions, a.refused = map[model.Ref]*version{}, map[model.Ref]refusal{}
 	if err := a.firstModels(ctx); err != nil {
 		return nil, errors.Join(err, a.stopVersions())
 	}
@@ -141,13 +141,21 @@ func (a *App) follow(ctx context.Context) error {
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
-	var trialErr error // told at the end: what serves goes on
-	if err == nil && trial.Ref != serving.Ref {
-		if _, trialErr = a.candidate(ctx, trial.Ref, trial.Since, "is on trial: it embeds the archive, and answers who names it"); trialErr != nil {
+	var trialErr error       // told at the end: what serves goes on
+	if trial.Refused != "" { // it has ended
+		trial = registry.Trial{}
+	}
+	if trial.Ref != (model.Ref{}) && trial.Ref != serving.Ref {
+		var refused error
+		_, refused, trialErr = a.candidate(ctx, trial.Ref, trial.Since, "is on trial: it embeds the archive, and answers who names it")
+		if refused != nil {
+			trialErr = a.models.RefuseTrial(ctx, trial, fault.Detail(refused))
+		}
+		if trialErr != nil {
 			trialErr = fault.Errorf("app.follow", fault.KindOf(trialErr), "the model on trial: %w", trialErr)
 		}
 	}
-	next, err := a.candidate(ctx, serving.Ref, serving.Since, "was promoted: it embeds the archive, and answers when it has caught up")
+	next, _, err := a.candidate(ctx, serving.Ref, serving.Since, "was promoted: it embeds the archive, and answers when it has caught up")
 	if err != nil || next == nil {
 		return err
 	}
@@ -182,15 +190,24 @@ func (a *App) follow(ctx context.Context) error {
 	return errors.Join(trialErr, a.retire(serving.Ref, trial.Ref))
 }
 
+// refusal is why a model that was chosen at a time cannot be started.
+type refusal struct {
+	since time.Time
+	why   error
+}
+
 // candidate returns what works with the model that somebody chose, since then, and starts it where it
 // does not run yet. One that cannot be started is reported once, and left out until it is chosen again:
-// then it is nil.
-func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why string) (*version, error) {
+// then refused says why.
+func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why string) (v *version, refused, err error) {
 	a.mu.Lock()
-	v, refused := a.versions[ref], a.refused[ref]
+	v, before := a.versions[ref], a.refused[ref]
 	a.mu.Unlock()
-	if v != nil || refused.Equal(since) {
-		return v, nil
+	if v != nil {
+		return v, nil, nil
+	}
+	if before.since.Equal(since) {
+		return nil, before.why, nil
 	}
 	dir, err := pulled(ctx, a.models, ref, filepath.Join(a.conf.DataDir, "models"))
 	if err == nil {
@@ -199,15 +216,15 @@ func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why
 	switch kind := fault.KindOf(err); {
 	case err == nil:
 		a.opt.Log.Info().Str("model", ref.String()).Msg(why)
-		return v, nil
+		return v, nil, nil
 	case ctx.Err() != nil || kind == fault.Transient || kind == fault.Unavailable:
-		return nil, err
+		return nil, nil, err
 	}
 	a.opt.Log.Error().Str("model", ref.String()).Err(err).Msg("was chosen and cannot be used: the model before goes on; choose another, or roll back")
 	a.mu.Lock()
-	a.refused[ref] = since
+	a.refused[ref] = refusal{since, err}
 	a.mu.Unlock()
-	return nil, nil
+	return nil, err, nil
 }
 
 // begin starts a version and remembers it.

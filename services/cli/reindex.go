@@ -29,10 +29,10 @@ func (c *cli) reindex() *cobra.Command {
 	var named, queries string
 	var k int
 	var minOverlap float64
-	var noSwitch, cancel bool
+	var noSwitch, cancel, drop bool
 	var patience time.Duration
 	cmd := &cobra.Command{
-		Use:   "reindex (--model REF | --cancel)",
+		Use:   "reindex (--model REF | --cancel | --drop-queries)",
 		Short: "Embed the archive under another model, compare the two, and turn to it",
 		Long: `Embed the archive under a model of the registry, into a collection of its own, beside the one that
 answers. What arrives meanwhile goes into both, and erasures reach both. When nothing is missing,
@@ -41,12 +41,14 @@ registry and all queries turn to the new model at once. Until then the old one a
 collection. radstream models rollback goes back.
 
 The queries are texts in the words of a report, one a line in the file of --queries, which are kept
-for the next time: no names of patients. Where none were ever given, they are the prompts of the labels that are scored.
+for the next time: no names of patients. Where none are stored, they are the prompts of the labels that are scored.
 A running radstream up does the work, and goes on when this command is ended; asking once more
-follows it again. One that was given --model-dir does not take part.`,
-		Example: `  radstream reindex --model tiny@1.1.0
-  radstream reindex --model tiny@1.1.0 --no-switch --k 5 --json
-  radstream reindex --cancel`,
+follows it again. One that was given --model-dir does not take part. A model that one of them cannot
+load is not tried any further: the command ends with the reason, and exit code 3.`,
+		Example: `  radstream reindex --model tiny@1.2.0 --no-switch --k 5 --json
+  radstream reindex --model tiny@1.2.0
+  radstream reindex --cancel
+  radstream reindex --drop-queries`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&named, "model", "", "the model, as name@version; see radstream models push")
@@ -55,20 +57,27 @@ follows it again. One that was given --model-dir does not take part.`,
 	cmd.Flags().Float64Var(&minOverlap, "min-overlap", 0, "do not turn to the model when the first k agree by less than this on average, 0 to 1")
 	cmd.Flags().BoolVar(&noSwitch, "no-switch", false, "compare only: the model stays at work, and answers requests that name it")
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "free the model that is at work beside the one that answers; its collection stays")
+	cmd.Flags().BoolVar(&drop, "drop-queries", false, "remove the stored queries: models are compared by the prompts of the labels again")
 	cmd.Flags().DurationVar(&patience, "patience", 24*time.Hour, "how long to wait for the archive")
-	cmd.MarkFlagsMutuallyExclusive("model", "cancel")
-	cmd.MarkFlagsOneRequired("model", "cancel")
+	cmd.MarkFlagsMutuallyExclusive("model", "cancel", "drop-queries")
+	cmd.MarkFlagsMutuallyExclusive("queries", "cancel", "drop-queries")
+	cmd.MarkFlagsOneRequired("model", "cancel", "drop-queries")
 	cmd.RunE = c.withBus(func(ctx context.Context, b *bus.Bus, _ []string) error {
 		models, err := registry.Open(ctx, b)
 		if err != nil {
 			return err
 		}
-		if cancel {
-			if err := models.EndTrial(ctx, model.Ref{}); err != nil || c.json {
-				return err
+		said := func(line string, err error) error {
+			if err == nil && !c.json {
+				_, err = fmt.Fprintln(c.Stdout, line)
 			}
-			_, err := fmt.Fprintln(c.Stdout, "no model is at work beside the one that answers")
 			return err
+		}
+		switch {
+		case cancel:
+			return said("no model is at work beside the one that answers", models.EndTrial(ctx, model.Ref{}))
+		case drop:
+			return said("no queries are stored: models are compared by the prompts of the labels", models.SetQueries(ctx, nil))
 		}
 		ref, err := model.ParseRef(named)
 		if err != nil {

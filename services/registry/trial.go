@@ -15,6 +15,9 @@ import (
 type Trial struct {
 	Ref   model.Ref `json:"ref"`
 	Since time.Time `json:"since"`
+	// Refused is why a process cannot use the model; the trial has ended then, and the record stays for
+	// those who wait for it.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Trial returns the model on trial; NotFound when there is none.
@@ -28,7 +31,31 @@ func (r *Registry) SetTrial(ctx context.Context, ref model.Ref) error {
 	if _, err := r.Record(ctx, ref); err != nil {
 		return fault.Wrap(op, err)
 	}
-	return fault.Wrap(op, r.write(ctx, trialKey, Trial{ref, time.Now().UTC()}))
+	return fault.Wrap(op, r.write(ctx, trialKey, Trial{Ref: ref, Since: time.Now().UTC()}))
+}
+
+// RefuseTrial ends a trial, and records why. One that ended, or another, is no error.
+func (r *Registry) RefuseTrial(ctx context.Context, t Trial, why string) error {
+	const op = "registry.RefuseTrial"
+	text, revision, err := r.kv.Get(ctx, trialKey)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	var now Trial
+	if err := json.Unmarshal(text, &now); err != nil || now.Ref != t.Ref || !now.Since.Equal(t.Since) {
+		return fault.E(op, fault.Corrupt, err)
+	}
+	now.Refused = why
+	if text, err = json.Marshal(now); err != nil {
+		return fault.E(op, fault.Internal, err)
+	}
+	if _, err = r.kv.Update(ctx, trialKey, text, revision); fault.KindOf(err) == fault.Conflict && err != nil {
+		return nil // another process refused it too, or somebody began the next one
+	}
+	return fault.Wrap(op, err)
 }
 
 // EndTrial frees the model on trial, unless it serves by now. None, or another than ref, is no error;
@@ -55,8 +82,11 @@ func (r *Registry) Queries(ctx context.Context) (texts []string, err error) {
 	return texts, err
 }
 
-// SetQueries stores the texts by which models are compared.
+// SetQueries stores the texts by which models are compared; none removes those that were.
 func (r *Registry) SetQueries(ctx context.Context, texts []string) error {
+	if len(texts) == 0 {
+		return fault.Wrap("registry.SetQueries", r.kv.Delete(ctx, queriesKey))
+	}
 	return fault.Wrap("registry.SetQueries", r.write(ctx, queriesKey, texts))
 }
 

@@ -24,8 +24,11 @@ import (
 	"github.com/radstream/radstream/services/registry"
 )
 
-// ReasonDiffers refuses a model whose answers are too far from those of the one that serves.
-const ReasonDiffers fault.Reason = "answers_differ"
+// Reasons why a model does not take the place of the one that serves.
+const (
+	ReasonDiffers fault.Reason = "answers_differ" // its answers are too far from those of the other
+	ReasonRefused fault.Reason = "model_refused"  // a process that is to work with it cannot load it
+)
 
 // pollEvery is how often the streams are asked how far the model is.
 const pollEvery = 250 * time.Millisecond
@@ -60,7 +63,8 @@ type Query struct {
 }
 
 // Run does it. Errors: NotFound for a model that was not pushed; Conflict with [ReasonDiffers] below
-// MinOverlap, with the report; Unavailable where nobody runs that could embed.
+// MinOverlap, with the report; Invalid with [ReasonRefused] where a process cannot use it, which ends
+// the trial; Unavailable where nobody runs that could embed.
 func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (report Report, err error) {
 	const op = "reindex.Run"
 	models, err := registry.Open(ctx, b)
@@ -78,14 +82,14 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 	if err := models.SetTrial(ctx, r.Ref); err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	if err := caughtUp(ctx, b, r.Ref, r.Progress); err != nil {
+	if err := caughtUp(ctx, b, models, r.Ref, r.Progress); err != nil {
 		return report, fault.Wrap(op, err)
 	}
 	texts, err := queries(ctx, models, report.Old)
 	if err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	if err := atWork(ctx, client, r); err != nil {
+	if err := atWork(ctx, client, models, r); err != nil {
 		return report, fault.Wrap(op, err)
 	}
 	if err := report.compare(ctx, client, r, texts); err != nil {
@@ -118,12 +122,12 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 }
 
 // caughtUp returns when a model has embedded the archive as it is now, and the index has all of it.
-func caughtUp(ctx context.Context, b *bus.Bus, ref model.Ref, progress func(string, uint64, uint64)) error {
+func caughtUp(ctx context.Context, b *bus.Bus, models *registry.Registry, ref model.Ref, progress func(string, uint64, uint64)) error {
 	prepared, err := b.StreamState(ctx, event.StreamPrepared)
 	if err != nil {
 		return err
 	}
-	if err := reached(ctx, b, event.StreamPrepared, "embed", ref, prepared.LastSeq, progress); err != nil {
+	if err := reached(ctx, b, models, event.StreamPrepared, "embed", ref, prepared.LastSeq, progress); err != nil {
 		return err
 	}
 	_, last, err := b.LastForSubject(ctx, event.StreamEmbedded, event.EmbeddedSubject("*", ref.Key(), "*"))
@@ -133,11 +137,11 @@ func caughtUp(ctx context.Context, b *bus.Bus, ref model.Ref, progress func(stri
 	if err != nil {
 		return err
 	}
-	return reached(ctx, b, event.StreamEmbedded, "index", ref, last, progress)
+	return reached(ctx, b, models, event.StreamEmbedded, "index", ref, last, progress)
 }
 
 // reached returns when a stage has settled everything of its stream up to a sequence.
-func reached(ctx context.Context, b *bus.Bus, stream, stage string, ref model.Ref, to uint64, progress func(string, uint64, uint64)) error {
+func reached(ctx context.Context, b *bus.Bus, models *registry.Registry, stream, stage string, ref model.Ref, to uint64, progress func(string, uint64, uint64)) error {
 	for {
 		state, err := b.ConsumerState(ctx, stream, stage+"_"+ref.Key())
 		switch {
@@ -151,24 +155,42 @@ func reached(ctx context.Context, b *bus.Bus, stream, stage string, ref model.Re
 				return nil
 			}
 		}
+		if err := refused(ctx, models, ref); err != nil {
+			return err
+		}
 		if err := pause(ctx); err != nil {
-			return fault.Errorf("reindex.reached", fault.Unavailable, "%s has not embedded the archive yet: radstream up must run, without --model-dir, and its log says why if it cannot use the model; asking once more goes on: %w", ref, err)
+			return fault.Errorf("reindex.reached", fault.Unavailable, "%s has not embedded the archive yet: radstream up must run, without --model-dir; asking once more goes on: %w", ref, err)
 		}
 	}
 }
 
 // atWork returns when requests may name the model: one that embedded the archive before may only be
 // starting.
-func atWork(ctx context.Context, client *query.Client, r Request) error {
+func atWork(ctx context.Context, client *query.Client, models *registry.Registry, r Request) error {
 	for {
 		_, err := client.Search(ctx, query.Request{Tenant: r.Tenant, Text: "chest", K: 1, Model: r.Ref.String()})
 		if err == nil || fault.ReasonOf(err) != query.ReasonOtherModel {
+			return err
+		}
+		if err := refused(ctx, models, r.Ref); err != nil {
 			return err
 		}
 		if ended := pause(ctx); ended != nil {
 			return err
 		}
 	}
+}
+
+// refused returns why a process cannot work with the model, when one said so.
+func refused(ctx context.Context, models *registry.Registry, ref model.Ref) error {
+	trial, err := models.Trial(ctx)
+	switch {
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return err
+	case trial.Ref == ref && trial.Refused != "":
+		return fault.Reject("reindex.refused", fault.Invalid, ReasonRefused, "%s cannot be used, and its trial has ended: %s", ref, trial.Refused)
+	}
+	return nil
 }
 
 func pause(ctx context.Context) error {
