@@ -304,8 +304,8 @@ func (x *erasure) arrivals(ctx context.Context, f *found) error {
 	return x.journal.Drop(ctx, x.tenant, x.request())
 }
 
-// request names the request in the journal.
-func (x *erasure) request() string { return strconv.FormatUint(x.in.in.Sequence, 10) }
+// request names the request in the journal, also when it was requeued.
+func (x *erasure) request() string { return string(x.in.in.ID.Public()) }
 
 // names removes what the buckets hold of the studies: what waits, accession numbers, corrections,
 // and at last what the studies' keys stand for.

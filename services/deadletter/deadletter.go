@@ -129,6 +129,13 @@ func Requeue(ctx context.Context, b *bus.Bus, l Letter) error {
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
+	// A request to erase names who is to be erased and removes itself when it is carried out: what was
+	// refused of it goes now, or nobody would remove it.
+	if input.Type == event.StudyErased {
+		if err := b.SecureDelete(ctx, l.Stream, l.Input); err != nil {
+			return fault.Wrap(op, err)
+		}
+	}
 	return fault.Wrap(op, Drop(ctx, b, l))
 }
 

@@ -131,6 +131,22 @@ func TestLetters(t *testing.T) {
 	}
 }
 
+// TestRequest: of a request to erase, which names who is to be erased, only the copy that is carried
+// out stays, since it alone removes itself.
+func TestRequest(t *testing.T) {
+	d := desk{t, bustest.Connect(t, bustest.Serve(t))}
+	request := d.store("request", event.StudyErasedSubject("north"), &radstreamv1.StudyErased{StudyUid: "1.2"})
+	if err := deadletter.Requeue(t.Context(), d.bus, d.refuse("north", "prepare", "no_key", event.StreamStudies, request)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.bus.Get(t.Context(), event.StreamStudies, request); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("what was refused is still there: %v", err)
+	}
+	if m, err := d.bus.Get(t.Context(), event.StreamStudies, request+1); err != nil || m.ID != "request" {
+		t.Errorf("the copy: %s, %v", m.ID, err)
+	}
+}
+
 // TestSuperseded: an older revision of a study is not made the newest one by a requeue.
 func TestSuperseded(t *testing.T) {
 	d := desk{t, bustest.Connect(t, bustest.Serve(t))}
