@@ -278,6 +278,13 @@ func modelNeeds(c config.Config) []string {
 }
 
 func (a *App) startPrepare(ctx context.Context) (running, error) {
+	unusable, err := a.unusableKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range unusable { // found out now, since a key in use is not read again
+		a.opt.Log.Error().Err(err).Msg("what arrives of this tenant is refused until its key file is restored")
+	}
 	bucket, stream, err := a.bus.ObjectStore(ctx, bus.BucketObjects)
 	if err != nil {
 		return nil, err

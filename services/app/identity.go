@@ -9,6 +9,7 @@ import (
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/keyring"
 )
 
 // identity is the guarded lookup from study keys back to StudyUIDs, in KV identity. It also
@@ -35,7 +36,7 @@ func (i identity) PutStudy(ctx context.Context, t event.Tenant, k event.StudyKey
 }
 
 // CheckKey holds a tenant's key to the one that the archive's pseudonyms were made with.
-// Errors: Usage when it is another.
+// Errors: Corrupt keyring.ReasonKey when it is another.
 func (i identity) CheckKey(ctx context.Context, t event.Tenant, k deid.Key) error {
 	const op = "app.CheckKey"
 	name, print := identityKey(t, "_key"), []byte(k.Fingerprint())
@@ -45,9 +46,20 @@ func (i identity) CheckKey(ctx context.Context, t event.Tenant, k deid.Key) erro
 	}
 	archived, _, err := i.kv.Get(ctx, name)
 	if err == nil && string(archived) != string(print) {
-		return fault.Errorf(op, fault.Usage, "the key of tenant %s is not the one that the archive was made with: its studies would be there twice; share tenants.keys_dir, or restore it from a backup", t)
+		return fault.Reject(op, fault.Corrupt, keyring.ReasonKey, "the key of tenant %s is not the one that the archive was made with: its studies would be there twice; share tenants.keys_dir, or restore %s in it from a backup", t, keyring.File(t))
 	}
 	return fault.Wrap(op, err)
+}
+
+// Tenants lists those whose key the archive's pseudonyms were made with.
+func (i identity) Tenants(ctx context.Context) ([]event.Tenant, error) {
+	names, err := i.kv.Matching(ctx, identityKey("*", "_key"))
+	all := make([]event.Tenant, len(names))
+	for n, name := range names {
+		tenant, _, _ := strings.Cut(name, ".")
+		all[n] = event.Tenant(tenant)
+	}
+	return all, fault.Wrap("app.Tenants", err)
 }
 
 // Study returns the StudyUID behind k. NotFound when it was never put, or was erased.

@@ -19,6 +19,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/keyring"
 	"github.com/radstream/radstream/services/stage"
 )
 
@@ -85,6 +86,8 @@ type lists interface {
 // keys holds the tenants' secrets; services/keyring.
 type keys interface {
 	Key(t event.Tenant) (deid.Key, error)
+	// Forget has the secret read again.
+	Forget(t event.Tenant)
 }
 
 // prepareHandler turns arrivals into revisions of their studies.
@@ -132,12 +135,19 @@ func (h *prepareHandler) Handle(ctx context.Context, batch []input) []stage.Resu
 // input handles all that a message holds. Of several events one that is refused does not harm
 // the others.
 func (h *prepareHandler) input(ctx context.Context, i input) ([]stage.Output, error) {
+	var key deid.Key
+	if len(i.all) > 0 { // once for all, so that a message without a key is one dead letter
+		var err error
+		if key, err = h.key(ctx, i.in, i.tenant); err != nil {
+			return nil, err
+		}
+	}
 	var outs []stage.Output
 	for n, err := range i.refused {
 		outs = append(outs, h.rejected(arrived{in: i.in, tenant: i.tenant, part: -1 - n}, "", ingest.Refusal{Err: err}))
 	}
 	for _, a := range i.all {
-		some, err := h.one(ctx, a)
+		some, err := h.one(ctx, key, a)
 		if err != nil && (len(i.all) == 1 && len(i.refused) == 0 || blame(err) == nil) {
 			return nil, err
 		}
@@ -149,16 +159,34 @@ func (h *prepareHandler) input(ctx context.Context, i input) ([]stage.Output, er
 	return outs, nil
 }
 
+// keyTries is how many deliveries an input gets whose tenant's key cannot be read or written, by a
+// fault that may pass: about 4 s.
+const keyTries = 5
+
+// key returns the secret of an input's tenant, if it is the one that the archive's pseudonyms were
+// made with.
+//
+// One that cannot be used makes dead letters of what needs it. Retried until somebody restores the
+// file, the inputs of one tenant would take all the places of the consumer that feeds every tenant
+// (bus.SourceConfig.MaxAckPending). Errors: Corrupt keyring.ReasonKey, Transient before the last of
+// keyTries; the bus's own.
+func (h *prepareHandler) key(ctx context.Context, in stage.Input, t event.Tenant) (deid.Key, error) {
+	key, err := h.keys.Key(t)
+	if fault.ReasonOf(err) == keyring.ReasonKey && in.Attempt >= keyTries {
+		err = fault.Reject("app.key", fault.Corrupt, keyring.ReasonKey, "%s", fault.Detail(err))
+	}
+	if err == nil {
+		err = h.identities.CheckKey(ctx, t, key)
+		if fault.ReasonOf(err) == keyring.ReasonKey {
+			h.keys.Forget(t) // so that the file counts as soon as it is restored
+		}
+	}
+	return key, err
+}
+
 // one prepares a single arrival. Its outputs are the next revision, StudyUnchanged or
 // ArrivalNoted, and one Rejected for each part that was refused.
-func (h *prepareHandler) one(ctx context.Context, a arrived) ([]stage.Output, error) {
-	key, err := h.keys.Key(a.tenant)
-	if err == nil {
-		err = h.identities.CheckKey(ctx, a.tenant, key)
-	}
-	if err != nil {
-		return nil, err
-	}
+func (h *prepareHandler) one(ctx context.Context, key deid.Key, a arrived) ([]stage.Output, error) {
 	if a.erase != nil {
 		return nil, h.eraser.erase(ctx, key, a)
 	}

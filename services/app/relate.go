@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/radstream/radstream/ingest/assemble"
+	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -14,6 +15,7 @@ import (
 
 // relation is a change on the subject of a study: a revision or a tombstone.
 type relation struct {
+	in        stage.Input
 	tenant    event.Tenant
 	patient   event.PatientKey // of the subject
 	study     event.StudyKey
@@ -44,7 +46,7 @@ func (h *relateHandler) Decode(in stage.Input) (relation, error) {
 	if len(tokens) != 6 { // rad.v1.<tenant>.prepared.<patient>.<study>
 		return relation{}, fault.Reject(op, fault.Invalid, event.ReasonSubject, "a subject of %s names a patient and a study by their keys", in.Stream)
 	}
-	r := relation{tenant: t, patient: event.PatientKey(tokens[4]), study: event.StudyKey(tokens[5])}
+	r := relation{in: in, tenant: t, patient: event.PatientKey(tokens[4]), study: event.StudyKey(tokens[5])}
 	m, err := in.Message()
 	if err != nil {
 		return relation{}, err
@@ -64,17 +66,14 @@ func (h *relateHandler) Handle(ctx context.Context, batch []relation) []stage.Re
 }
 
 func (h *relateHandler) relate(ctx context.Context, r relation) ([]stage.Output, error) {
-	key, err := h.keys.Key(r.tenant)
-	if err != nil {
-		return nil, err
-	}
 	var outs []stage.Output
+	var err error
 	if r.movedFrom != "" {
 		if outs, err = h.tombstone(ctx, r); err != nil {
 			return nil, err
 		}
 	}
-	moved, err := h.moved(ctx, key, r.tenant, r.study)
+	moved, err := h.moved(ctx, func() (deid.Key, error) { return h.key(ctx, r.in, r.tenant) }, r.tenant, r.study)
 	if err != nil && fault.KindOf(err) != fault.Erased { // which is why its follow-ups are looked at
 		return nil, err
 	}

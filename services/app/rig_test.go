@@ -67,8 +67,9 @@ func (r *rig) dial(ctx context.Context) (*bus.Bus, error) {
 	return bus.Connect(ctx, c, zerolog.Nop())
 }
 
-// Key and Lookup: one key for all tenants.
+// Key: one key for all tenants.
 func (r *rig) Key(event.Tenant) (deid.Key, error) { return r.key, nil }
+func (r *rig) Forget(event.Tenant)                {}
 
 // wake tells who waits that something was settled.
 func (r *rig) wake() {

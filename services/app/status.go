@@ -5,7 +5,9 @@ import (
 
 	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/keyring"
 	"github.com/radstream/radstream/services/lifecycle"
 	"github.com/radstream/radstream/services/query"
 )
@@ -58,8 +60,40 @@ func (a *App) Status(ctx context.Context) (query.Status, error) {
 		a.mu.Unlock()
 		s.Warnings = append(s.Warnings, "model "+serving.Ref.String()+what)
 	}
+	unusable, err := a.unusableKeys(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, err := range unusable {
+		s.Warnings = append(s.Warnings, fault.Detail(err)+"; then requeue the dead letters with the reason "+string(keyring.ReasonKey))
+	}
 	if a.bus.Sync(ctx) != bus.SyncAlways {
 		s.Warnings = append(s.Warnings, "the NATS server does not sync every write, or does not say: a power cut may lose what it acknowledged")
 	}
 	return s, nil
+}
+
+// unusableKeys returns, for each tenant of the archive whose key cannot be used here, the error that
+// says why.
+func (a *App) unusableKeys(ctx context.Context) (unusable []error, err error) {
+	tenants, err := a.identity.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tenants {
+		key, err := a.ring.Lookup(t)
+		if err == nil {
+			err = a.identity.CheckKey(ctx, t, key)
+		} else if fault.KindOf(err) == fault.NotFound {
+			err = fault.Reject("app.unusableKeys", fault.Corrupt, keyring.ReasonKey, "the key of tenant %s is missing: restore %s in tenants.keys_dir from a backup", t, keyring.File(t))
+		}
+		switch {
+		case fault.ReasonOf(err) == keyring.ReasonKey:
+			a.ring.Forget(t)
+			unusable = append(unusable, err)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return unusable, nil
 }

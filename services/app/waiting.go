@@ -222,7 +222,7 @@ func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]
 	}
 	var outs []stage.Output
 	for _, study := range studies {
-		out, err := h.moved(ctx, key, a.tenant, study)
+		out, err := h.moved(ctx, func() (deid.Key, error) { return key, nil }, a.tenant, study)
 		if fault.KindOf(err) == fault.Erased && err != nil {
 			continue
 		}
@@ -239,7 +239,7 @@ func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]
 		}
 		outs = append(outs, dead...)
 		for _, w := range waiting {
-			again, err := h.one(ctx, w)
+			again, err := h.one(ctx, key, w)
 			if err != nil && blame(err) == nil {
 				return nil, err
 			}
@@ -254,17 +254,22 @@ func (h *prepareHandler) merge(ctx context.Context, key deid.Key, a arrived) ([]
 }
 
 // moved is the revision of a study under the patient that its patient was merged into; none
-// when it is where it belongs.
-func (h *prepareHandler) moved(ctx context.Context, key deid.Key, t event.Tenant, study event.StudyKey) ([]stage.Output, error) {
+// when it is where it belongs. key is asked for only when the study moves.
+func (h *prepareHandler) moved(ctx context.Context, key func() (deid.Key, error), t event.Tenant, study event.StudyKey) ([]stage.Output, error) {
 	known, last, err := h.known(ctx, t, study)
 	if err != nil || known == nil {
 		return nil, err
 	}
 	r := h.resolver(ctx, t, study)
-	next, changed := assemble.Move(known, r.resolve(event.PatientKey(known.GetPatientKey())), key.Shift)
-	if r.err != nil || !changed {
+	to := r.resolve(event.PatientKey(known.GetPatientKey()))
+	if r.err != nil || string(to) == known.GetPatientKey() {
 		return nil, r.err
 	}
+	secret, err := key()
+	if err != nil {
+		return nil, err
+	}
+	next, _ := assemble.Move(known, to, secret.Shift)
 	return []stage.Output{h.revision(t, next, last)}, nil
 }
 

@@ -58,13 +58,46 @@ func TestCorruptKeyIsNotReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Key("north"); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Detail(err), "north.key") {
+	if _, err := r.Key("north"); fault.KindOf(err) != fault.Corrupt || fault.ReasonOf(err) != ReasonKey || !strings.Contains(fault.Detail(err), "tenant north is damaged: "+filepath.Join(dir, "north.key")) {
 		t.Errorf("got %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "east.key"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Key("east"); fault.KindOf(err) != fault.Transient || fault.ReasonOf(err) != ReasonKey || !strings.Contains(fault.Detail(err), "tenant east cannot be read") {
+		t.Errorf("what cannot be read: %v", err)
+	}
+	if err := inaccessible("west", os.ErrPermission); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("what may not be read: %v", err)
 	}
 	if _, err := r.Lookup("south"); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "south.key")); err == nil {
 		t.Error("asking made a key")
+	}
+}
+
+func TestForget(t *testing.T) {
+	r, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func() string {
+		k, err := r.Key("north")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Fingerprint()
+	}
+	first := key()
+	if err := os.WriteFile(filepath.Join(r.dir, File("north")), []byte(strings.Repeat("01", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if key() != first {
+		t.Error("a key in use was read again")
+	}
+	if r.Forget("north"); key() == first {
+		t.Error("a key was not forgotten")
 	}
 }
