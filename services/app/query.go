@@ -14,11 +14,16 @@ import (
 func (a *App) startQuery(ctx context.Context) (running, error) {
 	c := a.conf.Query
 	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, preparedStudies{a.bus}, a.metrics)
-	run, err := a.listenQuery(ctx, service)
+	srv := query.NewServer(service, query.ServerConfig{
+		Version: a.opt.Version, Status: a.Status, Ready: a.ready, Log: a.opt.Log,
+		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
+		Rate: float64(c.Rate), Burst: c.Burst, Concurrency: c.Concurrency, Timeout: c.Timeout,
+	})
+	run, err := a.listenQuery(ctx, srv)
 	if err != nil {
 		return nil, err
 	}
-	stop, err := a.bus.Serve(service.NATS(c.Concurrency, c.Timeout))
+	stop, err := a.bus.Serve(srv.NATS())
 	if err != nil {
 		return nil, err
 	}
@@ -26,34 +31,26 @@ func (a *App) startQuery(ctx context.Context) (running, error) {
 }
 
 // listenQuery opens the address of the HTTP API, if it has one.
-func (a *App) listenQuery(ctx context.Context, service *query.Service) (running, error) {
+func (a *App) listenQuery(ctx context.Context, srv *query.Server) (_ running, err error) {
 	c := a.conf.Query
 	if c.Listen.Off() {
 		return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 	}
-	callers, err := a.callers(c)
-	if err != nil {
+	if srv.Auth, err = a.callers(c); err != nil {
 		return nil, err
 	}
-	var secure *tls.Config
 	if c.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 		if err != nil {
 			return nil, fault.Errorf("app.query", fault.Usage, "query.tls_cert and query.tls_key cannot be used: %w", err)
 		}
-		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	}
 	listener, err := listen(ctx, c.Listen)
 	if err != nil {
 		return nil, err
 	}
 	a.addresses.Query = listener.Addr().String()
-	srv := query.NewServer(service, query.ServerConfig{
-		Version: a.opt.Version, Status: a.Status, Ready: a.ready, Log: a.opt.Log,
-		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
-		Auth: callers, TLS: secure,
-		Rate: float64(c.Rate), Burst: c.Burst, Concurrency: c.Concurrency, Timeout: c.Timeout,
-	})
 	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/micro"
 
@@ -16,19 +15,18 @@ import (
 type Service struct {
 	Name, Version, Description string
 	Endpoints                  []Endpoint
-	Concurrency                int           // requests being answered at once, all endpoints together
-	Timeout                    time.Duration // of one request
 }
 
 // Endpoint answers the requests of one subject.
 type Endpoint struct {
 	Name    string
 	Subject string // may hold wildcards
-	// Answer gets the subject that was asked and the body. It must be safe for concurrent use.
+	// Answer gets the subject that was asked and the body. Each request has a goroutine of its
+	// own: it is for Answer to bound how many are worked on at once, and for how long.
 	Answer func(ctx context.Context, subject string, body []byte) ([]byte, error)
 	// Failed makes of an error its code, which travels in the header Nats-Service-Error-Code,
-	// and the body of the answer.
-	Failed func(err error) (code int, body []byte)
+	// other headers and the body of the answer.
+	Failed func(err error) (code int, header map[string][]string, body []byte)
 }
 
 // Serve answers requests until stop is called, which lets finish what is being answered.
@@ -38,26 +36,17 @@ func (b *Bus) Serve(s Service) (stop func() error, err error) {
 	if err != nil {
 		return nil, fault.E(op, fault.Internal, err)
 	}
-	places := make(chan struct{}, s.Concurrency)
 	var running sync.WaitGroup
 	for _, e := range s.Endpoints {
 		err := svc.AddEndpoint(e.Name, micro.HandlerFunc(func(r micro.Request) {
-			select {
-			case places <- struct{}{}:
-			default:
-				fail(r, e, fault.Errorf(op, fault.Unavailable, "%d requests are being answered already", s.Concurrency))
-				return
-			}
 			running.Go(func() { // the library calls one handler at a time
-				defer func() { <-places }()
-				ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
-				defer cancel()
-				answer, err := e.Answer(ctx, r.Subject(), r.Data())
+				answer, err := e.Answer(context.Background(), r.Subject(), r.Data())
 				if err != nil {
-					fail(r, e, err)
+					code, header, body := e.Failed(err)
+					_ = r.Error(strconv.Itoa(code), fault.Detail(err), body, micro.WithHeaders(header)) // nobody waits for it any more if this fails
 					return
 				}
-				_ = r.Respond(answer) // nobody waits for it any more if this fails
+				_ = r.Respond(answer) // as above
 			})
 		}), micro.WithEndpointSubject(e.Subject))
 		if err != nil {
@@ -70,9 +59,4 @@ func (b *Bus) Serve(s Service) (stop func() error, err error) {
 		running.Wait()
 		return fault.E(op, fault.Unavailable, err)
 	}, nil
-}
-
-func fail(r micro.Request, e Endpoint, err error) {
-	code, body := e.Failed(err)
-	_ = r.Error(strconv.Itoa(code), fault.Detail(err), body) // as above
 }

@@ -60,7 +60,7 @@ type Qdrant struct {
 	TLS     bool   `koanf:"tls" doc:"dial qdrant.address with TLS"`
 }
 
-// Query is the HTTP API.
+// Query is the HTTP API; its limits hold on the bus as well.
 type Query struct {
 	Listen          Listen        `koanf:"listen" doc:"where the query API listens; port 0 takes a free one, off leaves it out; beyond loopback it needs query.tokens or query.oidc_issuer"`
 	Tokens          string        `koanf:"tokens" doc:"file with the sha256 and the tenant of each token that is let in, one a line, as radstream token new prints them; it is read again when it changes"`
@@ -69,7 +69,7 @@ type Query struct {
 	OIDCTenantClaim string        `koanf:"oidc_tenant_claim" need:"yes" doc:"claim of such a token that holds the tenant"`
 	TLSCert         string        `koanf:"tls_cert" doc:"PEM file with the certificate and its chain; empty serves plain HTTP, for loopback and behind a proxy that ends TLS"`
 	TLSKey          string        `koanf:"tls_key" doc:"PEM file with the key of query.tls_cert"`
-	Rate            int           `koanf:"rate" min:"1" max:"100000" doc:"requests a second that one caller may make"`
+	Rate            int           `koanf:"rate" min:"1" max:"100000" doc:"requests a second that one caller may make: a credential, or on the bus a tenant"`
 	Burst           int           `koanf:"burst" min:"1" max:"100000" doc:"requests that one caller may make at once"`
 	Concurrency     int           `koanf:"concurrency" min:"1" max:"10000" doc:"requests that are answered at the same time, those of all callers together"`
 	Timeout         time.Duration `koanf:"timeout" min:"100ms" max:"10m" doc:"how long one request may take"`

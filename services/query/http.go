@@ -22,8 +22,9 @@ import (
 	"github.com/radstream/radstream/services/telemetry"
 )
 
-// answerer is what the HTTP side needs: Service.
+// answerer is what a Server needs: Service.
 type answerer interface {
+	EmbedText(ctx context.Context, r EmbedRequest) (EmbedResponse, error)
 	Search(ctx context.Context, r Request) (Response, error)
 	Labels(ctx context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error)
 	Study(ctx context.Context, t event.Tenant, s event.StudyUID) (StudyResponse, error)
@@ -35,7 +36,7 @@ var _ answerer = (*Service)(nil)
 // maxBody bounds a request: an image in base64 and little else.
 const maxBody = MaxImage/3*4 + 1<<20
 
-// Reasons of the HTTP side.
+// Reasons of the Server.
 const (
 	reasonNoCall    fault.Reason = "no_such_call"
 	reasonTooLarge  fault.Reason = "too_large"
@@ -46,7 +47,7 @@ const (
 	reasonForbidden              = auth.ReasonForbidden
 )
 
-// Server serves the HTTP API.
+// Server serves the API over HTTP and on the bus, within limits that hold for both together.
 type Server struct {
 	answer answerer
 	ServerConfig
@@ -63,8 +64,8 @@ type ServerConfig struct {
 	// MetricsElsewhere says that the metrics have an address of their own.
 	MetricsElsewhere bool
 	Log              zerolog.Logger
-	// Auth tells who asks; nil lets everybody ask for any tenant who reaches the loopback
-	// address that it must then be.
+	// Auth tells who asks over HTTP; nil lets everybody ask for any tenant who reaches the
+	// loopback address that it must then be.
 	Auth *auth.Authenticator
 	TLS  *tls.Config // nil: plain HTTP
 
@@ -152,7 +153,6 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // call answers one route: who asks, may they, is there room, then the route's own work.
 func (s *Server) call(route route) http.Handler {
-	const op = "query.call"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller := auth.Caller{ID: "anybody"}
 		if s.Auth != nil {
@@ -162,23 +162,47 @@ func (s *Server) call(route route) http.Handler {
 				return
 			}
 		}
-		if wait, ok := s.limit.Allow(caller.ID); !ok {
-			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-			s.reply(w, nil, fault.Reject(op, fault.Transient, reasonRate, "this caller may ask %g times a second", s.Rate))
+		ctx, done, err := s.admit(r.Context(), caller.ID)
+		if err != nil {
+			s.reply(w, nil, err)
 			return
 		}
-		select {
-		case s.places <- struct{}{}:
-			defer func() { <-s.places }()
-		default:
-			s.reply(w, nil, fault.Reject(op, fault.Unavailable, reasonBusy, "%d requests are being answered already", s.Concurrency))
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
-		defer cancel()
+		defer done()
 		v, err := route.answer(s, w, r.WithContext(ctx), caller)
 		s.reply(w, v, err)
 	})
+}
+
+// admit lets a request of a caller in, unless it asks too often or there is no room, and bounds
+// its time by the context that it returns. done makes room for another.
+func (s *Server) admit(ctx context.Context, caller string) (_ context.Context, done func(), err error) {
+	const op = "query.admit"
+	if wait, ok := s.limit.Allow(caller); !ok {
+		return nil, nil, later{fault.Reject(op, fault.Transient, reasonRate, "this caller may ask %g times a second", s.Rate), wait}
+	}
+	select {
+	case s.places <- struct{}{}:
+	default:
+		return nil, nil, fault.Reject(op, fault.Unavailable, reasonBusy, "%d requests are being answered already", s.Concurrency)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	return ctx, func() { cancel(); <-s.places }, nil
+}
+
+// later is a refusal of what may be asked again after some time.
+type later struct {
+	error
+	after time.Duration
+}
+
+func (l later) Unwrap() error { return l.error }
+
+// setRetryAfter says in whole seconds when to ask again what failed with err, if that helps.
+func setRetryAfter(h http.Header, err error) {
+	wait := later{after: time.Second}
+	if errors.As(err, &wait) || httpStatus(err) == http.StatusServiceUnavailable {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.after.Seconds()))))
+	}
 }
 
 // tenant returns the tenant that a request is about: the caller's, whatever it says itself.
@@ -200,16 +224,20 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, fault.Reject(op, fault.Invalid, reasonMedia, "the request needs the header Content-Type: application/json")
 	}
 	if r.ContentLength > maxBody { // it is not read at all
-		return nil, fault.Reject(op, fault.Invalid, reasonTooLarge, "a request has at most %d bytes", maxBody)
+		return nil, errTooLarge()
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
-		return nil, fault.Reject(op, fault.Invalid, reasonTooLarge, "a request has at most %d bytes", maxBody)
+		return nil, errTooLarge()
 	}
 	if err != nil {
 		return nil, fault.Reject(op, fault.Invalid, ReasonRequest, "the request was cut off")
 	}
 	return data, nil
+}
+
+func errTooLarge() error {
+	return fault.Reject("query.body", fault.Invalid, reasonTooLarge, "a request has at most %d bytes", maxBody)
 }
 
 // Serve answers on l until ctx ends, then lets running requests finish for up to grace.
@@ -243,16 +271,11 @@ func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if err != nil {
-		p := problemOf(err)
-		v, status = p, p.Status
-		switch status {
-		case http.StatusInternalServerError:
-			s.Log.Error().Err(err).Msg("a request failed")
-		case http.StatusUnauthorized:
+		p := s.problem(err)
+		if v, status = p, p.Status; status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-		case http.StatusServiceUnavailable:
-			w.Header().Set("Retry-After", "1")
 		}
+		setRetryAfter(w.Header(), err)
 		w.Header().Set("Content-Type", "application/problem+json")
 	}
 	data, err := json.Marshal(v)
@@ -264,9 +287,12 @@ func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	_, _ = w.Write(append(data, '\n')) // the client is gone if this fails
 }
 
-// problemOf is an error as the caller sees it.
-func problemOf(err error) Problem {
+// problem is an error as the caller sees it; one that the caller can do nothing about is logged.
+func (s *Server) problem(err error) Problem {
 	status := httpStatus(err)
+	if status == http.StatusInternalServerError {
+		s.Log.Error().Err(err).Msg("a request failed")
+	}
 	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: fault.Detail(err), Kind: fault.KindOf(err).String(), Reason: string(fault.ReasonOf(err))}
 }

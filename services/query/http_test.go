@@ -35,6 +35,11 @@ func (f fakeAnswers) Search(_ context.Context, r Request) (Response, error) {
 	return Response{Model: "m@1", Vector: "image", Hits: []Hit{{Study: "1.2", Similarity: 1}}}, f.err
 }
 
+func (f fakeAnswers) EmbedText(_ context.Context, r EmbedRequest) (EmbedResponse, error) {
+	*f.asked = Request{Text: r.Text}
+	return EmbedResponse{Model: "m@1", Using: "image"}, f.err
+}
+
 func (f fakeAnswers) Labels(_ context.Context, t event.Tenant, s event.StudyUID) (LabelsResponse, error) {
 	*f.asked = Request{Tenant: t, Study: s}
 	return LabelsResponse{Study: s, Labels: []Label{}}, f.err

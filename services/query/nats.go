@@ -13,9 +13,9 @@ import (
 	"github.com/radstream/radstream/services/bus"
 )
 
-// The subjects of the NATS endpoints. A search is for the tenant that its subject ends in, so
-// that an account's permission on subjects is a permission on tenants; SubjectSearch itself is
-// for the default one.
+// The subjects of the NATS endpoints. A request is for the tenant that its subject ends in, so
+// that an account's permission on subjects is a permission on tenants; without one it is for the
+// default tenant. A text has the same vector for all; its tenant is whose rate it counts against.
 const (
 	SubjectEmbedText = "radstream.embed.text"
 	SubjectSearch    = "radstream.search"
@@ -23,7 +23,7 @@ const (
 
 // EmbedRequest asks for the vector of a text.
 type EmbedRequest struct {
-	Text string `json:"text"` // of at most MaxText bytes
+	Text string `json:"text"` // of 1 to MaxText bytes
 }
 
 // EmbedResponse is a vector for the image vectors of the model's collection.
@@ -40,75 +40,101 @@ const apiVersion = "1.0.0"
 
 // NATS returns the endpoints for services on the bus: radstream.embed.text for those that then
 // ask Qdrant themselves, radstream.search for the others. Answers are JSON, failures a Problem
-// with its status in the header Nats-Service-Error-Code.
-func (s *Service) NATS(concurrency int, timeout time.Duration) bus.Service {
-	failed := func(err error) (int, []byte) {
-		p := problemOf(err)
+// with its status in the header Nats-Service-Error-Code and, where HTTP has it, Retry-After. The
+// caller that limits are for is the tenant.
+func (s *Server) NATS() bus.Service {
+	failed := func(err error) (int, map[string][]string, []byte) {
+		p, header := s.problem(err), http.Header{}
+		setRetryAfter(header, err)
 		body, _ := json.Marshal(p) // text and a number
-		return p.Status, body
+		return p.Status, header, body
 	}
-	endpoint := func(name, subject string, answer func(context.Context, string, []byte) ([]byte, error)) bus.Endpoint {
-		counted := func(ctx context.Context, subject string, body []byte) ([]byte, error) {
+	endpoint := func(name, subject string, answer func(context.Context, event.Tenant, []byte) (any, error)) bus.Endpoint {
+		prefix := strings.TrimSuffix(subject, "*")
+		return bus.Endpoint{Name: name, Subject: subject, Failed: failed, Answer: func(ctx context.Context, asked string, body []byte) ([]byte, error) {
 			begun, status := time.Now(), http.StatusOK
-			out, err := answer(ctx, subject, body)
+			out, err := s.onBus(ctx, strings.TrimPrefix(asked, prefix), body, answer)
 			if err != nil {
 				status = httpStatus(err)
 			}
-			s.metrics.Answered("NATS "+name, status, time.Since(begun))
+			s.Metrics.Answered("NATS "+name, status, time.Since(begun))
 			return out, err
-		}
-		return bus.Endpoint{Name: name, Subject: subject, Answer: counted, Failed: failed}
+		}}
 	}
 	return bus.Service{
 		Name: "radstream", Version: apiVersion, Description: "Encodes texts and searches chest studies",
-		Concurrency: concurrency, Timeout: timeout,
 		Endpoints: []bus.Endpoint{
 			endpoint("embed-text", SubjectEmbedText, s.embedText),
-			endpoint("search", SubjectSearch, s.searchNATS),
-			endpoint("search-tenant", SubjectSearch+".*", s.searchNATS),
+			endpoint("embed-text-tenant", SubjectEmbedText+".*", s.embedText),
+			endpoint("search", SubjectSearch, s.search),
+			endpoint("search-tenant", SubjectSearch+".*", s.search),
 		},
 	}
 }
 
-func (s *Service) embedText(ctx context.Context, _ string, body []byte) ([]byte, error) {
-	const op = "query.embedText"
+// onBus answers one request; word is what its subject has for a tenant, empty for none.
+func (s *Server) onBus(ctx context.Context, word string, body []byte, answer func(context.Context, event.Tenant, []byte) (any, error)) ([]byte, error) {
+	const op = "query.onBus"
+	tenant := event.DefaultTenant
+	if word != "" {
+		var err error
+		if tenant, err = event.ParseTenant(word); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+	}
+	ctx, done, err := s.admit(ctx, "bus "+string(tenant))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if len(body) > maxBody {
+		return nil, errTooLarge()
+	}
+	v, err := answer(ctx, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	out, err := json.Marshal(v)
+	return out, fault.E(op, fault.Internal, err)
+}
+
+func (s *Server) embedText(ctx context.Context, _ event.Tenant, body []byte) (any, error) {
 	var r EmbedRequest
-	if !decode(body, &r) || r.Text == "" || len(r.Text) > MaxText {
-		return nil, fault.Reject(op, fault.Invalid, ReasonRequest, `the body must be {"text": "..."}, with 1 to %d bytes of text`, MaxText)
+	if !decode(body, &r) {
+		return nil, fault.Reject("query.embedText", fault.Invalid, ReasonRequest, `the body must be {"text": "..."}`)
+	}
+	return s.answer.EmbedText(ctx, r)
+}
+
+func (s *Server) search(ctx context.Context, tenant event.Tenant, body []byte) (any, error) {
+	r, err := decodeRequest(body)
+	if err != nil {
+		return nil, err
+	}
+	if r.Tenant != "" && r.Tenant != tenant {
+		return nil, fault.Reject("query.search", fault.Usage, reasonForbidden, "the subject is that of another tenant than the one that is named")
+	}
+	r.Tenant = tenant
+	return s.answer.Search(ctx, r)
+}
+
+// EmbedText returns the vector of a text. Errors: Invalid for none and for one that is too long;
+// Unavailable.
+func (s *Service) EmbedText(ctx context.Context, r EmbedRequest) (EmbedResponse, error) {
+	const op = "query.EmbedText"
+	if r.Text == "" || len(r.Text) > MaxText {
+		return EmbedResponse{}, fault.Reject(op, fault.Invalid, ReasonRequest, "a text has 1 to %d bytes", MaxText)
 	}
 	s, release, err := s.on("")
 	if err != nil {
-		return nil, fault.Wrap(op, err)
+		return EmbedResponse{}, fault.Wrap(op, err)
 	}
 	defer release()
 	var v embedder.Vector
 	err = s.timed("text", func() (err error) { v, err = s.encoder.EncodeText(ctx, r.Text); return err })
 	if err != nil {
-		return nil, fault.Wrap(op, err)
+		return EmbedResponse{}, fault.Wrap(op, err)
 	}
 	m := s.encoder.Model()
-	return json.Marshal(EmbedResponse{Model: m.Ref.String(), Untrained: m.Untrained, Collection: s.collection, Using: "image", Vector: v})
-}
-
-func (s *Service) searchNATS(ctx context.Context, subject string, body []byte) ([]byte, error) {
-	const op = "query.searchNATS"
-	r, err := decodeRequest(body)
-	if err != nil {
-		return nil, err
-	}
-	tenant := event.DefaultTenant
-	if word, ok := strings.CutPrefix(subject, SubjectSearch+"."); ok {
-		if tenant, err = event.ParseTenant(word); err != nil {
-			return nil, fault.Wrap(op, err)
-		}
-	}
-	if r.Tenant != "" && r.Tenant != tenant {
-		return nil, fault.Reject(op, fault.Usage, reasonForbidden, "the subject is that of another tenant than the one that is named")
-	}
-	r.Tenant = tenant
-	found, err := s.Search(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(found)
+	return EmbedResponse{Model: m.Ref.String(), Untrained: m.Untrained, Collection: s.collection, Using: "image", Vector: v}, nil
 }
