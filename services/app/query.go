@@ -39,12 +39,8 @@ func (a *App) listenQuery(ctx context.Context, srv *query.Server) (_ running, er
 	if srv.Auth, err = a.callers(c); err != nil {
 		return nil, err
 	}
-	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return nil, fault.Errorf("app.query", fault.Usage, "query.tls_cert and query.tls_key cannot be used: %w", err)
-		}
-		srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if srv.TLS, err = secure(c); err != nil {
+		return nil, err
 	}
 	listener, err := listen(ctx, c.Listen)
 	if err != nil {
@@ -52,6 +48,18 @@ func (a *App) listenQuery(ctx context.Context, srv *query.Server) (_ running, er
 	}
 	a.addresses.Query = listener.Addr().String()
 	return func(ctx context.Context) error { return srv.Serve(ctx, listener, grace/3) }, nil
+}
+
+// secure returns how TLS is spoken; nil for plain HTTP.
+func secure(c config.Query) (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fault.Errorf("app.secure", fault.Usage, "query.tls_cert %s with query.tls_key %s cannot be used: %w", c.TLSCert, c.TLSKey, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
 }
 
 // callers tells who may ask; nil when nobody is asked for a credential.

@@ -1,11 +1,13 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"math"
 	"net"
 	"net/http"
@@ -246,7 +248,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 		l = tls.NewListener(l, s.TLS)
 	}
 	srv := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2*time.Minute + s.Timeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: log.New(warnings{s.Log}, "", 0)}
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -262,6 +264,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 	}
 	<-drained // Serve returns as soon as Shutdown begins
 	return nil
+}
+
+// warnings takes what the HTTP library has to say, such as of handshakes that failed.
+type warnings struct{ zerolog.Logger }
+
+func (w warnings) Write(line []byte) (int, error) {
+	w.Warn().Msg(string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // reply writes v, or err as a problem.
