@@ -39,7 +39,7 @@ func Attributes(data []byte) (list []Attribute, whole bool, err error) {
 	if startsMeta(data) {
 		meta.pos = 132
 	}
-	whole = w.meta(meta) && w.elements(stream, 0, 0) && !w.damaged && damage == nil
+	whole = w.meta(meta) && w.elements(stream, 0, 0, false) && !w.damaged && damage == nil
 	for id, n := range w.found {
 		list = append(list, Attribute{Tag: id[1], In: id[0], Keyword: dictionary(id[1]).Keyword, Count: n})
 	}
@@ -75,22 +75,22 @@ func (w *walk) meta(s *scanner) bool {
 	return true
 }
 
-// elements walks a data set, or an item up to and with its delimiter. Every element is read
-// once: a sequence is walked in place and not measured before.
-func (w *walk) elements(s *scanner, in uint32, depth int) bool {
+// elements walks a data set, or an item: an open one, of undefined length, up to and with its
+// delimiter. Every element is read once: a sequence is walked in place and not measured before.
+//
+// A delimiter ends only what is open (PS3.5 section 7.5). Anywhere else it is astray, and an
+// element like others; one without a value is not listed.
+func (w *walk) elements(s *scanner, in uint32, depth int, open bool) bool {
 	for s.pos < len(s.data) {
 		start := s.pos
 		t, vr, length, err := s.header()
-		if err != nil || depth > maxDepth {
+		if err != nil {
 			return false
 		}
-		if t == tagItemEnd && in == 0 && depth == 0 { // astray; the data set goes on behind it
-			continue
-		}
-		if t == tagItemEnd {
+		if t == tagItemEnd && open {
 			return true
 		}
-		if !w.see(t, in) {
+		if (t != tagItemEnd || length > 0) && !w.see(t, in) {
 			return false
 		}
 		switch {
@@ -102,7 +102,7 @@ func (w *walk) elements(s *scanner, in uint32, depth int) bool {
 			if vr == "UN" { // see scanner.element
 				inner.implicit, inner.order = true, binary.LittleEndian
 			}
-			if !w.items(&inner, t, depth+1) {
+			if !w.items(&inner, t, depth+1, true) {
 				return false
 			}
 			s.pos = inner.pos
@@ -113,14 +113,14 @@ func (w *walk) elements(s *scanner, in uint32, depth int) bool {
 				if vr == "UN" {
 					inner.order = binary.LittleEndian
 				}
-				w.damaged = !w.items(inner, t, depth+1) || w.damaged
+				w.damaged = !w.items(inner, t, depth+1, false) || w.damaged
 			}
 		}
 		if err != nil {
 			return false
 		}
 	}
-	return true
+	return !open
 }
 
 // isSequence tells whether a value of a defined length holds items.
@@ -136,17 +136,24 @@ func isSequence(s *scanner, t uint32, vr string, value []byte) bool {
 	return false
 }
 
-// items walks a sequence, up to and with its delimiter if it has one.
-func (w *walk) items(s *scanner, in uint32, depth int) bool {
+// items walks a sequence, an open one up to and with its delimiter; see elements.
+func (w *walk) items(s *scanner, in uint32, depth int, open bool) bool {
+	if depth > maxDepth {
+		return false
+	}
 	for s.pos < len(s.data) {
 		t, _, length, err := s.header()
 		switch {
 		case err != nil || t != tagItem && t != tagSequenceEnd:
 			return false
-		case t == tagSequenceEnd:
+		case t == tagSequenceEnd && open:
 			return true
+		case t == tagSequenceEnd:
+			if length > 0 && !w.see(t, in) || s.skip(length) != nil {
+				return false
+			}
 		case length == undefinedLength:
-			if !w.elements(s, in, depth) {
+			if !w.elements(s, in, depth, true) {
 				return false
 			}
 		default:
@@ -155,10 +162,10 @@ func (w *walk) items(s *scanner, in uint32, depth int) bool {
 				return false
 			}
 			inner := &scanner{data: s.data[:s.pos], pos: from, implicit: s.implicit, order: s.order}
-			w.damaged = !w.elements(inner, in, depth) || w.damaged
+			w.damaged = !w.elements(inner, in, depth, false) || w.damaged
 		}
 	}
-	return true
+	return !open
 }
 
 // dictionary looks a tag up in PS3.6; a tag that is not there gives the zero value.

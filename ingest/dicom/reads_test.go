@@ -1,6 +1,7 @@
 package dicom
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"reflect"
@@ -185,27 +186,17 @@ func TestAttributes(t *testing.T) {
 		"UN of undefined length": {string(undefined("\x09\x00\x02\x10UN\x00\x00", unItem, "\xFE\xFF\xDD\xE0")) + string(nested), "(0009,1002)x1 (0010,0020)x1 (0009,1002)/(0010,0020)x1"},
 		"three deep": {string(rawElement(0x00400275, item(rawElement(0x00081120, item(nested))))),
 			"(0040,0275)x1 (0008,1120)/(0010,0020)x1 (0040,0275)/(0008,1120)x1"},
-		"behind the pixels": {string(undefined("\xE0\x7F\x10\x00OB\x00\x00", "\xFE\xFF\x00\xE0\x00\x00\x00\x00", "\xFE\xFF\xDD\xE0")) + string(rawElement(0x00100010, nil)), "(0010,0010)x1 (7FE0,0010)x1"},
-		"damage in an item": {string(rawElement(0x00081120, []byte("\xFE\xFF\x00\xE0\x06\x00\x00\x00\x10\x00\x20\x00LO"))) + string(nested), "(0008,1120)x1 (0010,0020)x1 cut"},
-		"no items":          {string(rawElement(0x00081120, []byte("nonsense"))) + string(nested), "(0008,1120)x1 (0010,0020)x1 cut"},
-		"truncated":         {string(nested) + string(nested[:9]), "(0010,0020)x2 cut"},
-		"bottomless":        {strings.Repeat("\x08\x00\x20\x11SQ\x00\x00\xff\xff\xff\xff\xFE\xFF\x00\xE0\xff\xff\xff\xff", 100), "(0008,1120)x1 (0008,1120)/(0008,1120)x32 cut"},
+		"behind the pixels":    {string(undefined("\xE0\x7F\x10\x00OB\x00\x00", "\xFE\xFF\x00\xE0\x00\x00\x00\x00", "\xFE\xFF\xDD\xE0")) + string(rawElement(0x00100010, nil)), "(0010,0010)x1 (7FE0,0010)x1"},
+		"damage in an item":    {string(rawElement(0x00081120, []byte("\xFE\xFF\x00\xE0\x06\x00\x00\x00\x10\x00\x20\x00LO"))) + string(nested), "(0008,1120)x1 (0010,0020)x1 cut"},
+		"no items":             {string(rawElement(0x00081120, []byte("nonsense"))) + string(nested), "(0008,1120)x1 (0010,0020)x1 cut"},
+		"truncated":            {string(nested) + string(nested[:9]), "(0010,0020)x2 cut"},
+		"no end of an item":    {string(rawElement(0x00081120, []byte("\xFE\xFF\x00\xE0\xff\xff\xff\xff"+string(nested)))) + string(nested), "(0008,1120)x1 (0010,0020)x1 (0008,1120)/(0010,0020)x1 cut"},
+		"no end of a sequence": {"\x08\x00\x20\x11SQ\x00\x00\xff\xff\xff\xff" + string(item(nested)), "(0008,1120)x1 (0008,1120)/(0010,0020)x1 cut"},
+		"an end between items": {string(rawElement(0x00081120, slices.Concat(item(nested), []byte("\xFE\xFF\x0D\xE0\x00\x00\x00\x00"), item(nested)))), "(0008,1120)x1 (0008,1120)/(0010,0020)x1 cut"},
+		"bottomless":           {strings.Repeat("\x08\x00\x20\x11SQ\x00\x00\xff\xff\xff\xff\xFE\xFF\x00\xE0\xff\xff\xff\xff", 100), "(0008,1120)x1 (0008,1120)/(0008,1120)x32 cut"},
 	} {
-		file := append(make([]byte, 128), "DICM"...)
-		file = append(file, rawElement(tagSyntax, []byte("1.2.840.10008.1.2.1\x00"))...)
-		list, whole, err := Attributes(append(file, tc.data...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, a := range list[1:] { // the transfer syntax comes first
-			got = append(got, written(a))
-		}
-		if !whole {
-			got = append(got, "cut")
-		}
-		if s := strings.Join(got, " "); s != tc.want {
-			t.Errorf("%s: %s\nwant %s", name, s, tc.want)
+		if got := listed(t, []byte(tc.data)); got != tc.want {
+			t.Errorf("%s: %s\nwant %s", name, got, tc.want)
 		}
 	}
 	if _, _, err := Attributes([]byte("text")); err == nil {
@@ -219,6 +210,101 @@ func written(a Attribute) string {
 		s = deid.Tag(a.In).String() + "/" + s
 	}
 	return fmt.Sprintf("%sx%d", s, a.Count)
+}
+
+// TestStrayDelimiters: a delimiter ends only what has no length (PS3.5 section 7.5). What lies
+// behind one that is astray is listed, and read by the parser too.
+func TestStrayDelimiters(t *testing.T) {
+	const itemEnd, sequenceEnd = "\xFE\xFF\x0D\xE0\x00\x00\x00\x00", "\xFE\xFF\xDD\xE0\x00\x00\x00\x00"
+	const openItem, openSequence = "\xFE\xFF\x00\xE0\xff\xff\xff\xff", "\x08\x00\x20\x11SQ\x00\x00\xff\xff\xff\xff"
+	const id, name = "\x10\x00\x20\x00LO\x02\x00P1", "\x10\x00\x10\x00PN\x02\x00A "
+	sized := func(elements string) string { return string(item([]byte(elements))) }
+	sequence := func(items string) string { return string(rawElement(0x00081120, []byte(items))) }
+	const both = "(0008,1120)x1 (0008,1120)/(0010,0010)x1 (0008,1120)/(0010,0020)x1"
+	for what, tc := range map[string]struct{ data, want string }{
+		"none, without lengths":              {openSequence + openItem + id + name + itemEnd + sequenceEnd, both},
+		"none, with lengths":                 {sequence(sized(id) + sized(name)), both},
+		"none, an open item in a length":     {sequence(openItem + id + itemEnd + sized(name)), both},
+		"of an item, in the data set":        {id + itemEnd, "(0010,0020)x1"},
+		"of an item, in a length":            {sequence(sized(id + itemEnd + name)), both},
+		"of an item, ends a length":          {sequence(sized(id+itemEnd) + sized(name)), both},
+		"of an item, in an open sequence":    {openSequence + sized(id+itemEnd+name) + sequenceEnd, both},
+		"of an item, with a value":           {sequence(sized(id + "\xFE\xFF\x0D\xE0\x02\x00\x00\x00P2" + name)), both + " (0008,1120)/(FFFE,E00D)x1"},
+		"of a sequence, in the data set":     {id + sequenceEnd, "(0010,0020)x1 (FFFE,E0DD)x1"},
+		"of a sequence, in a length":         {sequence(sized(id) + sequenceEnd + sized(name)), both},
+		"of a sequence, ends a length":       {sequence(sized(id) + sized(name) + sequenceEnd), both},
+		"of a sequence, in an item's length": {sequence(sized(id + sequenceEnd + name)), both + " (0008,1120)/(FFFE,E0DD)x1"},
+		"of a sequence, in an open item":     {openSequence + openItem + id + sequenceEnd + name + itemEnd + sequenceEnd, both + " (0008,1120)/(FFFE,E0DD)x1"},
+	} {
+		file := []byte(tc.data + "\x08\x00\x60\x00CS\x02\x00CR")
+		want := "(0008,0060)x1 " + tc.want
+		if got := listed(t, file); got != want {
+			t.Errorf("%s: %s\nwant %s", what, got, want)
+		}
+		if got := parsed(t, file); got != want {
+			t.Errorf("%s: the parser reads %s\nwant %s", what, got, want)
+		}
+	}
+}
+
+// withSyntax puts data behind file meta information, in explicit VR little endian.
+func withSyntax(data []byte) []byte {
+	file := append(make([]byte, 128), "DICM"...)
+	return slices.Concat(file, rawElement(tagSyntax, []byte(explicitLE+"\x00")), data)
+}
+
+// listed writes the attributes of a data set, and cut if it is not whole.
+func listed(t *testing.T, data []byte) string {
+	t.Helper()
+	list, whole, err := Attributes(withSyntax(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range list[1:] { // the transfer syntax comes first
+		got = append(got, written(a))
+	}
+	if !whole {
+		got = append(got, "cut")
+	}
+	return strings.Join(got, " ")
+}
+
+// parsed writes what the parser reads of a data set, as listed does.
+func parsed(t *testing.T, data []byte) string {
+	t.Helper()
+	s, _, _, err := open(withSyntax(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[Attribute]int{}
+	see := func(e element, in uint32) {
+		if e.tag != tagItemEnd || len(e.value) > 0 {
+			count[Attribute{Tag: e.tag, In: in}]++
+		}
+	}
+	for {
+		e, more, err := s.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			break
+		}
+		see(e, 0)
+		s.eachItem(e, func(_ int, inner element, _ *scanner) bool { see(inner, e.tag); return true })
+	}
+	var list []Attribute
+	for a, n := range count {
+		a.Count = n
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b Attribute) int { return cmp.Or(cmp.Compare(a.In, b.In), cmp.Compare(a.Tag, b.Tag)) })
+	var got []string
+	for _, a := range list {
+		got = append(got, written(a))
+	}
+	return strings.Join(got, " ")
 }
 
 // TestAttributesAreBounded: a file of a million elements costs a bounded list.
@@ -238,21 +324,50 @@ func TestAttributesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzAttributes: the walk ends, within its bounds, on whatever it is given.
+// FuzzAttributes: the walk ends, within its bounds, on whatever it is given, and misses nothing
+// that the parser reads.
 func FuzzAttributes(f *testing.F) {
 	start := string(rawElement(0x00080005, nil))
 	f.Add([]byte(start))
 	f.Add(append(rawElement(0x00080005, nil), rawElement(0x00081120, item(rawElement(0x00100020, []byte("P1"))))...))
 	f.Add([]byte(start + "\x08\x00\x20\x11SQ\x00\x00\xff\xff\xff\xff\xFE\xFF\x00\xE0\xff\xff\xff\xff\x08\x00\x20\x00UN\x00\x00\xff\xff\xff\xff"))
 	f.Add([]byte("\x08\x00\x05\x00\x00\x00\x00\x00\x08\x00\x20\x11\x08\x00\x00\x00\xFE\xFF\x00\xE0\x00\x00\x00\x00"))
+	f.Add([]byte(start + string(rawElement(0x00081120, item([]byte("\xFE\xFF\x0D\xE0\x00\x00\x00\x00"+start)))) + "\xFE\xFF\xDD\xE0\x00\x00\x00\x00" + start))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		list, _, err := Attributes(data)
-		total := 0
-		for _, a := range list {
-			total += a.Count
+		list, whole, err := Attributes(data)
+		if err != nil {
+			return
 		}
-		if err == nil && (len(list) > maxListed || total > maxWalked) {
+		total, top := 0, map[uint32]int{}
+		for _, a := range list {
+			if total += a.Count; a.In == 0 {
+				top[a.Tag] = a.Count
+			}
+		}
+		if len(list) > maxListed || total > maxWalked {
 			t.Errorf("%d attributes, %d elements", len(list), total)
+		}
+		if len(list) == maxListed || total == maxWalked {
+			return
+		}
+		s, _, damage, err := open(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			e, more, err := s.next()
+			if err != nil && whole {
+				t.Errorf("a file that is damaged is whole: %v", err)
+			}
+			if !more {
+				break
+			}
+			if top[e.tag]--; top[e.tag] < 0 && (e.tag != tagItemEnd || len(e.value) > 0) {
+				t.Errorf("%08X is read and not listed", e.tag)
+			}
+		}
+		if whole && damage != nil {
+			t.Errorf("a file that is damaged is whole: %v", damage)
 		}
 	})
 }

@@ -122,15 +122,18 @@ func (s *scanner) itemElements(depth int) error {
 }
 
 // eachItem calls visit for the elements of the items of a sequence, with the scanner that
-// read them, until visit returns false. It ends at the first damage; the zero element is a
-// sequence without items.
+// read them, until visit returns false. It ends at the first damage, and not at a delimiter
+// within what has a length; the zero element is a sequence without items.
 func (s *scanner) eachItem(sequence element, visit func(item int, e element, s *scanner) bool) {
 	outer := scanner{data: sequence.value, implicit: s.implicit, order: s.order}
 	if sequence.vr == "UN" { // as in element; writers do the same with a defined length
 		outer.implicit, outer.order = true, binary.LittleEndian
 	}
-	for item := 0; ; item++ {
+	for item := 0; ; {
 		tag, _, length, err := outer.header()
+		if err == nil && tag == tagSequenceEnd && !sequence.undefined && outer.skip(length) == nil {
+			continue
+		}
 		if err != nil || tag != tagItem {
 			return
 		}
@@ -146,7 +149,7 @@ func (s *scanner) eachItem(sequence element, visit func(item int, e element, s *
 			if err != nil {
 				return
 			}
-			if !more || e.tag == tagItemEnd {
+			if !more || e.tag == tagItemEnd && length == undefinedLength {
 				break
 			}
 			if !visit(item, e, &inner) {
@@ -154,6 +157,7 @@ func (s *scanner) eachItem(sequence element, visit func(item int, e element, s *
 			}
 		}
 		outer.pos = inner.pos
+		item++
 	}
 }
 
