@@ -28,10 +28,15 @@ type Hooks struct {
 
 // Progress is where a run is.
 type Progress struct {
-	Step, Steps int // Step are done
-	Stats       StepStats
-	Elapsed     time.Duration
-	Validation  map[string]float64 // of this step, if it was validated
+	Step, Steps  int // Step are done
+	Stats        StepStats
+	LearningRate float64       // of this step
+	Took         time.Duration // by this step, without waiting for its batch
+	Elapsed      time.Duration // since the run began, or went on
+	// StepsPerSecond is the mean over Elapsed, validations included.
+	StepsPerSecond float64
+	Loading        float64            // so far; see Result
+	Validation     map[string]float64 // of this step, if it was validated
 }
 
 // Result is what a run made.
@@ -75,7 +80,8 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 	}
 	drawing, enough := context.WithCancel(ctx)
 	defer enough()
-	next := prefetch(drawing, c, out.Steps, NewBatcher(c, m, d))
+	first := out.Steps
+	next := prefetch(drawing, c, first, NewBatcher(c, m, d))
 	start, waited, working := time.Now(), time.Duration(0), time.Duration(0)
 	for out.Steps < c.Steps && ctx.Err() == nil {
 		waiting := time.Now()
@@ -97,11 +103,14 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 			return out, fault.Errorf(op, fault.Internal, "the loss of step %d is no number: the learning rate %g is too high, a weight overflowed, or it is one of the studies %s; what was kept last is as it was",
 				out.Steps+1, lr, some(batch.Studies))
 		}
-		working += time.Since(began)
+		took := time.Since(began)
+		working += took
 		out.Steps++
 		out.Temperature = stats.Temperature
-		out.Curves.add(out.Steps, lr, stats, time.Since(began))
-		p := Progress{Step: out.Steps, Steps: c.Steps, Stats: stats, Elapsed: time.Since(start)}
+		out.Loading = float64(waited) / float64(max(1, waited+working))
+		out.Curves.add(out.Steps, lr, stats, took)
+		p := Progress{Step: out.Steps, Steps: c.Steps, Stats: stats, LearningRate: lr, Took: took, Elapsed: time.Since(start), Loading: out.Loading}
+		p.StepsPerSecond = float64(out.Steps-first) / p.Elapsed.Seconds()
 		if h.Validate != nil && c.ValidateEvery > 0 && (out.Steps%c.ValidateEvery == 0 || out.Steps == c.Steps) {
 			if p.Validation, err = validate(ctx, s, h, stats.Temperature); err != nil && ctx.Err() == nil {
 				return out, fault.Wrap(op, err)
@@ -128,7 +137,6 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 		}
 	}
 	out.Collapsed = out.Curves.collapsed()
-	out.Loading = float64(waited) / float64(max(1, waited+working))
 	var err error
 	out.Weights, err = s.Weights()
 	return out, fault.Wrap(op, err)

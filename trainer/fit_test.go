@@ -83,7 +83,12 @@ func TestFit(t *testing.T) {
 	c, s := small(), &counter{}
 	var validated, progress []int
 	r, err := trainer.Fit(t.Context(), c, model.Tiny(), d, s, nil, trainer.Hooks{
-		Progress: func(p trainer.Progress) { progress = append(progress, p.Step) },
+		Progress: func(p trainer.Progress) {
+			progress = append(progress, p.Step)
+			if p.LearningRate != s.rates[p.Step-1] || p.StepsPerSecond <= 0 || p.Loading < 0 || p.Loading > 1 {
+				t.Errorf("progress: %+v", p)
+			}
+		},
 		Validate: func(_ context.Context, w onnxexport.Weights, temperature float64) (map[string]float64, error) {
 			validated = append(validated, int(w["steps"].Data[0]))
 			return map[string]float64{"p10": 0.5}, nil

@@ -42,7 +42,7 @@ func (a *App) listenQuery(ctx context.Context, srv *query.Server) (_ running, er
 	if srv.TLS, err = secure(c); err != nil {
 		return nil, err
 	}
-	listener, err := listen(ctx, c.Listen)
+	listener, err := c.Listen.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

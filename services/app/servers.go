@@ -6,7 +6,6 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/indexer/qdrantd"
@@ -68,7 +67,7 @@ func (a *App) startQdrant(ctx context.Context) (running, error) {
 	if a.conf.Qdrant.Address != "" {
 		return nil, nil
 	}
-	listener, err := listen(ctx, a.conf.Qdrant.Listen)
+	listener, err := a.conf.Qdrant.Listen.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -108,17 +107,4 @@ func hostPort(l config.Listen) (host string, port int, err error) {
 		port, err = strconv.Atoi(text)
 	}
 	return host, port, fault.E("app.hostPort", fault.Usage, err)
-}
-
-// listen opens a TCP listener, or says in one line why it cannot.
-func listen(ctx context.Context, l config.Listen) (net.Listener, error) {
-	const op = "app.listen"
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", string(l))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fault.Errorf(op, fault.Usage, "address %s is in use; stop the server there or set another port", l)
-	}
-	if err != nil {
-		return nil, fault.Errorf(op, fault.Usage, "cannot listen on %s: %w", l, err)
-	}
-	return listener, nil
 }

@@ -22,7 +22,7 @@ func (a *App) startTelemetry(ctx context.Context) (running, error) {
 	if a.conf.Telemetry.Listen.Off() {
 		return nil, nil
 	}
-	listener, err := listen(ctx, a.conf.Telemetry.Listen)
+	listener, err := a.conf.Telemetry.Listen.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -333,6 +333,12 @@ func TestLastPerSubject(t *testing.T) {
 	if none, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.other.unchanged.*", bus.Last{}); err != nil || len(none) != 0 {
 		t.Errorf("%d messages of nobody, %v", len(none), err)
 	}
+	for from, want := range map[uint64]int{1: subjects, subjects: subjects, 2*subjects - 1: 2, 2*subjects + 1: 0} {
+		all, err := b.LastPerSubject(t.Context(), event.StreamAnswers, "rad.v1.t.unchanged.*", bus.Last{From: from})
+		if err != nil || len(all) != want || want > 0 && all[want-1].Sequence != 2*subjects {
+			t.Errorf("from %d: %d messages, want %d, %v", from, len(all), want, err)
+		}
+	}
 	js := raw(t, srv.ClientURL())
 	stream, err := js.Stream(t.Context(), event.StreamAnswers)
 	if err != nil || stream.CachedInfo().State.Consumers != 0 {

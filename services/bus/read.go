@@ -54,8 +54,10 @@ func (b *Bus) LastForSubject(ctx context.Context, stream string, subject event.S
 
 // Last says what [Bus.LastPerSubject] returns.
 type Last struct {
-	HeadersOnly bool // messages come without their bodies
-	Most        int  // more subjects than that are an error; 0 is no bound
+	HeadersOnly bool   // messages come without their bodies
+	From        uint64 // only what was stored with this sequence or later; 0 is all
+	// Most bounds the subjects, with From the messages: more are an error; 0 is no bound.
+	Most int
 }
 
 // ReasonTooMany refuses a list of more messages than the caller wants to hold.
@@ -70,8 +72,12 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 	const op = "bus.LastPerSubject"
 	ctx, cancel := b.bounded(ctx)
 	defer cancel()
+	start := LastPerSubject()
+	if o.From > 0 {
+		start = FromSeq(o.From)
+	}
 	cons, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		FilterSubject: string(subject), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		FilterSubject: string(subject), DeliverPolicy: start.policy, OptStartSeq: start.seq, AckPolicy: jetstream.AckNonePolicy,
 		HeadersOnly: o.HeadersOnly, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second, // should this process die
 	})
 	if err != nil {

@@ -14,10 +14,12 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -171,6 +173,19 @@ func (l Listen) Loopback() bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Open listens on the address over TCP. Errors: Usage, in one line that says why it cannot.
+func (l Listen) Open(ctx context.Context) (net.Listener, error) {
+	const op = "config.Listen"
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", string(l))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.Errorf(op, fault.Usage, "address %s is in use; stop the server there or set another port", l)
+	}
+	if err != nil {
+		return nil, fault.Errorf(op, fault.Usage, "cannot listen on %s: %w", l, err)
+	}
+	return listener, nil
 }
 
 // Secret is text that is never printed, whatever prints it; convert it to string to use

@@ -4,9 +4,10 @@
 //	stage loop --Events--> [Stage] ----\
 //	query API  --requests, encoding----> [Metrics] --> GET /metrics (Prometheus text)
 //	index      --operations------------/
+//	radtrain   --steps, decisions--> [Training]
 //
 // Every label comes from a set that the code or the operator bounds: stages, reasons, routes,
-// statuses, operations, models. None is an identifier of a patient or a study, none is text
+// statuses, operations, models, terms of a loss, decisions. None is an identifier of a patient or a study, none is text
 // that somebody sent, and no metric is by tenant. docs/OPERATIONS.md says what to watch for.
 package telemetry
 

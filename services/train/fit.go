@@ -20,6 +20,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/telemetry"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
 	"github.com/radstream/radstream/trainer/onnxexport"
@@ -82,6 +83,7 @@ type FitHooks struct {
 	Load     func(done, total int)
 	Progress func(trainer.Progress)
 	Measure  func(done, total int)
+	Metrics  *telemetry.Training // is told of the run and its steps; nil for none
 }
 
 // Fit trains a model and writes it to Out/model, with the curves and settings of the run
@@ -123,6 +125,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if err != nil {
 		return FitReport{}, fault.Wrap(op, err)
 	}
+	h.Metrics.Run(o.Ref)
 	// The films are most of the heap and hold no pointers, so that a collection is cheap; left to
 	// grow, what batches leave behind doubles the process.
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
@@ -139,6 +142,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 		Validate: r.validate, Checkpoint: r.checkpoint, CheckpointEvery: o.CheckpointEvery,
 		Progress: func(p trainer.Progress) {
 			last = p
+			h.Metrics.Step(p)
 			if h.Progress != nil {
 				h.Progress(p)
 			}

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,6 +25,7 @@ import (
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/registry"
 	"github.com/radstream/radstream/services/stage"
+	"github.com/radstream/radstream/services/telemetry"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
 )
@@ -47,7 +50,7 @@ type ServeOptions struct {
 type ServeHooks struct {
 	Waiting func(serving model.Ref)
 	Begun   func(candidate, champion model.Ref, train, validation int)
-	Fit     FitHooks
+	Fit     FitHooks    // of each run; its Metrics are told of the rounds too
 	Skipped func(error) // a round was due and there are too few studies yet
 	Decided func(*radstreamv1.ModelDecided)
 }
@@ -89,13 +92,14 @@ func Serve(ctx context.Context, o ServeOptions, h ServeHooks) error {
 	if err := b.EnsureStreams(ctx); err != nil {
 		return fault.Wrap(op, err)
 	}
-	s := server{options: o, hooks: h, bus: b}
+	s := server{options: o, hooks: h, bus: b, metrics: h.Fit.Metrics, news: map[event.StudyKey]uint64{}}
 	if s.models, err = registry.Open(ctx, b); err != nil {
 		return fault.Wrap(op, err)
 	}
 	if s.state, err = b.KV(ctx, bus.BucketModels, 0); err != nil {
 		return fault.Wrap(op, err)
 	}
+	s.metrics.Rounds(func(ctx context.Context) error { _, err := s.seen(ctx); return err }, s.pending)
 	if err := s.takeUp(ctx); err != nil {
 		return fault.Wrap(op, err)
 	}
@@ -122,10 +126,12 @@ func Serve(ctx context.Context, o ServeOptions, h ServeHooks) error {
 		case ctx.Err() != nil: // what is left of the round is told
 			return fault.Wrap(op, err)
 		case fault.ReasonOf(err) == trainer.ReasonData:
+			s.metrics.Round(telemetry.Skipped)
 			if h.Skipped != nil {
 				h.Skipped(err)
 			}
 		case err != nil:
+			s.metrics.Round(telemetry.Failed)
 			return fault.Wrap(op, err)
 		default:
 			round++
@@ -147,6 +153,11 @@ type server struct {
 	models  *registry.Registry
 	state   *bus.KV
 	dues    *bus.Source // nil without a schedule
+	metrics *telemetry.Training
+
+	mu   sync.Mutex
+	read uint64                    // sequence of PREPARED up to which pending has read
+	news map[event.StudyKey]uint64 // sequences of the newest revisions that it found
 }
 
 // durable is the consumer that hands out what is due.
@@ -226,6 +237,30 @@ func (s *server) newStudies(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// pending counts the studies that have a revision which the last round did not see. It reads each
+// message once, whoever asks how often.
+func (s *server) pending(ctx context.Context) (int, error) {
+	const op = "train.pending"
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen, err := s.seen(ctx)
+	if err != nil {
+		return 0, fault.Wrap(op, err)
+	}
+	s.read = max(s.read, seen)
+	found, err := s.bus.LastPerSubject(ctx, event.StreamPrepared, event.PreparedSubject(s.options.Tenant, "*", "*"), bus.Last{HeadersOnly: true, From: s.read + 1})
+	if err != nil {
+		return 0, fault.Wrap(op, err)
+	}
+	for _, m := range found {
+		if s.read = m.Sequence; m.Type == event.StudyPrepared {
+			s.news[m.StudyKey()] = m.Sequence
+		}
+	}
+	maps.DeleteFunc(s.news, func(_ event.StudyKey, seq uint64) bool { return seq <= seen })
+	return len(s.news), nil
 }
 
 func (s *server) seenKey() string { return "trained." + string(s.options.Tenant) }
@@ -444,15 +479,24 @@ func (s *server) conclude(ctx context.Context, rec registry.Record) error {
 			return fault.Wrap(op, err)
 		}
 	}
-	t := s.options.Tenant
-	e, err := event.New(decisionID(t, rec.Ref), "radtrain serve", event.ModelDecidedSubject(t), time.Now(), &d)
+	t, now := s.options.Tenant, time.Now()
+	e, err := event.New(decisionID(t, rec.Ref), "radtrain serve", event.ModelDecidedSubject(t), now, &d)
 	if err == nil {
 		err = s.bus.Publish(ctx, e, nil)
 	}
-	if err == nil && s.hooks.Decided != nil {
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	became := telemetry.Refused
+	if d.GetPromoted() {
+		became = telemetry.Promoted
+	}
+	s.metrics.Round(became)
+	s.metrics.Decided(&d, now)
+	if s.hooks.Decided != nil {
 		s.hooks.Decided(&d)
 	}
-	return fault.Wrap(op, err)
+	return nil
 }
 
 func decisionID(t event.Tenant, candidate model.Ref) event.MessageID {
@@ -475,6 +519,13 @@ func (s *server) takeUp(ctx context.Context) error {
 		return err
 	}
 	if err == nil && said.ID == decisionID(s.options.Tenant, last.Ref) {
+		body, err := said.Message()
+		if err != nil {
+			return err
+		}
+		if d, ok := body.(*radstreamv1.ModelDecided); ok {
+			s.metrics.Decided(d, said.Time)
+		}
 		return nil
 	}
 	return s.conclude(ctx, last)

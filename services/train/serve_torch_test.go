@@ -3,9 +3,14 @@
 package train_test
 
 import (
+	"context"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,6 +21,7 @@ import (
 	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/registry"
+	"github.com/radstream/radstream/services/telemetry"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
@@ -50,6 +56,7 @@ func TestServe(t *testing.T) {
 	f.Shift, f.Intensity, f.Noise = 0, 0, 0
 	var decided *radstreamv1.ModelDecided
 	hooks := train.ServeHooks{Decided: func(d *radstreamv1.ModelDecided) { decided = d }}
+	watched := watch(&hooks)
 
 	for i, m := range all[:10] {
 		publish(t, b, tenant, m, m.PrepId)
@@ -57,6 +64,7 @@ func TestServe(t *testing.T) {
 			if err := train.Serve(ctx, o, hooks); fault.KindOf(err) != fault.Usage {
 				t.Fatalf("nothing serves: %v", err)
 			}
+			watched.want(t, map[string]float64{`rounds_total{decision="failed"}`: 1, `rounds_total{decision="promoted"}`: 0})
 		}
 	}
 	models, err := registry.Open(ctx, b)
@@ -89,14 +97,36 @@ func TestServe(t *testing.T) {
 			publish(t, b, tenant, m, m.PrepId)
 		}
 	}
+	watched = watch(&hooks)
+	began := time.Now()
+	var pending []float64
+	hooks.Waiting = func(model.Ref) {
+		pending = append(pending, watched.figures(t)["pending_studies"])
+		if err := watched.training.Ready(ctx); err != nil {
+			t.Errorf("waiting, and not ready: %v", err)
+		}
+	}
 	if err := train.Serve(ctx, o, hooks); err != nil || skipped != 1 {
 		t.Fatalf("%d rounds skipped, %v", skipped, err)
+	}
+	hooks.Skipped = nil
+	if !slices.Equal(pending, []float64{10, float64(len(all) - 10)}) {
+		t.Errorf("%v studies were pending", pending)
+	}
+	if err := watched.training.Ready(ctx); err == nil {
+		t.Error("ready behind the end")
 	}
 	if decided == nil || !decided.GetPromoted() || decided.GetChampionRef() != "tiny@0" || len(decided.GetChecks()) < 8 || decided.GetTrainStudies() == 0 {
 		t.Fatalf("the first candidate: %v", decided)
 	}
 	better := decided
 	t.Logf("promoted: %v", better.GetChecks())
+	figures := watched.gate(t, better)
+	watched.want(t, map[string]float64{`rounds_total{decision="promoted"}`: 1, `rounds_total{decision="refused"}`: 0, `rounds_total{decision="failed"}`: 0, `rounds_total{decision="skipped"}`: 1,
+		`run_info{model="` + better.GetModelRef() + `"}`: 1, "step": 160})
+	if at := figures["last_round_timestamp_seconds"]; at < float64(began.Unix()) || at > float64(time.Now().Unix()+1) {
+		t.Errorf("the last round was at %f", at)
+	}
 	serving, err := models.Serving(ctx)
 	if err != nil || serving.Ref.String() != better.GetModelRef() {
 		t.Fatalf("%+v serves, %v", serving, err)
@@ -118,6 +148,7 @@ func TestServe(t *testing.T) {
 		publish(t, b, tenant, m, m.PrepId+"again"+string(rune('0'+i)))
 	}
 	f.LearningRate, f.Steps, f.UnmaskedSteps, f.HoldText, f.Warmup = 0.1, 10, 5, 0, 0
+	watched, pending = watch(&hooks), nil
 	if err := train.Serve(ctx, o, hooks); err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +160,21 @@ func TestServe(t *testing.T) {
 		t.Fatalf("the second candidate: %v", decided)
 	}
 	t.Logf("refused: %s", decided.GetReason())
+	if !slices.Equal(pending, []float64{3}) {
+		t.Errorf("%v studies were pending", pending)
+	}
+	figures = watched.gate(t, decided)
+	watched.want(t, map[string]float64{`rounds_total{decision="promoted"}`: 1, `rounds_total{decision="refused"}`: 1, `run_info{model="` + decided.GetModelRef() + `"}`: 1, "step": 10})
+
+	// Another process knows what the last one decided, and has decided nothing itself.
+	watched = watch(&hooks)
+	stopping, stop := context.WithCancel(ctx)
+	hooks.Waiting = func(model.Ref) { stop() }
+	if err := train.Serve(stopping, o, hooks); err != nil {
+		t.Fatal(err)
+	}
+	watched.gate(t, decided)
+	watched.want(t, map[string]float64{`rounds_total{decision="refused"}`: 0, "last_round_timestamp_seconds": figures["last_round_timestamp_seconds"]})
 	if serving, err = models.Serving(ctx); err != nil || serving.Ref.String() != better.GetModelRef() {
 		t.Errorf("%+v serves, %v", serving, err)
 	}
@@ -161,4 +207,65 @@ func TestServe(t *testing.T) {
 	if m, err := model.Load(kept); err != nil || len(m.DataManifests) != 2 { // the champion's data and its own
 		t.Errorf("the refused model saw %+v, %v", m, err)
 	}
+}
+
+// watched are the metrics of one radtrain serve.
+type watched struct {
+	process  *telemetry.Metrics
+	training *telemetry.Training
+}
+
+// watch gives hooks the metrics of a process that has just begun.
+func watch(h *train.ServeHooks) watched {
+	w := watched{process: telemetry.New("test")}
+	w.training = w.process.Training()
+	h.Fit.Metrics = w.training
+	return w
+}
+
+// figures returns the metrics of training as Prometheus reads them, by name and labels.
+func (w watched) figures(t *testing.T) map[string]float64 {
+	t.Helper()
+	page := httptest.NewRecorder()
+	w.process.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	figures := map[string]float64{}
+	for line := range strings.Lines(page.Body.String()) {
+		name, figure, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name, ok := strings.CutPrefix(name, "radstream_training_"); ok {
+			v, err := strconv.ParseFloat(figure, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			figures[name] = v
+		}
+	}
+	return figures
+}
+
+func (w watched) want(t *testing.T, want map[string]float64) {
+	t.Helper()
+	figures := w.figures(t)
+	for name, v := range want {
+		if got, ok := figures[name]; !ok || got != v {
+			t.Errorf("%s is %g (%t), want %g", name, got, ok, v)
+		}
+	}
+}
+
+// gate holds the figures of the last gate against the decision.
+func (w watched) gate(t *testing.T, d *radstreamv1.ModelDecided) map[string]float64 {
+	t.Helper()
+	want, checks := map[string]float64{}, 0
+	for _, c := range d.GetChecks() {
+		if strings.HasSuffix(c.GetName(), "_r10") || strings.HasSuffix(c.GetName(), "_auc") {
+			want[`gate_ratio{check="`+c.GetName()+`",role="champion"}`] = c.GetChampion()
+			want[`gate_ratio{check="`+c.GetName()+`",role="candidate"}`] = c.GetCandidate()
+			checks++
+		}
+	}
+	if checks != 3 {
+		t.Errorf("the gate had %d of the checks that are metrics", checks)
+	}
+	w.want(t, want)
+	return w.figures(t)
 }

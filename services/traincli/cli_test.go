@@ -3,6 +3,7 @@ package traincli_test
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,6 +45,11 @@ func TestPhantomsPrintWhatWasFrozen(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -64,6 +70,8 @@ func TestExitCodes(t *testing.T) {
 		"no run to resume":  {[]string{"fit", "--resume", "--out", t.TempDir()}, 2, "no run to go on with"},
 		"other settings":    {[]string{"fit", "--resume", "--steps", "9"}, 2, "leave out --steps"},
 		"no weights":        {[]string{"import", "nowhere.safetensors"}, 1, "nowhere.safetensors"},
+		"no address":        {[]string{"fit", "--telemetry-listen", "9090"}, 2, "telemetry.listen: must be host:port"},
+		"a taken address":   {[]string{"serve", "--telemetry-listen", taken.Addr().String()}, 2, taken.Addr().String() + " is in use"},
 		"no kind of set":    {[]string{"eval", "dataset", "nowhere", "--model", "x"}, 2, "radtrain eval dataset --help"},
 		"another set":       {[]string{"eval", "dataset", "nih", ".", "--model", "x"}, 2, "chexpert-5x200"},
 		"no folder of it":   {[]string{"eval", "dataset", "rsna", "nowhere", "--model", "x"}, 1, "no folder nowhere"},

@@ -1,6 +1,7 @@
 package traincli
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 func (c *cli) fit() *cobra.Command {
 	o := train.FitOptions{Trainer: trainer.DefaultConfig(), NATS: bus.DefaultConfig(), Version: c.Version}
 	ref := "tiny@1.0.0"
+	metrics := c.metrics()
 	cmd := &cobra.Command{
 		Use:   "fit",
 		Short: "Train a model from frozen data",
@@ -63,8 +65,12 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 				}
 			}
 			show, finish := c.fitProgress()
-			report, err := train.Fit(cmd.Context(), o, train.FitHooks{
-				Load: c.progress("studies"), Progress: show, Measure: c.progress("phantoms"),
+			hooks := train.FitHooks{Load: c.progress("studies"), Progress: show, Measure: c.progress("phantoms"), Metrics: metrics.training}
+			always := func(context.Context) error { return nil } // it works while it lives
+			var report train.FitReport
+			err = metrics.serve(cmd.Context(), always, func(ctx context.Context) (err error) {
+				report, err = train.Fit(ctx, o, hooks)
+				return err
 			})
 			finish()
 			if err != nil {
@@ -81,6 +87,7 @@ accumulated: the negatives of a contrastive step are the studies of one batch.`,
 	modeFlag(f, &o.Mode)
 	f.StringArrayVar(&o.Without, "without", nil, "leave out a part, to see what it is worth; may be repeated: "+strings.Join(train.Parts, ", "))
 	f.BoolVar(&o.Measure, "measure", true, "measure the model on phantoms when it is done")
+	metrics.flag(f)
 	f.BoolVar(&o.Resume, "resume", false, "go on with the interrupted run in --out, with its settings")
 	return cmd
 }
@@ -144,7 +151,7 @@ func modeFlag(f *pflag.FlagSet, mode *string) {
 func resume(f *pflag.FlagSet, o *train.FitOptions) error {
 	var others []string
 	f.Visit(func(f *pflag.Flag) {
-		if !slices.Contains([]string{"resume", "out", "data", "nats", "nats-token", "nats-creds", "measure", "checkpoint-every", "json"}, f.Name) {
+		if !slices.Contains([]string{"resume", "out", "data", "nats", "nats-token", "nats-creds", "measure", "checkpoint-every", "telemetry-listen", "json"}, f.Name) {
 			others = append(others, "--"+f.Name)
 		}
 	})
@@ -185,7 +192,7 @@ func (c *cli) fitProgress() (show func(trainer.Progress), finish func()) {
 		if terminal {
 			out = bars
 		}
-		rate := float64(p.Step) / p.Elapsed.Seconds()
+		rate := p.StepsPerSecond
 		left := time.Duration(float64(p.Steps-p.Step) / rate * float64(time.Second)).Round(time.Second)
 		if terminal {
 			bar.Note(fmt.Sprintf("loss %.3f, %.1f steps/s, %s left", p.Stats.Loss, rate, left))

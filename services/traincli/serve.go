@@ -1,6 +1,7 @@
 package traincli
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 
@@ -27,6 +28,7 @@ func (c *cli) serve() *cobra.Command {
 		Fit: train.FitOptions{Objective: "clinvla", Trainer: conf, Version: c.Version, CheckpointEvery: 250},
 	}
 	tenant := string(event.DefaultTenant)
+	metrics := c.metrics()
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Train again and again from a running radstream, and promote what is better",
@@ -52,7 +54,7 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 			}
 			show, finish := c.fitProgress()
 			defer finish()
-			return train.Serve(cmd.Context(), o, train.ServeHooks{
+			hooks := train.ServeHooks{
 				Waiting: func(serving model.Ref) {
 					if serving != (model.Ref{}) {
 						fmt.Fprintf(c.Stderr, "%s serves; waiting until a round is due\n", serving)
@@ -61,7 +63,7 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 				Begun: func(candidate, champion model.Ref, train, validation int) {
 					fmt.Fprintf(c.Stderr, "training %s on from %s: %d studies, %d held out\n", candidate, champion, train, validation)
 				},
-				Fit:     train.FitHooks{Load: c.progress("studies"), Progress: show},
+				Fit:     train.FitHooks{Load: c.progress("studies"), Progress: show, Metrics: metrics.training},
 				Skipped: func(err error) { fmt.Fprintf(c.Stderr, "a round was due: %s\n", fault.Detail(err)) },
 				Decided: func(d *radstreamv1.ModelDecided) {
 					finish()
@@ -69,11 +71,13 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 						fmt.Fprintln(c.Stderr, err)
 					}
 				},
-			})
+			}
+			return metrics.serve(cmd.Context(), metrics.training.Ready, func(ctx context.Context) error { return train.Serve(ctx, o, hooks) })
 		},
 	}
 	f, t := cmd.Flags(), &o.Fit.Trainer
 	natsFlags(f, &o.NATS)
+	metrics.flag(f)
 	f.StringVar(&tenant, "tenant", tenant, "tenant")
 	f.StringVar(&o.Schedule, "schedule", "", "when rounds are due, in UTC: a cron expression with seconds first, @daily, @every 6h")
 	f.IntVar(&o.After, "after", 0, "a round is due after so many new or changed studies; 0 is never")
