@@ -27,6 +27,8 @@ type collection struct {
 	payloads []Object
 	columns  map[string]*column
 
+	scratch sync.Pool // of *[]int32, a number a slot, for searches
+
 	// order holds the live slots by id, but for pending (added since) and freed (removed
 	// since, not reusable before order is rebuilt without them).
 	order, pending, freed, free []uint32
@@ -130,6 +132,14 @@ func (c *collection) newSlot(id PointID) uint32 {
 	return slot
 }
 
+// takeScratch returns n numbers, whatever they are; they go back to c.scratch.
+func (c *collection) takeScratch(n int) []int32 {
+	if p, ok := c.scratch.Get().(*[]int32); ok && cap(*p) >= n {
+		return (*p)[:n]
+	}
+	return make([]int32, n)
+}
+
 func (c *collection) remove(id PointID) {
 	slot, ok := c.slots[id]
 	if !ok {
@@ -200,8 +210,8 @@ type column struct {
 	distance Distance
 	arena    *arena
 	chunks   []chunk  // empty where no slot has a vector
-	codes    []*codes // the same for the first pass; nil throughout for Manhattan
-	dot      func(out []int32, rows []int8, query []int16)
+	codes    []*codes // the same for the first passes; nil throughout for Manhattan
+	dot      kernelFunc
 	present  []bool
 }
 

@@ -1,9 +1,9 @@
 // Package flat is a durable, exact vector store in one directory: the embedded index
 // behind package qdrantd. It holds collections of points; a point has an id (a number or
 // a UUID), up to one dense float32 vector per vector name and a JSON-like payload.
-// Search scans every vector, so answers are exact, and nothing needs tuning. A first pass
-// over int8 copies leaves out what certainly is not among the best (see quantise.go); the
-// rest is scored in float, so the answer is that of a scan in float, bit for bit.
+// Search scans every vector, so answers are exact, and nothing needs tuning. First passes
+// over copies of four and of eight bits leave out what certainly is not among the best (see
+// quantise.go); the rest is scored in float, so the answer is that of a scan in float, bit for bit.
 //
 // # Flow of a write
 //
@@ -18,8 +18,8 @@
 //
 // # Memory
 //
-// Float vectors lie in a mapped file without a name (see arena.go), ids, payloads, int8 copies and
-// indexes on the heap. A search touches few floats, so the kernel may put the rest aside.
+// Float vectors lie in a mapped file without a name (see arena.go), ids, payloads, copies in few
+// bits and indexes on the heap. A search touches few floats, so the kernel may put the rest aside.
 //
 // # Files
 //

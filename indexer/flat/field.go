@@ -103,6 +103,19 @@ func (m *mask) count() (n int) {
 	return n
 }
 
+func (m *mask) has(i uint32) bool { return m[i/64]>>(i%64)&1 != 0 }
+
+// rows yields the bits that are set.
+func (m *mask) rows(yield func(uint32) bool) {
+	for w, word := range m {
+		for ; word != 0; word &= word - 1 {
+			if !yield(uint32(64*w + bits.TrailingZeros64(word))) {
+				return
+			}
+		}
+	}
+}
+
 // sieve clears bits of the block that starts at slot from.
 type sieve func(from int, m *mask)
 

@@ -6,7 +6,7 @@ import "golang.org/x/sys/cpu"
 type kernel struct {
 	name string
 	has  bool // this processor can run it
-	dot  func(out []int32, rows []int8, query []int16)
+	dot  kernelFunc
 }
 
 // kernels are the ways from the fastest to the one that always works.
@@ -16,17 +16,18 @@ var kernels = [...]kernel{
 	{"go", true, dotRowsGo},
 }
 
-func assembly(f func(out *int32, rows *int8, query *int16, n, width int)) func([]int32, []int8, []int16) {
-	return func(out []int32, rows []int8, query []int16) {
-		if len(out) > 0 {
-			_ = rows[len(out)*len(query)-1] // the assembly does not look at lengths
-			f(&out[0], &rows[0], &query[0], len(out), len(query))
+func assembly(f func(out *int32, rows *byte, at *uint32, query *int8, n, width int)) kernelFunc {
+	return func(out []int32, rows []byte, at *[chunkSlots + ahead]uint32, query []int8) {
+		width := len(query) / 2
+		for _, row := range at[:len(out)+ahead-4] { // the assembly does not look at lengths
+			_ = rows[(int(row)+1)*width-1]
 		}
+		f(&out[0], &rows[0], &at[0], &query[0], len(out), width)
 	}
 }
 
 //go:noescape
-func dotRowsAVX2(out *int32, rows *int8, query *int16, n, width int)
+func dotRowsAVX2(out *int32, rows *byte, at *uint32, query *int8, n, width int)
 
 //go:noescape
-func dotRowsVNNI(out *int32, rows *int8, query *int16, n, width int)
+func dotRowsVNNI(out *int32, rows *byte, at *uint32, query *int8, n, width int)

@@ -6,7 +6,7 @@ package flat
 type kernel struct {
 	name string
 	has  bool
-	dot  func(out []int32, rows []int8, query []int16)
+	dot  kernelFunc
 }
 
 var kernels = [...]kernel{{"go", true, dotRowsGo}}

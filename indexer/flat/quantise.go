@@ -2,8 +2,8 @@ package flat
 
 import "math"
 
-// The first pass of a scan reads vectors as int8 and queries as int16, and decides by a
-// bound which vectors have to be scored in float. With
+// The first passes of a scan read vectors in few bits and queries as int8, and decide by a bound
+// which vectors have to be scored in float. With
 //
 //	x = scale * code + e    (a stored vector)
 //	y = unit * query + f    (a query)
@@ -15,30 +15,45 @@ import "math"
 // So every float score has a certain upper bound, and a vector is passed over only when that
 // bound is below the scores that were already found: the answer is that of a float scan, bit
 // for bit. code.query is an exact int32, the same on every processor.
+//
+// A code is 16*high + low, four bits each, which lie apart. A scan is bound by memory, so it reads
+// high alone first, with the larger e that belongs to it, and low of the vectors that this leaves.
 
-// lane is the multiple of elements that kernels work on; rows are padded with zeros.
-const lane = 32
+// lane is the multiple of elements that kernels work on; rows are filled up with zeros of the query.
+const lane = 128
 
 const (
-	maxCode    = 127
+	maxCode    = 119             // 16*7 + 7
+	offset     = 8               // of what is stored to what is meant, so that it is not negative
 	float32ulp = 1.0 / (1 << 24) // largest relative error of one rounding
 	slack      = 1e-9            // covers the roundings of the bound itself, which is float64
 )
 
-// codes are the quantised vectors of chunkSlots slots, row beside row.
+// codes are the quantised vectors of chunkSlots slots. In a row, byte i of the group of 32 holds
+// elements i and 32+i of 64.
 type codes struct {
-	rows  []int8
-	scale [chunkSlots]float32
-	resid [chunkSlots]float32 // |e|, rounded up
-	norm  [chunkSlots]float32 // |x|, rounded up
+	high, low []byte              // row beside row
+	scale     [chunkSlots]float32 // of code
+	resid     [chunkSlots]float32 // |e|, rounded up
+	residHigh [chunkSlots]float32 // |e| where the code is 16*high, rounded up
+	norm      [chunkSlots]float32 // |x|, rounded up
 }
 
-func stride(dim int) int { return (dim + lane - 1) / lane * lane }
+// rowBytes is the length of a row of high or low.
+func rowBytes(dim int) int { return (dim + lane - 1) / lane * lane / 2 }
 
-func newCodes(dim int) *codes { return &codes{rows: make([]int8, chunkSlots*stride(dim))} }
+// place is where a row holds element i: a byte, and the shift in it.
+func place(i int) (at, shift int) { return i/64*32 + i%32, i / 32 % 2 * 4 }
+
+func newCodes(dim int) *codes {
+	return &codes{high: make([]byte, chunkSlots*rowBytes(dim)), low: make([]byte, chunkSlots*rowBytes(dim))}
+}
 
 func (c *codes) set(i int, v []float32) {
-	row := c.rows[i*stride(len(v)):][:len(v)]
+	n := rowBytes(len(v))
+	high, low := c.high[i*n:(i+1)*n], c.low[i*n:(i+1)*n]
+	clear(high)
+	clear(low)
 	var largest float32
 	for _, x := range v {
 		largest = max(largest, x, -x)
@@ -48,16 +63,26 @@ func (c *codes) set(i int, v []float32) {
 	if scale > 0 {
 		inverse = 1 / step
 	}
-	var resid, norm float64
+	var resid, residHigh, norm float64
 	for j, x := range v {
 		exact := float64(x)
 		code := max(-maxCode, min(maxCode, math.RoundToEven(exact*inverse)))
-		row[j] = int8(code)
-		e := exact - step*code
+		h, l := split(int(code))
+		at, shift := place(j)
+		high[at] |= byte(h+offset) << shift
+		low[at] |= byte(l+offset) << shift
+		e, eh := exact-step*code, exact-step*float64(16*h)
 		resid += e * e
+		residHigh += eh * eh
 		norm += exact * exact
 	}
-	c.scale[i], c.resid[i], c.norm[i] = scale, roundUp(math.Sqrt(resid)), roundUp(math.Sqrt(norm))
+	c.scale[i], c.resid[i], c.residHigh[i], c.norm[i] = scale, roundUp(math.Sqrt(resid)), roundUp(math.Sqrt(residHigh)), roundUp(math.Sqrt(norm))
+}
+
+// split takes a code apart into 16*high + low, low from -8 to 7.
+func split(code int) (high, low int) {
+	high = (code + offset) >> 4
+	return high, code - 16*high
 }
 
 func roundUp(v float64) float32 {
@@ -72,7 +97,8 @@ func roundUp(v float64) float32 {
 // coarse is a query as the first pass sees it.
 type coarse struct {
 	euclid bool
-	query  []int16
+	query  []int8 // for the low four bits of a row's bytes, then for the high ones
+	shift  int32  // what the offset of four bits adds to a product
 	unit   float64
 	norm   float64 // |y|
 	// A product is at most scale*unit*integer + resid*perResid + norm*perNorm + tiny.
@@ -86,20 +112,23 @@ func newCoarse(d Distance, y []float32) *coarse {
 	if d == Manhattan {
 		return nil
 	}
-	q := &coarse{euclid: d == Euclid, query: make([]int16, stride(len(y)))}
-	// No sum of dim products may leave int32.
-	most := min(math.MaxInt16, math.MaxInt32/(maxCode*len(y)))
+	n := rowBytes(len(y))
+	q := &coarse{euclid: d == Euclid, query: make([]int8, 2*n)}
 	var largest, norm, resid float64
 	for _, x := range y {
 		largest = max(largest, math.Abs(float64(x)))
 		norm += float64(x) * float64(x)
 	}
-	q.unit = largest / float64(most)
+	q.unit = largest / math.MaxInt8
 	for i, x := range y {
+		var c float64
 		if q.unit > 0 {
-			q.query[i] = int16(max(-float64(most), min(float64(most), math.RoundToEven(float64(x)/q.unit))))
+			c = max(-math.MaxInt8, min(math.MaxInt8, math.RoundToEven(float64(x)/q.unit)))
 		}
-		f := float64(x) - q.unit*float64(q.query[i])
+		at, shift := place(i)
+		q.query[at+shift/4*n] = int8(c)
+		q.shift += offset * int32(c)
+		f := float64(x) - q.unit*c
 		resid += f * f
 	}
 	q.norm, resid = math.Sqrt(norm)*(1+slack), math.Sqrt(resid)*(1+slack)
@@ -117,27 +146,102 @@ func newCoarse(d Distance, y []float32) *coarse {
 	return q
 }
 
-// below reports whether the internal score of slot i is certainly worse than floor, given
-// its integer product. Whatever is not a number gives false.
-func (q *coarse) below(c *codes, i int, product int32, floor float64) bool {
-	norm := float64(c.norm[i])
-	most := float64(c.scale[i])*q.unit*float64(product) + float64(c.resid[i])*q.perResid + norm*q.perNorm + q.tiny
+// guess is about the internal score of slot i, given the integer product of its code.
+func (q *coarse) guess(c *codes, i uint32, product int32) float64 {
+	about := float64(c.scale[i]) * q.unit * float64(product)
 	if q.euclid {
-		// norm was rounded up by less than 1e-6 of itself.
-		sum := norm + q.norm
-		most = 2*most - norm*norm - q.norm*q.norm + (q.round+4e-6)*sum*sum + q.tiny
+		norm := float64(c.norm[i])
+		about = 2*about - norm*norm
+	}
+	return about
+}
+
+// most is an upper bound of the product of a vector with the query.
+func (q *coarse) most(scale float32, product int32, resid float32, norm float64) float64 {
+	return float64(scale)*q.unit*float64(product) + float64(resid)*q.perResid + norm*q.perNorm + q.tiny
+}
+
+// below reports whether the internal score of slot i is certainly worse than floor, given
+// the integer product of its code and |e|. Whatever is not a number gives false.
+func (q *coarse) below(c *codes, i uint32, product int32, resid float32, floor float64) bool {
+	norm := float64(c.norm[i])
+	most := q.most(c.scale[i], product, resid, norm)
+	if q.euclid {
+		most = q.squared(most, norm)
 	}
 	return most < floor && norm < q.limit
 }
 
-// dotRowsGo sets out[i] to the product of row i with query; it says what the other kernels
-// have to give. len(query) is the width of a row and a multiple of lane.
-func dotRowsGo(out []int32, rows []int8, query []int16) {
+// sift lists the rows of m of which high alone does not say that they are below floor.
+func (q *coarse) sift(l *list, c *codes, m *mask, high *[chunkSlots]int32, floor float64) {
+	l.n = 0
+	for row := range m.rows {
+		row %= chunkSlots // without which each look-up checks bounds
+		product := 16 * (high[row] - q.shift)
+		if q.euclid {
+			if q.below(c, row, product, c.residHigh[row], floor) {
+				continue
+			}
+		} else if norm := float64(c.norm[row]); q.most(c.scale[row], product, c.residHigh[row], norm) < floor && norm < q.limit { // below, in line
+			continue
+		}
+		l.add(row)
+	}
+}
+
+// squared is the upper bound of a negated squared distance, given that of the product.
+func (q *coarse) squared(most, norm float64) float64 {
+	// norm was rounded up by less than 1e-6 of itself.
+	sum := norm + q.norm
+	return 2*most - norm*norm - q.norm*q.norm + (q.round+4e-6)*sum*sum + q.tiny
+}
+
+// ahead is how many rows a kernel asks for before it works on them.
+const ahead = 16
+
+// list is the rows of a chunk that a kernel reads, in that order.
+type list struct {
+	n  int
+	at [chunkSlots + ahead]uint32
+}
+
+// inOrder is all rows.
+var inOrder = func() (at [chunkSlots + ahead]uint32) {
+	for i := range at {
+		at[i] = uint32(min(i, chunkSlots-1))
+	}
+	return at
+}()
+
+func (l *list) add(row uint32) {
+	l.at[l.n] = row
+	l.n++
+}
+
+// products gives the products of the listed rows with a query.
+func (l *list) products(out *[chunkSlots]int32, dot kernelFunc, rows []byte, query []int8) {
+	if l.n == 0 {
+		return
+	}
+	for i := range ahead { // kernels work on four at a time, and look ahead
+		l.at[l.n+i] = l.at[l.n-1]
+	}
+	dot(out[:(l.n+3)/4*4], rows, &l.at, query)
+}
+
+// kernelFunc sets out[i], of a multiple of four, to the product of row at[i] with query: the sum over
+// the bytes of the row of their low four bits times the first half of query, and of the high ones
+// times the second.
+type kernelFunc func(out []int32, rows []byte, at *[chunkSlots + ahead]uint32, query []int8)
+
+// dotRowsGo says what the other kernels have to give.
+func dotRowsGo(out []int32, rows []byte, at *[chunkSlots + ahead]uint32, query []int8) {
+	n := len(query) / 2
 	for i := range out {
-		row := rows[i*len(query):][:len(query)]
+		row := rows[int(at[i])*n:][:n]
 		var sum int32
-		for j, q := range query {
-			sum += int32(row[j]) * int32(q)
+		for j, b := range row {
+			sum += int32(b&15)*int32(query[j]) + int32(b>>4)*int32(query[n+j])
 		}
 		out[i] = sum
 	}

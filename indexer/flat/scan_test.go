@@ -180,34 +180,64 @@ func TestKernelsAgree(t *testing.T) {
 			t.Logf("NOT TESTED: this processor cannot run the kernel %s", k.name)
 			continue
 		}
-		for width := lane; width <= 40*lane; width += lane {
-			query := make([]int16, width)
-			most := min(math.MaxInt16, math.MaxInt32/(maxCode*width))
+		for width := lane / 2; width <= 20*lane; width += lane / 2 {
+			query := make([]int8, 2*width)
 			for i := range query {
-				query[i] = int16(rng.IntN(2*most+1) - most)
+				query[i] = int8(rng.IntN(2*math.MaxInt8+1) - math.MaxInt8)
 			}
-			for n := range 12 {
-				rows := make([]int8, n*width)
+			for n := 1; n < 12; n++ {
+				rows := make([]byte, 3*n*width)
 				for i := range rows {
-					rows[i] = int8(rng.IntN(2*maxCode+1) - maxCode)
+					rows[i] = byte(rng.Uint32())
 				}
-				if n > 0 { // the extreme: every product has its largest size and the same sign
-					for i := range width {
-						rows[i] = maxCode
-						if query[i] < 0 {
-							rows[i] = -maxCode
-						}
+				var at list
+				for range n {
+					at.add(rng.Uint32N(uint32(3 * n)))
+				}
+				for i := range width { // the extreme: every product has its largest size and the same sign
+					low, high := byte(15), byte(15)
+					if query[i] < 0 {
+						low = 0
 					}
+					if query[width+i] < 0 {
+						high = 0
+					}
+					rows[int(at.at[0])*width+i] = low | high<<4
 				}
-				want, got := make([]int32, n), make([]int32, n+4)
+				var want, got [chunkSlots]int32
 				for i := range got {
 					got[i] = int32(rng.Uint32())
+					want[i] = got[i]
 				}
-				guard := slices.Clone(got[n:])
-				dotRowsGo(want, rows, query)
-				k.dot(got[:n], rows, query)
-				if !slices.Equal(got[:n], want) || !slices.Equal(got[n:], guard) {
-					t.Fatalf("%s, %d rows of %d: %v, want %v", k.name, n, width, got, want)
+				at.products(&want, dotRowsGo, rows, query)
+				at.products(&got, k.dot, rows, query)
+				if got != want {
+					t.Fatalf("%s, %d rows of %d: %v, want %v", k.name, n, width, got[:n], want[:n])
+				}
+			}
+		}
+	}
+}
+
+// TestCodes: what is stored is the vector, less a residual of the size that is noted.
+func TestCodes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for name, draw := range hard {
+		for _, dim := range []int{1, 31, 64, 200, 512} {
+			v := draw(rng, dim, nil)
+			c := newCodes(dim)
+			c.set(3, v)
+			n := rowBytes(dim)
+			var whole, high, norm float64
+			for i, x := range v {
+				at, shift := place(i)
+				h, l := int(c.high[3*n+at]>>shift&15)-offset, int(c.low[3*n+at]>>shift&15)-offset
+				e, eh := float64(x)-float64(c.scale[3])*float64(16*h+l), float64(x)-float64(c.scale[3])*float64(16*h)
+				whole, high, norm = whole+e*e, high+eh*eh, norm+float64(x)*float64(x)
+			}
+			for what, pair := range map[string][2]float64{"resid": {whole, float64(c.resid[3])}, "residHigh": {high, float64(c.residHigh[3])}, "norm": {norm, float64(c.norm[3])}} {
+				if least := math.Sqrt(pair[0]); pair[1] < least || pair[1] > 1.000001*least+1e-44 && least < math.MaxFloat32/2 { // not a number is no bound
+					t.Errorf("%s of %d: %s is %v, want %v", name, dim, what, pair[1], least)
 				}
 			}
 		}
