@@ -126,6 +126,9 @@ type Model struct {
 	// of one kind.
 	Threads int
 	Device  Device // "" is CPU; else what [Runtime.Device] returned
+	// Varying says that the shape of the inputs changes from run to run. The library then plans no
+	// memory for a shape: the plans of many shapes together hold several times what a run takes.
+	Varying bool
 }
 
 // Session loads a graph that takes inputs and computes outputs, in this order; nil means all
@@ -179,6 +182,9 @@ func (r *Runtime) sessionOptions(m Model) (*onnx.SessionOptions, error) {
 		o.SetIntraOpNumThreads(cmp.Or(m.Threads, r.options.IntraThreads)),
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
 	)
+	if m.Varying {
+		err = errors.Join(err, o.SetMemPattern(false))
+	}
 	if err == nil && m.Device == CUDA {
 		err = appendCUDA(o)
 	}

@@ -3,6 +3,8 @@ package deid
 import (
 	"cmp"
 	"context"
+	"image"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"unicode"
@@ -30,7 +32,7 @@ func TextPolicies() []TextPolicy { return []TextPolicy{TextRemove, TextRemoveAll
 
 // TextReader reads the text of an image; package ocr.
 type TextReader interface {
-	Read(ctx context.Context, img ocr.Image) ([]ocr.Line, error)
+	Read(ctx context.Context, src ocr.Source) ([]ocr.Line, error)
 	ID() string // what a prepared byte depends on
 }
 
@@ -55,7 +57,7 @@ type BurnedText struct {
 
 // Cleaned is a film without its burned-in text.
 type Cleaned struct {
-	Film    pixel.Film
+	Film    pixel.Film   // has the samples of the film that was given
 	Found   []BurnedText // from top to bottom; then what was found when these were gone
 	Removed []ocr.Box    // what was filled
 	Markers []string     // in capitals, sorted, each once
@@ -100,16 +102,20 @@ func (b *Burned) Version() string {
 	return string(b.policy) + "-" + b.reader.ID()
 }
 
-// Clean returns f without its text, f itself when there is none. known are the identifiers of
-// its header; p is the policy under which f will be rendered.
+// Clean removes the text of f, in f's own samples: a copy of a large film is what there is no
+// memory for. known are the identifiers of its header; p is the policy under which f will be
+// rendered.
 //
-// Errors: Invalid burned_in_text when text is left after removing; those of [pixel.Grey]; those
+// Errors: Invalid burned_in_text when text is left after removing; those of [pixel.Shade]; those
 // of the reader and of ctx. Found is told with burned_in_text too.
 func (b *Burned) Clean(ctx context.Context, f pixel.Film, p pixel.Policy, known Identifiers) (Cleaned, error) {
 	const op = "deid.Clean"
 	c := Cleaned{Film: f}
 	if b == nil {
 		return c, nil
+	}
+	if len(f.Samples) > large {
+		debug.FreeOSMemory() // what decoding left behind, which the networks cannot use
 	}
 	for pass := 0; ; pass++ {
 		found, err := b.find(ctx, c.Film, p, known)
@@ -140,24 +146,22 @@ func (b *Burned) Clean(ctx context.Context, f pixel.Film, p pixel.Policy, known 
 	}
 }
 
+// large is the number of pixels from which the memory that a film was decoded in counts.
+const large = 8 << 20
+
 // passes is how often text is removed. What stood below or beside it may only be seen when it
 // is gone; the pass after the last must find nothing.
 const passes = 2
 
 // fill removes texts from the film.
 func (c *Cleaned) fill(texts []BurnedText) {
-	f := c.Film
-	hole := make([]bool, len(f.Samples))
-	for _, t := range texts {
-		box := t.widened().Intersect(ocr.Box{X1: f.Columns, Y1: f.Rows})
+	holes := make([]image.Rectangle, len(texts))
+	for i, t := range texts {
+		box := t.widened().Intersect(ocr.Box{X1: c.Film.Columns, Y1: c.Film.Rows})
 		c.Removed = append(c.Removed, box)
-		for y := box.Y0; y < box.Y1; y++ {
-			for x := box.X0; x < box.X1; x++ {
-				hole[y*f.Columns+x] = true
-			}
-		}
+		holes[i] = image.Rect(box.X0, box.Y0, box.X1, box.Y1)
 	}
-	c.Film = pixel.Fill(f, hole)
+	pixel.Fill(c.Film, holes)
 }
 
 // widened returns the box of t with what may belong to it: beyond its ends a height of the
@@ -175,11 +179,11 @@ func (t BurnedText) widened() ocr.Box {
 
 // find returns the markers and texts of f and marks those that the policy removes.
 func (b *Burned) find(ctx context.Context, f pixel.Film, p pixel.Policy, known Identifiers) ([]BurnedText, error) {
-	grey, err := pixel.Grey(f, p)
+	shades, err := pixel.Shade(f, p)
 	if err != nil {
 		return nil, err
 	}
-	lines, err := b.reader.Read(ctx, ocr.Image{Columns: f.Columns, Rows: f.Rows, Pix: grey})
+	lines, err := b.reader.Read(ctx, shades)
 	if err != nil {
 		return nil, err
 	}

@@ -10,18 +10,36 @@ const (
 	margin    = 2   // cells of surroundings that detection sees
 	tile      = 512 // longest side of an area in pixels
 	overlap   = 96  // pixels that tiles of one area share
+
+	// Detection takes 100 MB in an area of tile x tile. Beside a film of more pixels than any but
+	// the largest detectors have, there is no room for that.
+	largeFilm = 16 << 20 // pixels
+	smallTile = 256      // longest side of an area of a larger one
 )
 
-// candidates returns the areas of img that may hold text, none of them larger than tile on a
+// tileOf returns the longest side of an area in a film of so many pixels.
+func tileOf(src Source) int {
+	if whole(src).area() > largeFilm {
+		return smallTile
+	}
+	return tile
+}
+
+// candidates returns the areas of src that may hold text, none of them larger than tile on a
 // side. Areas do not overlap, but for the tiles of a large one.
-func candidates(img Image) []Box {
-	columns, rows := (img.Columns+cell-1)/cell, (img.Rows+cell-1)/cell
+func candidates(src Source, tile int) []Box {
+	wide, high := src.Size()
+	columns, rows := (wide+cell-1)/cell, (high+cell-1)/cell
 	type count struct{ up, down, left, right int }
 	cells := make([]count, columns*rows)
-	for y := 1; y < img.Rows-1; y++ {
-		above, here, below := img.Pix[(y-1)*img.Columns:], img.Pix[y*img.Columns:], img.Pix[(y+1)*img.Columns:]
+	above, here, below := make([]byte, wide), make([]byte, wide), make([]byte, wide)
+	src.Row(0, 0, here)
+	src.Row(min(1, high-1), 0, below)
+	for y := 1; y < high-1; y++ {
+		above, here, below = here, below, above
+		src.Row(y+1, 0, below)
 		line := cells[y/cell*columns:]
-		for x := 1; x < img.Columns-1; x++ {
+		for x := 1; x < wide-1; x++ {
 			c := &line[x/cell]
 			switch dx := int(here[x+1]) - int(here[x-1]); {
 			case dx >= steep:
@@ -57,11 +75,10 @@ func candidates(img Image) []Box {
 			}
 		}
 	}
-	whole := Box{0, 0, img.Columns, img.Rows}
 	var tiles []Box
 	for _, a := range joined(pieces(on, columns)) {
 		a = Box{a.X0 * cell, a.Y0 * cell, a.X1 * cell, a.Y1 * cell}
-		tiles = append(tiles, split(a.Intersect(whole))...)
+		tiles = append(tiles, split(a.Intersect(whole(src)), tile)...)
 	}
 	return tiles
 }
@@ -118,7 +135,7 @@ func joined(boxes []Box) []Box {
 }
 
 // split returns tiles that cover b.
-func split(b Box) []Box {
+func split(b Box, tile int) []Box {
 	cuts := func(from, to int) [][2]int {
 		n := 1
 		for ; (to-from+(n-1)*overlap+n-1)/n > tile; n++ {

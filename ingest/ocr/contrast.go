@@ -8,6 +8,14 @@ const (
 	leastSpan = 6  // the least standard deviation, so that noise stays noise
 )
 
+// equalised returns a part of src as [flatten] of the whole of src shows it.
+func equalised(src Source, part Box) cut {
+	around := cutOut(src, part.Grow(window))
+	around.img = flatten(around.img)
+	inner := cutOut(around.img, Box{part.X0 - around.x0, part.Y0 - around.y0, part.X1 - around.x0, part.Y1 - around.y0})
+	return cut{inner.img, inner.x0 + around.x0, inner.y0 + around.y0}
+}
+
 // flatten returns img with its local mean taken away and its local contrast made equal: text
 // that runs from the lung over the heart, or stands faintly on bone, is equally strong all
 // along. Sums are whole numbers, so the result is the same everywhere.

@@ -1,6 +1,10 @@
 package ocr
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
 
 // TestFlatten: a faint stroke on a steep slope comes out as strong as a clear one on a flat
 // ground, and flat ground stays flat.
@@ -23,6 +27,22 @@ func TestFlatten(t *testing.T) {
 	}
 	if v := got.Pix[0]; v != 128 {
 		t.Errorf("flat ground is %d", v)
+	}
+}
+
+// TestEqualised: a part looks as it does in the whole, and has its place.
+func TestEqualised(t *testing.T) {
+	img := film(150, 120)
+	write(img, 60, 50, "DOE")
+	want := flatten(img)
+	for _, b := range []Box{{0, 0, 150, 120}, {50, 40, 90, 70}, {0, 0, 20, 10}, {140, 100, 170, 140}, {-9, 60, 3, 61}} {
+		got, inside := equalised(img, b), b.Intersect(whole(img))
+		if got.x0 != inside.X0 || got.y0 != inside.Y0 || got.img.Columns != inside.X1-inside.X0 || got.img.Rows != inside.Y1-inside.Y0 {
+			t.Errorf("%v has %d x %d pixels from %d, %d", b, got.img.Columns, got.img.Rows, got.x0, got.y0)
+		}
+		if d := cmp.Diff(cutOut(want, b).img.Pix, got.img.Pix); d != "" {
+			t.Errorf("%v: (-want +got)\n%s", b, d)
+		}
 	}
 }
 

@@ -19,20 +19,21 @@ const (
 	multiple   = 32   // the network wants sides of a multiple of this
 )
 
-// detect returns the rectangles of text in an area of img, not yet read.
-func (r *Reader) detect(ctx context.Context, img Image, area Box) ([]Line, error) {
+// detect returns the rectangles of text in an area of src, not yet read.
+func (r *run) detect(ctx context.Context, src Source, as look, area Box) ([]Line, error) {
+	seen := as(src, area.Grow(multiple/enlarge+1)) // with what the padding shows
 	columns, rows := padded((area.X1-area.X0)*enlarge), padded((area.Y1-area.Y0)*enlarge)
 	input := make([]float32, 3*columns*rows)
 	plane := columns * rows
 	for y := range rows {
 		for x := range columns {
-			v := sample(img, Point{float64(area.X0) + (float64(x)+0.5)/enlarge, float64(area.Y0) + (float64(y)+0.5)/enlarge})
+			v := sample(seen, Point{float64(area.X0) + (float64(x)+0.5)/enlarge, float64(area.Y0) + (float64(y)+0.5)/enlarge})
 			input[y*columns+x] = float32(v/127.5 - 1)
 		}
 	}
 	copy(input[plane:], input[:plane]) // grey: three equal channels
 	copy(input[2*plane:], input[:plane])
-	shape, probability, err := r.detection.Run(ctx, []int64{1, 3, int64(rows), int64(columns)}, input)
+	shape, probability, err := r.ask(ctx, r.detection, []int64{1, 3, int64(rows), int64(columns)}, input)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (r *Reader) detect(ctx context.Context, img Image, area Box) ([]Line, error
 		for i := range quad {
 			quad[i] = Point{float64(area.X0) + quad[i].X/enlarge, float64(area.Y0) + quad[i].Y/enlarge}
 		}
-		box := around(quad[:]).Intersect(Box{0, 0, img.Columns, img.Rows})
+		box := around(quad[:]).Intersect(whole(src))
 		if !box.Empty() {
 			lines = append(lines, Line{Box: box, Quad: quad, Detection: c.mean})
 		}

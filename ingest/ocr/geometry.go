@@ -86,13 +86,13 @@ func leastRectangle(points []Point, unclip float64) (quad [4]Point, across, down
 	return [4]Point{at(u0, v0), at(u1, v0), at(u1, v1), at(u0, v1)}, across, down
 }
 
-// sample returns the grey value of img at p, bilinear; outside it repeats the border.
-func sample(img Image, p Point) float64 {
+// sample returns the grey value at p, bilinear; outside c it repeats the border.
+func sample(c cut, p Point) float64 {
 	x, y := p.X-0.5, p.Y-0.5
 	fx, fy := math.Floor(x), math.Floor(y)
 	ax, ay := x-fx, y-fy
 	at := func(x, y int) float64 {
-		return float64(img.Pix[max(0, min(y, img.Rows-1))*img.Columns+max(0, min(x, img.Columns-1))])
+		return float64(c.img.Pix[max(0, min(y-c.y0, c.img.Rows-1))*c.img.Columns+max(0, min(x-c.x0, c.img.Columns-1))])
 	}
 	ix, iy := int(fx), int(fy)
 	top := at(ix, iy)*(1-ax) + at(ix+1, iy)*ax

@@ -19,6 +19,7 @@ package ocr
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -30,11 +31,52 @@ type Graph interface {
 	Run(ctx context.Context, shape []int64, data []float32) ([]int64, []float32, error)
 }
 
-// Image is a grey image, row-major, one byte a pixel.
+// Source is a grey image that is read row by row and part by part: of a large film nobody then
+// needs a second copy. It must be safe for concurrent reading.
+type Source interface {
+	Size() (columns, rows int)
+	// Row writes the grey values of row y from column x on to out, whose end lies in the image.
+	Row(y, x int, out []byte)
+}
+
+// Image is a grey image in memory, row-major, one byte a pixel.
 type Image struct {
 	Columns, Rows int
 	Pix           []byte
 }
+
+var _ Source = Image{}
+
+// Size returns the columns and rows of img.
+func (img Image) Size() (columns, rows int) { return img.Columns, img.Rows }
+
+// Row copies pixels of row y from column x on to out.
+func (img Image) Row(y, x int, out []byte) { copy(out, img.Pix[y*img.Columns+x:]) }
+
+func whole(src Source) Box {
+	columns, rows := src.Size()
+	return Box{0, 0, columns, rows}
+}
+
+// cut is a part of an image, with the place of its first pixel in the whole.
+type cut struct {
+	img    Image
+	x0, y0 int
+}
+
+// cutOut returns what part and src have in common.
+func cutOut(src Source, part Box) cut {
+	part = part.Intersect(whole(src))
+	c := cut{Image{Columns: max(0, part.X1-part.X0), Rows: max(0, part.Y1-part.Y0)}, part.X0, part.Y0}
+	c.img.Pix = make([]byte, c.img.Columns*c.img.Rows)
+	for y := range c.img.Rows {
+		src.Row(c.y0+y, c.x0, c.img.Pix[y*c.img.Columns:][:c.img.Columns])
+	}
+	return c
+}
+
+// look shows a part of an image: [cutOut] or [equalised].
+type look func(src Source, part Box) cut
 
 // Point is a place in an image in pixels; the centre of the first pixel is (0.5, 0.5).
 type Point struct{ X, Y float64 }
@@ -100,31 +142,32 @@ const ReasonTooMuch fault.Reason = "too_much_text"
 // book has about 50 lines; a film has a dozen.
 const mostLines = 500
 
-// Read returns the text of img, from its top to its bottom. Text of 8 to about 160 pixels
-// height is looked for.
+// Read returns the text of src, from its top to its bottom. Text of 8 to about 160 pixels
+// height is looked for. Beside src it takes about 100 MB, however large that is.
 //
-// Errors: Invalid with ReasonTooMuch; those of the graphs and of ctx; Internal for an image that
-// contradicts itself.
-func (r *Reader) Read(ctx context.Context, img Image) ([]Line, error) {
+// Errors: Invalid with ReasonTooMuch; those of the graphs and of ctx; Internal for an image
+// without pixels.
+func (r *Reader) Read(ctx context.Context, src Source) ([]Line, error) {
 	const op = "ocr.Read"
-	if img.Columns <= 0 || img.Rows <= 0 || img.Columns*img.Rows != len(img.Pix) {
-		return nil, fault.Errorf(op, fault.Internal, "an image of %d x %d with %d pixels", img.Columns, img.Rows, len(img.Pix))
+	if whole(src).Empty() {
+		return nil, fault.Errorf(op, fault.Internal, "an image without pixels")
 	}
+	reading := run{Reader: r, tile: tileOf(src)}
 	var lines []Line
 	// Level by level the text that counts is four times as large.
 	for shrink := 1; ; shrink *= 4 {
-		level := img
+		level := src
 		if shrink > 1 {
-			level = reduce(img, shrink)
+			level = reduce(src, shrink)
 		}
-		found, err := r.level(ctx, level)
+		found, err := reading.level(ctx, level)
 		if err != nil {
 			return nil, fault.Wrap(op, err)
 		}
 		for _, l := range found {
-			lines = append(lines, l.scaled(shrink, img))
+			lines = append(lines, l.scaled(shrink, src))
 		}
-		if min(img.Columns, img.Rows)/(4*shrink) < leastLevel {
+		if columns, rows := src.Size(); min(columns, rows)/(4*shrink) < leastLevel {
 			break
 		}
 	}
@@ -134,18 +177,39 @@ func (r *Reader) Read(ctx context.Context, img Image) ([]Line, error) {
 	return lines, nil
 }
 
-// level reads img as it is, and once more with its local contrast made equal, in which only
+// run is one call of Read.
+type run struct {
+	*Reader
+	tile int // longest side of an area that detection sees
+	left int // bytes of tensors that were made since the last collection
+}
+
+// mostLeft is how many bytes of tensors may wait to be collected. Beside a large film the
+// collector would wait until they are as large as it.
+const mostLeft = 12 << 20
+
+// ask runs a network.
+func (r *run) ask(ctx context.Context, g Graph, shape []int64, data []float32) ([]int64, []float32, error) {
+	outShape, out, err := g.Run(ctx, shape, data)
+	if r.left += 4 * (len(data) + len(out)); r.left > mostLeft {
+		r.left = 0
+		runtime.GC()
+	}
+	return outShape, out, err
+}
+
+// level reads src as it is, and once more with its local contrast made equal, in which only
 // what was not found before counts.
-func (r *Reader) level(ctx context.Context, img Image) ([]Line, error) {
-	areas := candidates(img)
+func (r *run) level(ctx context.Context, src Source) ([]Line, error) {
+	areas := candidates(src, r.tile)
 	if len(areas) == 0 {
 		return nil, nil
 	}
 	var lines []Line
-	for i, look := range []Image{img, flatten(img)} {
+	for i, as := range []look{cutOut, equalised} {
 		before := lines
 		for _, area := range areas {
-			found, err := r.detect(ctx, look, area)
+			found, err := r.detect(ctx, src, as, area)
 			if err != nil {
 				return nil, err
 			}
@@ -156,7 +220,7 @@ func (r *Reader) level(ctx context.Context, img Image) ([]Line, error) {
 				if len(lines) == mostLines {
 					return nil, fault.Reject("ocr.Read", fault.Invalid, ReasonTooMuch, "an image has at most %d pieces of text: this is no film", mostLines)
 				}
-				if err := r.recognize(ctx, look, &l); err != nil {
+				if err := r.recognize(ctx, src, as, &l); err != nil {
 					return nil, err
 				}
 				l.Faint = i > 0
@@ -178,27 +242,32 @@ func (l Line) inside(o Line) bool {
 const leastLevel = 300
 
 // scaled returns l in the pixels of the image that its level is a reduction of.
-func (l Line) scaled(by int, img Image) Line {
+func (l Line) scaled(by int, of Source) Line {
 	for i := range l.Quad {
 		l.Quad[i].X *= float64(by)
 		l.Quad[i].Y *= float64(by)
 	}
-	l.Box = around(l.Quad[:]).Intersect(Box{0, 0, img.Columns, img.Rows})
+	l.Box = around(l.Quad[:]).Intersect(whole(of))
 	return l
 }
 
-// reduce returns img with each by x by square as its mean.
-func reduce(img Image, by int) Image {
-	out := Image{Columns: img.Columns / by, Rows: img.Rows / by}
+// reduce returns src with each by x by square as its mean.
+func reduce(src Source, by int) Image {
+	columns, rows := src.Size()
+	out := Image{Columns: columns / by, Rows: rows / by}
 	out.Pix = make([]byte, out.Columns*out.Rows)
+	line, sums := make([]byte, columns), make([]int, out.Columns)
 	for y := range out.Rows {
-		for x := range out.Columns {
-			sum := 0
-			for dy := range by {
-				for _, v := range img.Pix[(y*by+dy)*img.Columns+x*by:][:by] {
-					sum += int(v)
+		clear(sums)
+		for dy := range by {
+			src.Row(y*by+dy, 0, line)
+			for x := range sums {
+				for _, v := range line[x*by:][:by] {
+					sums[x] += int(v)
 				}
 			}
+		}
+		for x, sum := range sums {
 			out.Pix[y*out.Columns+x] = byte((sum + by*by/2) / (by * by))
 		}
 	}

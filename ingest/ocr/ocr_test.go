@@ -106,7 +106,7 @@ func TestReadFails(t *testing.T) {
 	}{
 		"detection":   {bright{broken}, says{1}, img},
 		"recognition": {bright{}, bright{}, img},
-		"image":       {bright{}, says{1}, Image{10, 10, nil}},
+		"image":       {bright{}, says{1}, Image{}},
 	} {
 		r, err := New(c.detection, c.recognition, []string{"A", "B"}, "")
 		if err != nil {
@@ -157,15 +157,15 @@ func TestCandidates(t *testing.T) {
 			img.Pix[y*700+x] = 5
 		}
 	}
-	if got := candidates(img); len(got) != 0 {
+	if got := candidates(img, tile); len(got) != 0 {
 		t.Errorf("a film without text has candidates %v", got)
 	}
 	for _, at := range [][2]int{{0, 0}, {600, 480}, {300, 250}, {120, 190}} {
 		clean := Image{700, 500, slices.Clone(img.Pix)}
 		write(clean, at[0], at[1], "DOE^JANE")
 		want := Box{at[0], at[1], at[0] + 60, at[1] + 12}
-		if !slices.ContainsFunc(candidates(clean), func(b Box) bool { return b.Intersect(want) == want }) {
-			t.Errorf("text at %v lies in none of %v", at, candidates(clean))
+		if !slices.ContainsFunc(candidates(clean, tile), func(b Box) bool { return b.Intersect(want) == want }) {
+			t.Errorf("text at %v lies in none of %v", at, candidates(clean, tile))
 		}
 	}
 }
@@ -174,7 +174,8 @@ func TestSplitCovers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := Box{X0: rapid.IntRange(0, 50).Draw(t, "x0"), Y0: rapid.IntRange(0, 50).Draw(t, "y0")}
 		b.X1, b.Y1 = b.X0+rapid.IntRange(1, 4000).Draw(t, "width"), b.Y0+rapid.IntRange(1, 4000).Draw(t, "height")
-		tiles := split(b)
+		tile := rapid.SampledFrom([]int{tile, smallTile}).Draw(t, "tile")
+		tiles := split(b, tile)
 		area := Box{b.X0, b.Y0, b.X0, b.Y0}
 		for _, s := range tiles {
 			area = area.Union(s)

@@ -15,9 +15,10 @@ const (
 	sure       = 0.8  // a confidence from which no other way up is tried
 )
 
-// recognize reads l in img. Text that stands on its side or on its head is turned: the way up
+// recognize reads l in src. Text that stands on its side or on its head is turned: the way up
 // that reads best wins.
-func (r *Reader) recognize(ctx context.Context, img Image, l *Line) error {
+func (r *run) recognize(ctx context.Context, src Source, as look, l *Line) error {
+	seen := as(src, l.Box.Grow(2)) // 1 is what bilinear values need
 	ways := []int{0, 2}
 	if across, down := sides(l.Quad); down > 1.5*across {
 		ways = []int{1, 3}
@@ -28,7 +29,7 @@ func (r *Reader) recognize(ctx context.Context, img Image, l *Line) error {
 		for k := range q {
 			q[k] = l.Quad[(k+turn)%4]
 		}
-		text, confidence, err := r.read(ctx, img, q)
+		text, confidence, err := r.read(ctx, seen, q)
 		if err != nil {
 			return err
 		}
@@ -48,7 +49,7 @@ func sides(q [4]Point) (across, down float64) {
 }
 
 // read reads the text of a rectangle, whose first corner is the upper left of the text.
-func (r *Reader) read(ctx context.Context, img Image, q [4]Point) (string, float64, error) {
+func (r *run) read(ctx context.Context, seen cut, q [4]Point) (string, float64, error) {
 	across, down := sides(q)
 	width := min(max(int(math.Ceil(lineHeight*across/max(down, 1))), 1), mostWidth)
 	full := max(padded(width), leastWidth)
@@ -62,12 +63,12 @@ func (r *Reader) read(ctx context.Context, img Image, q [4]Point) (string, float
 				q[0].X + u*(q[1].X-q[0].X) + v*(q[3].X-q[0].X),
 				q[0].Y + u*(q[1].Y-q[0].Y) + v*(q[3].Y-q[0].Y),
 			}
-			input[y*full+x] = float32(sample(img, p)/127.5 - 1)
+			input[y*full+x] = float32(sample(seen, p)/127.5 - 1)
 		}
 	}
 	copy(input[plane:], input[:plane])
 	copy(input[2*plane:], input[:plane])
-	shape, probability, err := r.recognition.Run(ctx, []int64{1, 3, lineHeight, int64(full)}, input)
+	shape, probability, err := r.ask(ctx, r.recognition, []int64{1, 3, lineHeight, int64(full)}, input)
 	if err != nil {
 		return "", 0, err
 	}

@@ -1,52 +1,88 @@
 package pixel
 
-import "github.com/radstream/radstream/schemas/fault"
+import (
+	"image"
 
-// Grey returns f at its full size in the grey values that [Render] shows under p: one byte a
-// pixel, row-major. It is what burned-in text is looked for in.
+	"github.com/radstream/radstream/schemas/fault"
+)
+
+// Shades is a film in the grey values that [Render] shows, made where they are asked for.
+type Shades struct {
+	film  Film
+	table *[values]byte
+}
+
+// Shade returns f in the grey values that [Render] shows under p. It is what burned-in text is
+// looked for in. Samples of f that change later show with the same table.
 //
 // Errors: as [Render].
-func Grey(f Film, p Policy) ([]byte, error) {
+func Shade(f Film, p Policy) (Shades, error) {
 	if f.Rows*f.Columns != len(f.Samples) {
-		return nil, fault.Errorf("pixel.Grey", fault.Internal, "a film of %d x %d with %d samples", f.Rows, f.Columns, len(f.Samples))
+		return Shades{}, fault.Errorf("pixel.Shade", fault.Internal, "a film of %d x %d with %d samples", f.Rows, f.Columns, len(f.Samples))
 	}
 	if min(f.Rows, f.Columns) < MinSide {
-		return nil, fault.Reject("pixel.Grey", fault.Unsupported, ReasonTooSmall, "both sides must have at least %d pixels", MinSide)
+		return Shades{}, fault.Reject("pixel.Shade", fault.Unsupported, ReasonTooSmall, "both sides must have at least %d pixels", MinSide)
 	}
 	table, err := f.table(p, &Rendered{})
+	return Shades{f, table}, err
+}
+
+// Size returns the columns and rows of the film.
+func (s Shades) Size() (columns, rows int) { return s.film.Columns, s.film.Rows }
+
+// Row writes the grey values of row y from column x on to out, whose end must lie in the film.
+func (s Shades) Row(y, x int, out []byte) {
+	for i, raw := range s.film.Samples[y*s.film.Columns+x:][:len(out)] {
+		out[i] = s.table[raw]
+	}
+}
+
+// Grey returns f at its full size as [Shade] shows it: one byte a pixel, row-major. Errors: as
+// [Render].
+func Grey(f Film, p Policy) ([]byte, error) {
+	s, err := Shade(f, p)
 	if err != nil {
 		return nil, err
 	}
 	grey := make([]byte, len(f.Samples))
-	for i, raw := range f.Samples {
-		grey[i] = table[raw]
+	for y := range f.Rows {
+		s.Row(y, 0, grey[y*f.Columns:][:f.Columns])
 	}
 	return grey, nil
 }
 
-// Fill returns f with the pixels that hole marks replaced by what lies around them: in each
-// of the four directions the mean of the nearest unmarked pixels, at most four of them, and
-// of these the mean weighted by the inverse of the distance, in whole stored values. Padding
-// does not count as long as there is anything else. f is not changed; a film that is nothing
-// but hole comes back as it is.
-func Fill(f Film, hole []bool) Film {
-	filled := f
-	filled.Samples = append([]uint16(nil), f.Samples...)
-	for y := range f.Rows {
-		for x := range f.Columns {
-			i := y*f.Columns + x
-			if !hole[i] {
-				continue
-			}
-			if v, ok := f.surround(hole, x, y, true); ok {
-				filled.Samples[i] = v
-			} else if v, ok = f.surround(hole, x, y, false); ok {
-				filled.Samples[i] = v
+// Fill replaces the pixels of f in holes by what lies around them: in each of the four
+// directions the mean of the nearest pixels in no hole, at most four of them, and of these the
+// mean weighted by the inverse of the distance, in whole stored values. Padding does not count
+// as long as there is anything else. A film that is nothing but hole stays as it is.
+func Fill(f Film, holes []image.Rectangle) {
+	in := make(mask, (len(f.Samples)+63)/64)
+	whole := image.Rect(0, 0, f.Columns, f.Rows)
+	each := func(do func(x, y, i int)) {
+		for _, h := range holes {
+			h = h.Intersect(whole)
+			for y := h.Min.Y; y < h.Max.Y; y++ {
+				for x := h.Min.X; x < h.Max.X; x++ {
+					do(x, y, y*f.Columns+x)
+				}
 			}
 		}
 	}
-	return filled
+	each(func(_, _, i int) { in[i/64] |= 1 << (i % 64) })
+	// No value is made of pixels in holes, so that those that are filled already do not count.
+	each(func(x, y, i int) {
+		if v, ok := f.surround(in, x, y, true); ok {
+			f.Samples[i] = v
+		} else if v, ok = f.surround(in, x, y, false); ok {
+			f.Samples[i] = v
+		}
+	})
 }
+
+// mask has a bit for each pixel of a film.
+type mask []uint64
+
+func (m mask) has(i int) bool { return m[i/64]>>(i%64)&1 != 0 }
 
 // pads tells whether a stored value is padding.
 func (f *Film) pads(raw uint16) bool {
@@ -62,7 +98,7 @@ const reach = 4
 
 // surround returns the value of a pixel in a hole; ok is false where there is nothing to make
 // it of.
-func (f *Film) surround(hole []bool, x, y int, skipPadding bool) (value uint16, ok bool) {
+func (f *Film) surround(hole mask, x, y int, skipPadding bool) (value uint16, ok bool) {
 	const one = 1 << 16 // weights are fractions of it, so that sums are whole numbers
 	sum, weights := 0, 0
 	for _, d := range [4][2]int{{-1, 0}, {1, 0}, {0, -1}, {0, 1}} {
@@ -73,7 +109,7 @@ func (f *Film) surround(hole []bool, x, y int, skipPadding bool) (value uint16, 
 				break
 			}
 			raw := f.Samples[py*f.Columns+px]
-			if hole[py*f.Columns+px] || skipPadding && f.pads(raw) {
+			if hole.has(py*f.Columns+px) || skipPadding && f.pads(raw) {
 				if n > 0 {
 					break
 				}

@@ -1,6 +1,8 @@
 package pixel_test
 
 import (
+	"image"
+	"slices"
 	"testing"
 
 	"github.com/radstream/radstream/ingest/pixel"
@@ -49,36 +51,31 @@ func TestFill(t *testing.T) {
 		"nothing but padding": {film: pad(plane(9, 9, func(int, int) int { return 3 }), 3), hole: []int{40}, want: map[int]int{40: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hole := make([]bool, len(c.film.Samples))
-			for _, i := range c.hole {
-				hole[i] = true
-			}
+			var holes []image.Rectangle
 			before := append([]uint16(nil), c.film.Samples...)
 			for _, i := range c.hole {
+				holes = append(holes, image.Rect(i%9, i/9, i%9+1, i/9+1))
 				c.film.Samples[i], before[i] = 60000, 60000
 			}
-			got := pixel.Fill(c.film, hole)
+			pixel.Fill(c.film, holes)
 			for i, want := range c.want {
-				v := int(got.Samples[i])
+				v := int(c.film.Samples[i])
 				if c.film.Signed {
-					v = int(int16(got.Samples[i]))
+					v = int(int16(c.film.Samples[i]))
 				}
 				if v != want {
 					t.Errorf("pixel %d is %d, want %d", i, v, want)
 				}
 			}
 			for i, v := range c.film.Samples {
-				if v != before[i] || !hole[i] && got.Samples[i] != v {
+				if v != before[i] && !slices.Contains(c.hole, i) {
 					t.Fatalf("pixel %d changed", i)
 				}
 			}
 		})
 	}
-	all := make([]bool, 81)
-	for i := range all {
-		all[i] = true
-	}
-	if got := pixel.Fill(plane(9, 9, func(x, y int) int { return x * y }), all); got.Samples[80] != 64 {
+	f := plane(9, 9, func(x, y int) int { return x * y })
+	if pixel.Fill(f, []image.Rectangle{image.Rect(-1, 0, 5, 9), image.Rect(3, 0, 9, 10)}); f.Samples[80] != 64 {
 		t.Error("a film that is nothing but hole changed")
 	}
 }

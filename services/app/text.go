@@ -60,7 +60,7 @@ func OpenText(c config.Ingest, runtime *ort.Runtime) (_ *Text, err error) {
 		}
 		identity.Write(data)
 		// One thread: the same numbers whatever the machine, and films are read in parallel.
-		s, err := runtime.Session(ort.Model{Path: filepath.Join(dir, name), Threads: 1}, nil, nil)
+		s, err := runtime.Session(ort.Model{Path: filepath.Join(dir, name), Threads: 1, Varying: true}, nil, nil)
 		if err != nil {
 			return nil, fault.Errorf(op, fault.Corrupt, "%s is not the graph that make setup fetches: %w", filepath.Join(dir, name), err)
 		}

@@ -26,8 +26,8 @@ import (
 	"github.com/radstream/radstream/services/config"
 )
 
-// written is a film with the patient's name and birthday and a marker in it.
-func written(t *testing.T) dicom.Film {
+// unwritten is a film without anything written in it.
+func unwritten(t *testing.T) dicom.Film {
 	t.Helper()
 	c := phantom.Defaults()
 	c.Studies, c.Side = 1, 640
@@ -40,6 +40,13 @@ func written(t *testing.T) dicom.Film {
 	f.PatientID, f.PatientName, f.PatientBirthDate, f.AccessionNumber = "P"+canary, burnedName+"^AGNES", birthday, ""
 	f.StudyTime, f.Syntax, f.ViewPosition = time.Date(1987, 6, 5, 4, 3, 2, 0, time.UTC), dicom.FilmExplicitLE, "PA"
 	f.Pixels = slices.Clone(f.Pixels)
+	return f
+}
+
+// written is a film with the patient's name and birthday and a marker in it.
+func written(t *testing.T) dicom.Film {
+	t.Helper()
+	f := unwritten(t)
 	mask := image.NewAlpha(image.Rect(0, 0, f.Columns, f.Rows))
 	d := font.Drawer{Dst: mask, Src: image.Opaque, Face: inconsolata.Bold8x16}
 	for _, w := range []struct {

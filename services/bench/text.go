@@ -156,14 +156,13 @@ func (c TextConfig) planted(ctx context.Context, paths []string, i int, faces []
 			continue
 		}
 		p.Film = path
-		marked := shown(grey, film)
-		cleaned, err := b.Clean(ctx, marked, pixel.Auto, deid.Identifiers{})
+		cleaned, err := b.Clean(ctx, shown(grey, film), pixel.Auto, deid.Identifiers{})
 		if p.Rejected = fault.ReasonOf(err) == deid.ReasonBurnedIn; err != nil && !p.Rejected {
 			return p, err
 		}
 		p.Found = p.covered(cleaned.Removed)
 		if c.Picture != nil && p.Found < enough && !p.Rejected {
-			return p, c.Picture("missed-"+filepath.Base(path), marked, cleaned.Removed)
+			return p, c.Picture("missed-"+filepath.Base(path), shown(grey, film), cleaned.Removed)
 		}
 		return p, nil
 	}
@@ -219,6 +218,9 @@ func (c TextConfig) untouched(ctx context.Context, path string, b *deid.Burned) 
 		}
 	}
 	if c.Picture != nil {
+		if film, err = read(path); err != nil { // as it was
+			return l, err
+		}
 		err = c.Picture("changed-"+filepath.Base(path), film, cleaned.Removed)
 		return l, err
 	}
