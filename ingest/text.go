@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/dicom"
@@ -36,6 +37,7 @@ func identifiers(h dicom.Header) deid.Identifiers {
 // Errors: those of reading the file and of [deid.Burned.Clean] but Invalid burned_in_text.
 func (i *Inspection) FindText(ctx context.Context, b *deid.Burned, data []byte) error {
 	const op = "ingest.FindText"
+	runtime.GC() // so that what a large film was decoded in is free before it takes as much again
 	var film pixel.Film
 	var known deid.Identifiers
 	if pixel.Sniff(data) != "" {
