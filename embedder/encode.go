@@ -47,6 +47,9 @@ type StudyVectors struct {
 	Lateral Vector // current lateral views
 	Prior   Vector // views of the prior study
 	Text    Vector
+	// The local vectors, with [Options.Local].
+	Patches [][]float32 // of the patches of all current views that are no padding, of unit length
+	Tokens  [][]float32 // of Text's, [CLS] and [SEP] included; not scaled to length 1
 }
 
 // ReasonEncoderInput is the fault reason of an image or text that the model cannot take.
@@ -68,7 +71,7 @@ func (e *Encoder) EncodeStudies(ctx context.Context, studies []StudyInput) ([]St
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	vectors, err := e.EncodeTexts(ctx, texts)
+	said, err := e.encodeTexts(ctx, bulk, texts)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
@@ -79,7 +82,7 @@ func (e *Encoder) EncodeStudies(ctx context.Context, studies []StudyInput) ([]St
 		}
 		pieces = pieces[len(s.Images):]
 		if s.Tokens != nil {
-			out[i].Text, vectors = vectors[0], vectors[1:]
+			out[i].Text, out[i].Tokens, said = said[0].vector, said[0].tokens, said[1:]
 		}
 	}
 	return out, nil
@@ -132,42 +135,51 @@ func (e *Encoder) encodeImages(ctx context.Context, l lane, images []Image) ([]P
 // before they come to [Encoder.EncodeTexts]. Errors: Unavailable while the device hangs.
 func (e *Encoder) EncodeText(ctx context.Context, text string) (Vector, error) {
 	ids, _ := e.tokenizer.EncodeMax(text, e.manifest.Tokenizer.MaxLength)
-	vectors, err := e.encodeTexts(ctx, interactive, [][]int32{ids})
+	said, err := e.encodeTexts(ctx, interactive, [][]int32{ids})
 	if err != nil {
 		return nil, err
 	}
-	return vectors[0], nil
+	return said[0].vector, nil
 }
 
 // EncodeTexts returns one vector a text, in order, as bulk work. A text is [CLS] ... [SEP], at
 // most as long as the model takes. Texts of similar length run together, padded to 16, 32, 64, ...
 // tokens, so that the runtime sees few different shapes; padding does not change a vector.
 func (e *Encoder) EncodeTexts(ctx context.Context, texts [][]int32) ([]Vector, error) {
-	return e.encodeTexts(ctx, bulk, texts)
+	said, err := e.encodeTexts(ctx, bulk, texts)
+	if err != nil {
+		return nil, err
+	}
+	vectors := make([]Vector, len(said))
+	for i, s := range said {
+		vectors[i] = s.vector
+	}
+	return vectors, nil
 }
 
-func (e *Encoder) encodeTexts(ctx context.Context, l lane, texts [][]int32) ([]Vector, error) {
+// text is what the model says of one.
+type text struct {
+	vector Vector
+	tokens [][]float32 // see [StudyVectors]
+}
+
+func (e *Encoder) encodeTexts(ctx context.Context, l lane, texts [][]int32) ([]text, error) {
 	const op = "embedder.Encoder.EncodeTexts"
 	for _, ids := range texts {
 		if err := e.checkText(ids); err != nil {
 			return nil, fault.Wrap(op, err)
 		}
 	}
-	rows, err := e.texts.do(ctx, l, texts)
+	said, err := e.texts.do(ctx, l, texts)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	vectors := make([]Vector, len(texts))
-	for i, row := range rows {
-		wide := make([]float64, len(row))
-		for j, x := range row {
-			wide[j] = float64(x)
-		}
-		if vectors[i], err = unit(op, wide); err != nil {
+	for i := range said {
+		if said[i].vector, err = scaled(op, said[i].vector); err != nil {
 			return nil, err
 		}
 	}
-	return vectors, nil
+	return said, nil
 }
 
 func (e *Encoder) checkImage(i Image) error {
@@ -211,6 +223,11 @@ func (e *Encoder) combine(images []Image, pieces []Piece) (v StudyVectors, err e
 			return StudyVectors{}, err
 		}
 	}
+	for n, i := range images {
+		if !i.Prior {
+			v.Patches = append(v.Patches, pieces[n].Patches...)
+		}
+	}
 	return v, nil
 }
 
@@ -228,7 +245,7 @@ func ImageTensors(c model.ImageConfig, batch []Image) []ort.Tensor {
 	for i, img := range batch {
 		pixels = append(pixels, img.Pixels...)
 		for _, p := range patches {
-			mask = append(mask, p.Overlaps(img.Exposed) && !p.In(img.hidden))
+			mask = append(mask, seen(img, p))
 		}
 		view[i] = int64(img.View)
 		if img.Prior {
@@ -269,11 +286,38 @@ func (e *Encoder) runImages(ctx context.Context, _ int, batch []Image) ([]Piece,
 		// A copy, so that a kept piece does not keep its batch.
 		pieces[i] = Piece{M: m[i], S: s[i], V: slices.Clone(v[i*e.Width() : (i+1)*e.Width()])}
 	}
+	if len(out) == 4 {
+		return pieces, nil
+	}
+	places := patches(e.manifest.Config.Image)
+	local, err := floats(op, out[4], len(batch)*len(places)*e.Width())
+	if err != nil {
+		return nil, err
+	}
+	rows := slices.Collect(slices.Chunk(local, e.Width()))
+	for i, img := range batch {
+		for p, at := range places {
+			if !seen(img, at) { // what stands there is of no patch of this image
+				continue
+			}
+			x, err := scaled(op, rows[i*len(places)+p])
+			if err != nil {
+				return nil, err
+			}
+			pieces[i].Patches = append(pieces[i].Patches, x)
+		}
+	}
 	return pieces, nil
 }
 
-// runTexts runs one batch, padded to length, and returns the rows of the graph's output.
-func (e *Encoder) runTexts(ctx context.Context, length int, batch [][]int32) ([][]float32, error) {
+// seen says whether a patch of an image enters the encoder.
+func seen(img Image, patch image.Rectangle) bool {
+	return patch.Overlaps(img.Exposed) && !patch.In(img.hidden)
+}
+
+// runTexts runs one batch, padded to length. Vectors are as the graph gives them.
+func (e *Encoder) runTexts(ctx context.Context, length int, batch [][]int32) ([]text, error) {
+	const op = "embedder.Encoder.runTexts"
 	ids, mask := make([]int64, len(batch)*length), make([]int64, len(batch)*length)
 	for row, text := range batch {
 		for j := range length {
@@ -288,11 +332,28 @@ func (e *Encoder) runTexts(ctx context.Context, length int, batch [][]int32) ([]
 	if err != nil {
 		return nil, err
 	}
-	values, err := floats("embedder.Encoder.runTexts", out[0], len(batch)*e.Width())
+	values, err := floats(op, out[0], len(batch)*e.Width())
 	if err != nil {
 		return nil, err
 	}
-	return slices.Collect(slices.Chunk(values, e.Width())), nil
+	said := make([]text, len(batch))
+	for i := range batch {
+		said[i].vector = values[i*e.Width() : (i+1)*e.Width()]
+	}
+	if len(out) == 1 {
+		return said, nil
+	}
+	local, err := floats(op, out[1], len(batch)*length*e.Width())
+	if err != nil {
+		return nil, err
+	}
+	rows := slices.Collect(slices.Chunk(local, e.Width()))
+	for i, ids := range batch {
+		for _, row := range rows[i*length:][:len(ids)] {
+			said[i].tokens = append(said[i].tokens, slices.Clone(row))
+		}
+	}
+	return said, nil
 }
 
 // imageBucket tells images apart that should not run together: graphs leave out the patches that are
@@ -309,6 +370,15 @@ func floats(op string, t ort.Tensor, n int) ([]float32, error) {
 		return nil, fault.Reject(op, fault.Invalid, ort.ReasonGraph, "an output does not have the %d numbers of the manifest's widths", n)
 	}
 	return data, nil
+}
+
+// scaled is x of length 1, as a vector of its own.
+func scaled(op string, x []float32) (Vector, error) {
+	wide := make([]float64, len(x))
+	for i, v := range x {
+		wide[i] = float64(v)
+	}
+	return unit(op, wide)
 }
 
 // lengths lists the lengths that texts are padded to: 16, 32, 64, ... and the model's limit.

@@ -31,6 +31,9 @@ type Options struct {
 	// quickly and not call the encoder. nil is nobody.
 	Patience time.Duration
 	Stalled  func(graph string, stalled bool)
+	// Local asks the graphs for local vectors too: of each patch that is no padding and of each token.
+	// They take as much memory as a hundred vectors and more, and no answer of a server needs them.
+	Local bool
 }
 
 // Encoder runs one model. Its methods are safe for concurrent use; their requests are batched
@@ -42,7 +45,7 @@ type Encoder struct {
 	text      *ort.Session
 	bias      []float32 // of the image projection, added once a study
 	images    *queue[Image, Piece]
-	texts     *queue[[]int32, []float32]
+	texts     *queue[[]int32, text]
 }
 
 // Open loads the model in dir, checks it ([model.Load]), and runs each encoder once in every
@@ -62,13 +65,17 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 		return nil, fault.Wrap(op, err)
 	}
 	name := func(graph string) string { return manifest.Ref.String() + " " + graph }
+	ofImages, ofTexts := []string{"m", "s", "v", "bias"}, []string{"text"}
+	if o.Local {
+		ofImages, ofTexts = append(ofImages, "tokens"), append(ofTexts, "tokens")
+	}
 	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph), Device: o.Device},
-		ImageInputs(), []string{"m", "s", "v", "bias"})
+		ImageInputs(), ofImages)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
 	e.text, err = runtime.Session(ort.Model{Name: name(model.TextGraph), Path: filepath.Join(dir, model.TextGraph), Device: o.Device},
-		[]string{"input_ids", "attention_mask"}, []string{"text"})
+		[]string{"input_ids", "attention_mask"}, ofTexts)
 	most := cmp.Or(o.MaxBatch, 4)
 	if err == nil {
 		err = e.warm(ctx, most)
@@ -79,7 +86,7 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 	deadline, patience := cmp.Or(o.Deadline, 5*time.Millisecond), cmp.Or(o.Patience, 30*time.Second)
 	e.images = &queue[Image, Piece]{graph: name(model.ImageGraph), run: e.runImages, bucket: e.imageBucket,
 		max: most, deadline: deadline, patience: patience, stalled: o.Stalled}
-	e.texts = &queue[[]int32, []float32]{graph: name(model.TextGraph), run: e.runTexts,
+	e.texts = &queue[[]int32, text]{graph: name(model.TextGraph), run: e.runTexts,
 		bucket: func(ids []int32) int { return paddedLength(len(ids), manifest.Tokenizer.MaxLength) },
 		max:    most, deadline: deadline, patience: patience, stalled: o.Stalled}
 	e.images.start()

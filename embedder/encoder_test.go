@@ -446,3 +446,45 @@ func norm(v embedder.Vector) float64 {
 	}
 	return math.Sqrt(square)
 }
+
+// TestLocal: an encoder that is asked for them has a local vector of each patch of the current
+// views that is no padding, the same whatever else is in the batch, and one of each token.
+func TestLocal(t *testing.T) {
+	e := open(t, embedder.Options{MaxBatch: 4, Local: true})
+	narrow, whole, prior := film(1, embedder.Frontal), film(2, embedder.Lateral), film(3, embedder.Frontal)
+	narrow.Exposed = image.Rect(57, 0, 170, 224) // of the 8 columns of patches, 28 wide, the third to the seventh
+	prior.Prior = true
+	tokens := e.Tokenizer().Encode("Small effusion.")
+	got, err := e.EncodeStudies(t.Context(), []embedder.StudyInput{{Images: []embedder.Image{narrow, whole, prior}, Tokens: tokens}, {Images: []embedder.Image{whole}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, m := len(got[0].Patches), len(got[1].Patches); n != 5*8+64 || m != 64 {
+		t.Fatalf("%d and %d patches", n, m)
+	}
+	for _, x := range got[0].Patches {
+		if math.Abs(norm(x)-1) > 1e-5 {
+			t.Errorf("a patch has length %g", norm(x))
+		}
+	}
+	alone, err := e.EncodeStudies(t.Context(), []embedder.StudyInput{{Images: []embedder.Image{narrow}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(alone[0].Patches, got[0].Patches[:40], approximately); d != "" {
+		t.Errorf("alone and beside another view (-alone +beside)\n%s", d)
+	}
+	if d := cmp.Diff(got[1].Patches, got[0].Patches[40:], approximately); d != "" {
+		t.Errorf("of one study and of another\n%s", d)
+	}
+	if len(got[0].Tokens) != len(tokens) || len(got[0].Tokens[0]) != e.Width() || got[1].Tokens != nil {
+		t.Errorf("%d vectors of %d tokens", len(got[0].Tokens), len(tokens))
+	}
+	plain, err := open(t, embedder.Options{}).EncodeStudies(t.Context(), []embedder.StudyInput{{Images: []embedder.Image{whole}, Tokens: tokens}})
+	if err != nil || plain[0].Patches != nil || plain[0].Tokens != nil {
+		t.Errorf("not asked for: %v, %v", plain, err)
+	}
+	if d := cmp.Diff(plain[0].Text, got[0].Text, approximately); d != "" {
+		t.Errorf("the text's vector without and with local ones\n%s", d)
+	}
+}

@@ -15,6 +15,9 @@ type Vector []float32
 type Piece struct {
 	M, S float32
 	V    []float32
+	// Patches are the local vectors of the patches that the model saw, row by row; see
+	// [Options.Local].
+	Patches [][]float32
 }
 
 // ReasonPiece is the fault reason of pieces that cannot be combined.
