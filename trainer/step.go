@@ -75,6 +75,10 @@ type Spread struct {
 	Rank   float64 // effective rank: exp of the entropy of the normalised singular values, 1 to B
 }
 
+// AttentionTemperature divides the cosines of a sentence and the patches before the softmax that
+// picks its region.
+const AttentionTemperature = 0.1
+
 // Collapsed is the mean off-diagonal cosine above which a run is reported as collapsed and
 // its model can never be promoted (section 6).
 const Collapsed = 0.95

@@ -39,12 +39,16 @@ var Variants = []Variant{
 	{"no-global", "without the terms of whole studies and texts", leaveOut(partGlobal)},
 	{"heads", "the encoders stay as they start; two linear projections learn", func(o *FitOptions) { o.Mode = "heads" }},
 	{"convirt", "ConVIRT's loss: whole studies and texts with negatives", objective("convirt")},
-	{"gloria", "GLoRIA's: regions and words too", objective("gloria")},
+	{gloria, "GLoRIA's: regions and sentences too; one more row scores texts and images by them as well", objective(gloria)},
 	{"mrm", "masked image and record modelling alone, every step masked", func(o *FitOptions) {
 		o.Objective, o.Trainer.UnmaskedSteps, o.Trainer.HoldText = "mrm", 0, 0
 	}},
 	{"paper", "the paper's loss as it is printed, without negatives", objective("paper")},
 }
+
+// gloria is the variant that is scored by local similarities too, as GLoRIA was: with the weight of
+// the global ones.
+const gloria, gloriaLocal = "gloria", 1
 
 func leaveOut(parts ...string) func(*FitOptions) {
 	return func(o *FitOptions) { o.Without = parts }
@@ -97,6 +101,11 @@ func Compare(ctx context.Context, o CompareOptions, h CompareHooks) (*Comparison
 	if least := 4 * len(c.Kinds); o.Studies < least || o.Training < least || o.Seeds < 1 {
 		return nil, fault.Errorf(op, fault.Usage, "a comparison needs at least %d phantoms to measure and to train probes on, and a seed", least)
 	}
+	if slices.ContainsFunc(chosen, func(v Variant) bool { return v.Name == gloria }) {
+		if err := checkLocal(gloriaLocal, o.Studies); err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+	}
 	runs, collapsed, err := fitAll(ctx, o, chosen, h)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
@@ -121,6 +130,15 @@ func Compare(ctx context.Context, o CompareOptions, h CompareHooks) (*Comparison
 			continue
 		}
 		out.Rows = append(out.Rows, eval.Compare(v.Name, all, whole, training, changes))
+		if v.Name != gloria {
+			continue
+		}
+		for n, r := range runs[i] {
+			if all[n].Cases, all[n].Queries, err = p.seeLocal(ctx, r); err != nil {
+				return nil, fault.Wrap(op, err)
+			}
+		}
+		out.Rows = append(out.Rows, eval.Compare(v.Name+", G + L", all, whole, training, changes))
 	}
 	return out, nil
 }
@@ -264,6 +282,22 @@ func (v *viewer) see(ctx context.Context, run FitOptions) (out seen, err error) 
 		return err
 	})
 	return out, err
+}
+
+// seeLocal encodes the phantoms that are measured once more, and compares them with texts by local
+// vectors too. see was called before.
+func (v *viewer) seeLocal(ctx context.Context, run FitOptions) (cases []eval.Case, queries []eval.Query, err error) {
+	err = withOptions(ctx, filepath.Join(run.Out, ModelDir), "", embedder.Options{Local: true}, func(e *embedder.Encoder) error {
+		cases, err = eval.Cases(ctx, e, viewsOf(v.test, slices.Contains(run.Without, partLateral)))
+		if err == nil {
+			queries, err = eval.PhantomQueries(ctx, e, v.test)
+		}
+		if err != nil {
+			return err
+		}
+		return eval.AddLocal(ctx, gloriaLocal, cases, queries, v.progress)
+	})
+	return cases, queries, err
 }
 
 // make makes the phantoms, which all runs see: their tokenizer is the same.

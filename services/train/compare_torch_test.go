@@ -28,7 +28,7 @@ func TestCompare(t *testing.T) {
 			Preset: "tiny", Ref: model.Ref{Version: "0.0.1"}, Data: []string{filepath.Join(dir, train.ManifestFile)},
 			Out: filepath.Join(dir, "runs"), Objective: "clinvla", Mode: "full", Version: "test", Trainer: trainer.DefaultConfig(),
 		},
-		Variants: []string{"no-adapters", "no-temporal-multi-view"}, Seeds: 1, Studies: 32, Training: 32, Side: 128,
+		Variants: []string{"no-adapters", "no-temporal-multi-view", "gloria"}, Seeds: 1, Studies: 32, Training: 32, Side: 128,
 	}
 	f := &o.Fit.Trainer
 	f.Batch, f.Steps, f.UnmaskedSteps, f.HoldText, f.Warmup, f.ValidateEvery = 8, 3, 1, 1, 1, 0
@@ -46,8 +46,14 @@ func TestCompare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 3 || r.Rows[0].Name != "full" || r.Rows[2].Name != "no-temporal-multi-view" || r.Rows[1].Runs != 1 || steps != 3*3 {
-		t.Errorf("%d steps, %+v", steps, r)
+	if len(r.Rows) != 5 || r.Rows[0].Name != "full" || r.Rows[2].Name != "no-temporal-multi-view" || r.Rows[1].Runs != 1 || steps != 4*3 {
+		t.Fatalf("%d steps, %+v", steps, r)
+	}
+	// The same runs, scored by local similarities too where texts and images are compared.
+	global, both := r.Rows[3], r.Rows[4]
+	if global.Name != "gloria" || both.Name != "gloria, G + L" || both.ImageToImage != global.ImageToImage || both.ZeroShot != global.ZeroShot ||
+		both.Progression != global.Progression || both.ImageToText == global.ImageToText && both.TextToImage == global.TextToImage {
+		t.Errorf("%+v\n%+v", global, both)
 	}
 	for _, row := range r.Rows {
 		if row.ImageToImage.Mean == 0 || row.ZeroShot.Mean == 0 || row.Progression.Mean == 0 || row.Supervised.Mean == 0 {
@@ -63,7 +69,7 @@ func TestCompare(t *testing.T) {
 	if run, err := os.ReadFile(filepath.Join(o.Fit.Out, "no-temporal-multi-view-1", "run.json")); err != nil || !bytes.Contains(run, []byte(`"frontal_only": true`)) || !bytes.Contains(run, []byte(`"prior_use": 0,`)) {
 		t.Errorf("%s, %v", run, err)
 	}
-	if _, err := train.Compare(t.Context(), o, count); err != nil || steps != 3*3 {
+	if _, err := train.Compare(t.Context(), o, count); err != nil || steps != 4*3 {
 		t.Errorf("once more: %d steps, %v", steps, err)
 	}
 	other := o

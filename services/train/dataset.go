@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/ingest/phantom"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/datasets"
@@ -80,7 +81,7 @@ func EvaluateDataset(ctx context.Context, o DatasetOptions, progress func(done, 
 			return out, fault.Reject(op, fault.Invalid, ReasonStudies, "of the test split no image is there: it is what is measured")
 		}
 	}
-	err = withCoder(ctx, o.Model, labels, func(c *coder) error {
+	err = withCoder(ctx, o.Model, labels, embedder.Options{}, func(c *coder) error {
 		out.Model = c.Model().Ref.String()
 		c.left.Missing = set.Missing
 		for _, l := range c.labels[len(c.Model().Labels):] {

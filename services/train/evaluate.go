@@ -19,6 +19,9 @@ type RetrievalResult struct {
 	Studies int    `json:"studies"`
 	Seed    uint64 `json:"seed"`
 	Side    int    `json:"side"`
+	// Local is the weight of the local similarity in text to image and image to text; see
+	// [eval.LocalSimilarity].
+	Local float64 `json:"local,omitempty"`
 	eval.Table
 }
 
@@ -26,7 +29,8 @@ type RetrievalResult struct {
 type RetrievalOptions struct {
 	Studies int
 	Seed    uint64
-	Side    int // pixels of a film; 0 is the phantoms' default
+	Side    int     // pixels of a film; 0 is the phantoms' default
+	Local   float64 // weight of the local similarity of text and image beside the global cosine, 0 or more
 }
 
 // DefaultRetrieval is the evaluation that figures are quoted from.
@@ -42,18 +46,21 @@ func EvaluateRetrieval(ctx context.Context, dir string, o RetrievalOptions, prog
 	if o.Studies < 2*len(c.Kinds) {
 		return RetrievalResult{}, fault.Errorf(op, fault.Usage, "an evaluation needs at least %d studies, two of each finding", 2*len(c.Kinds))
 	}
-	out := RetrievalResult{Studies: o.Studies, Seed: o.Seed, Side: c.Side}
+	if err := checkLocal(o.Local, o.Studies); err != nil {
+		return RetrievalResult{}, fault.Wrap(op, err)
+	}
+	out := RetrievalResult{Studies: o.Studies, Seed: o.Seed, Side: c.Side, Local: o.Local}
 	preparer, err := newPreparer()
 	if err != nil {
 		return out, err
 	}
-	err = withModel(ctx, dir, preparer.Version(), func(e *embedder.Encoder) error {
+	err = withOptions(ctx, dir, preparer.Version(), embedder.Options{Local: o.Local > 0}, func(e *embedder.Encoder) error {
 		out.Model = e.Model().Ref.String()
 		samples, err := eval.PhantomSamples(ctx, c, preparer, readerOf(e), progress)
 		if err != nil {
 			return err
 		}
-		out.Table, err = measure(ctx, e, samples)
+		out.Table, err = measure(ctx, e, samples, o.Local, progress)
 		return err
 	})
 	return out, fault.Wrap(op, err)
@@ -83,12 +90,16 @@ func Reproduces(dir string, r RetrievalResult) error {
 	return nil
 }
 
-func measure(ctx context.Context, e *embedder.Encoder, samples []eval.Sample) (eval.Table, error) {
+// measure ranks samples by global cosines and, with a weight above 0, by local similarities too.
+func measure(ctx context.Context, e *embedder.Encoder, samples []eval.Sample, local float64, progress func(done, total int)) (eval.Table, error) {
 	cases, err := eval.Cases(ctx, e, samples)
 	if err != nil {
 		return eval.Table{}, err
 	}
 	queries, err := eval.PhantomQueries(ctx, e, samples)
+	if err == nil && local > 0 {
+		err = eval.AddLocal(ctx, local, cases, queries, progress)
+	}
 	if err != nil {
 		return eval.Table{}, err
 	}
@@ -99,7 +110,8 @@ func measure(ctx context.Context, e *embedder.Encoder, samples []eval.Sample) (e
 type PairsResult struct {
 	Model string `json:"model"`
 	eval.PairsTable
-	Skipped int             `json:"skipped"` // studies without an image or a report that ingest takes
+	Local   float64         `json:"local,omitempty"` // weight of the local similarity; see [eval.LocalSimilarity]
+	Skipped int             `json:"skipped"`         // studies without an image or a report that ingest takes
 	Gain    *eval.PairsGain `json:"gain,omitempty"`
 }
 
@@ -110,6 +122,7 @@ type PairsOptions struct {
 	Path    string     // folder or CSV in the layout that radstream publish reads
 	Data    []string   // or data manifests, whose validation studies count
 	NATS    bus.Config // for manifests of a stream
+	Local   float64    // weight of the local similarity of text and image beside the global cosine, 0 or more
 }
 
 // EvaluatePairs measures how well a model finds the report of an image and the image of a
@@ -119,6 +132,9 @@ func EvaluatePairs(ctx context.Context, o PairsOptions, progress func(done, tota
 	const op = "train.EvaluatePairs"
 	if n := len(o.Models); n != max(1, len(o.Data)) || len(o.Against) != 0 && len(o.Against) != n {
 		return PairsResult{}, fault.Errorf(op, fault.Usage, "name one model for each data manifest, and as many or none to compare with")
+	}
+	if err := checkLocal(o.Local, 0); err != nil {
+		return PairsResult{}, fault.Wrap(op, err)
 	}
 	out, sets, err := pairsOfAll(ctx, o, o.Models, progress)
 	if err != nil {
@@ -142,6 +158,7 @@ func EvaluatePairs(ctx context.Context, o PairsOptions, progress func(done, tota
 
 // pairsOfAll encodes the studies of each manifest with its model, or those of a CSV.
 func pairsOfAll(ctx context.Context, o PairsOptions, models []string, progress func(done, total int)) (out PairsResult, sets [][]eval.Pair, err error) {
+	out.Local = o.Local
 	for i, dir := range models {
 		data := ""
 		if len(o.Data) > 0 {
@@ -157,9 +174,10 @@ func pairsOfAll(ctx context.Context, o PairsOptions, models []string, progress f
 	return out, sets, nil
 }
 
-// pairsOf encodes the studies with one model.
+// pairsOf encodes the studies with one model, and compares them by local vectors if o says so.
 func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress func(done, total int)) (out PairsResult, pairs []eval.Pair, err error) {
-	take := func(e *embedder.Encoder, encoded []eval.Encoded, study func(int) string) {
+	take := func(e *embedder.Encoder, encoded []eval.Encoded, study func(int) string) error {
+		var patches, texts [][][]float32
 		out.Model = e.Model().Ref.String()
 		for i, v := range encoded {
 			if v.Image == nil || v.Text == nil {
@@ -167,17 +185,31 @@ func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress fun
 				continue
 			}
 			pairs = append(pairs, eval.Pair{Study: study(i), Image: v.Image, Text: v.Text})
+			patches, texts = append(patches, v.Patches), append(texts, v.Sentences)
 		}
+		if o.Local == 0 {
+			return nil
+		}
+		rows, err := eval.LocalSimilarities(ctx, o.Local, patches, texts, progress)
+		for i := range pairs {
+			pairs[i].Local = rows[i]
+		}
+		return err
 	}
 	if data == "" {
 		studies, err := scan(ctx, o.Path)
+		if err == nil {
+			err = checkLocal(o.Local, len(studies))
+		}
 		if err != nil {
 			return out, nil, err
 		}
-		err = withCoder(ctx, dir, nil, func(c *coder) error {
+		err = withCoder(ctx, dir, nil, embedder.Options{Local: o.Local > 0}, func(c *coder) error {
 			encoded, err := c.encode(ctx, studies, progress)
-			take(c.Encoder, encoded, func(i int) string { return string(studies[i].UID) })
-			return err
+			if err != nil {
+				return err
+			}
+			return take(c.Encoder, encoded, func(i int) string { return string(studies[i].UID) })
 		})
 		return out, pairs, err
 	}
@@ -185,14 +217,19 @@ func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress fun
 	if err != nil {
 		return out, nil, err
 	}
-	err = withModel(ctx, dir, m.Preparation, func(e *embedder.Encoder) error {
+	err = withOptions(ctx, dir, m.Preparation, embedder.Options{Local: o.Local > 0}, func(e *embedder.Encoder) error {
 		d, err := Load(ctx, []string{data}, o.NATS, readerOf(e), progress)
+		if err == nil {
+			err = checkLocal(o.Local, len(d.Validation))
+		}
 		if err != nil {
 			return err
 		}
 		encoded, err := eval.Encode(ctx, e, d.Validation)
-		take(e, encoded, func(i int) string { return d.Validation[i].Key })
-		return err
+		if err != nil {
+			return err
+		}
+		return take(e, encoded, func(i int) string { return d.Validation[i].Key })
 	})
 	return out, pairs, err
 }
@@ -293,7 +330,7 @@ func scoredBy(ctx context.Context, o ZeroShotOptions, i int, dir string, progres
 		if err != nil {
 			return out, err
 		}
-		err = withCoder(ctx, dir, nil, func(c *coder) error {
+		err = withCoder(ctx, dir, nil, embedder.Options{}, func(c *coder) error {
 			out.model = c.Model().Ref.String()
 			encoded, err := c.encode(ctx, studies, progress)
 			for i, v := range encoded {

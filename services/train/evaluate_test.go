@@ -3,6 +3,7 @@ package train_test
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,24 @@ func TestEvaluateRetrieval(t *testing.T) {
 	}
 	if d := cmp.Diff(r, again); d != "" {
 		t.Errorf("measured again:\n%s", d)
+	}
+	// Local similarities change where texts find films and films find reports, and nothing else.
+	o.Local = 1000
+	local, err := train.EvaluateRetrieval(t.Context(), dir, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if local.Local != 1000 || local.TextToImage == r.TextToImage || local.ImageToText == r.ImageToText || local.ImageToImage != r.ImageToImage || local.ZeroShot != r.ZeroShot {
+		t.Errorf("by local similarities %+v, without %+v", local.Table, r.Table)
+	}
+	for name, bad := range map[string]train.RetrievalOptions{
+		"a weight below 0":      {Studies: 32, Seed: 3, Local: -1},
+		"a weight of none":      {Studies: 32, Seed: 3, Local: math.NaN()},
+		"more than it can hold": {Studies: 4097, Seed: 3, Local: 1},
+	} {
+		if _, err := train.EvaluateRetrieval(t.Context(), dir, bad, nil); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "--local") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if _, err := train.EvaluateRetrieval(t.Context(), dir, train.RetrievalOptions{Studies: 8, Seed: 3, Side: 128}, nil); fault.KindOf(err) != fault.Usage {
 		t.Errorf("too few studies: %v", err)
@@ -173,6 +192,14 @@ func TestEvaluatePairs(t *testing.T) {
 	}
 	if r.Pairs != 5 || r.Skipped != 1 || r.ImageToText.R5 != 1 || r.Chance.R1 != 0.2 {
 		t.Errorf("%+v", r)
+	}
+	// By local similarities too: the report that says most has the most in common with every film.
+	local, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{untrained(t)}, Path: path, Local: 1000}, nil)
+	if err != nil || local.Local != 1000 || local.Pairs != 5 || local.ImageToText.R1 != 0.2 {
+		t.Errorf("%+v, %v", local, err)
+	}
+	if _, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{untrained(t)}, Path: path, Local: -1}, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a weight below 0: %v", err)
 	}
 	text, err := json.Marshal(r)
 	if err != nil || !strings.Contains(string(text), `"image_to_text":{"r1":`) || !strings.Contains(string(text), `"r10":`) {

@@ -371,7 +371,7 @@ func (r *run) validate(ctx context.Context, w onnxexport.Weights, temperature fl
 		if len(single) < 20 {
 			return nil
 		}
-		table2, err := measure(ctx, e, single)
+		table2, err := measure(ctx, e, single, 0, nil)
 		figures["image_to_image_p10"], figures["text_to_image_p10"] = table2.ImageToImage.P10, table2.TextToImage.P10
 		figures["zero_shot_auc"] = table2.ZeroShot.AUC
 		return err

@@ -80,7 +80,7 @@ type coder struct {
 
 // withCoder opens the model in dir for f. Its labels are scored, and of more those that it does
 // not have, by the default prompts and uncalibrated.
-func withCoder(ctx context.Context, dir string, more []string, f func(*coder) error) error {
+func withCoder(ctx context.Context, dir string, more []string, o embedder.Options, f func(*coder) error) error {
 	preparer, err := newPreparer()
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func withCoder(ctx context.Context, dir string, more []string, f func(*coder) er
 	if err != nil {
 		return err
 	}
-	return withModel(ctx, dir, preparer.Version(), func(e *embedder.Encoder) error {
+	return withOptions(ctx, dir, preparer.Version(), o, func(e *embedder.Encoder) error {
 		labels := slices.Clone(e.Model().Labels)
 		defaults, err := zeroshot.DefaultLabels()
 		if err != nil {

@@ -32,7 +32,8 @@ all on the same phantoms, of seeds that training refuses, and print the counterp
 Table 6 with the baselines beside it: P@10 of retrieval, the mean area under the curve of zero-shot
 labels, macro accuracy of linear probes (supervised: which finding; progression: improved, stable
 or worsened), mean and deviation over seeds, and what each variant loses by the whole model's
-figures, paired.
+figures, paired. In the row "gloria, G + L" texts and images are compared as radtrain eval retrieval
+--local 1 does, by the same models; the other figures are those of gloria.
 ` + about.String() + `
 
 Every run has a folder in --out. Ctrl-C stops behind the step that runs; the same command goes

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/train"
@@ -31,15 +32,18 @@ func (c *cli) evalRetrieval() *cobra.Command {
 		Short: "Retrieval and zero-shot scores on phantoms that no model was trained on",
 		Long: `Make phantoms of a seed that training refuses, one finding each, eight findings dealt out
 evenly, both views, and measure how many of the first 5 and 10 hits show the query's finding:
-image to image (the query itself excluded) and text to image; and the area under the ROC curve
-of each label. Random rankings and nearest neighbours on 32 x 32 pixels are the controls.
+image to image (the query itself excluded), text to image, where a query is one sentence, and image
+to text (reports); and the area under the ROC curve of each label. Random rankings and nearest neighbours on 32 x 32 pixels are the controls.
+
+` + aboutLocal + `
 
 With --against, it fails unless both P@10 lie in the intervals that another model's manifest
 says were measured: so a training run is shown to be reproduced.`,
 		Example: `  radtrain eval retrieval --model work/run/model
+  radtrain eval retrieval --model work/run/model --local 1 --studies 80
   radtrain eval retrieval --model work/run/model --against services/app/tiny`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := train.EvaluateRetrieval(cmd.Context(), dir, o, c.progress("phantoms"))
+			r, err := train.EvaluateRetrieval(cmd.Context(), dir, o, c.progress(compared("phantoms", o.Local)))
 			if err != nil {
 				return err
 			}
@@ -59,7 +63,29 @@ says were measured: so a training run is shown to be reproduced.`,
 	f.IntVar(&o.Studies, "studies", o.Studies, "how many phantoms")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the phantoms")
 	f.IntVar(&o.Side, "side", o.Side, "longer side of a film in pixels; 0 is that of radstream phantom")
+	localFlag(f, &o.Local)
+	cmd.MarkFlagsMutuallyExclusive("against", "local")
 	return needsModel(cmd, &dir)
+}
+
+// aboutLocal is what --local does.
+const aboutLocal = `With --local WEIGHT, images and texts are compared by their global cosine plus WEIGHT times GLoRIA's
+local similarity (Huang et al. 2021): each sentence attends to a region of the patches, as in
+training (padding and priors left out), and the cosines of sentences and regions are aggregated by
+log-sum-exp at GLoRIA's temperature, 0.2. The local unit of text is a sentence here, a word there.
+WEIGHT 1 ranks as GLoRIA's mean of both does. The time grows with the square of the studies: two
+multiplications for each sentence, study, patch and number of a vector. At most 4096 are taken.`
+
+func localFlag(f *pflag.FlagSet, weight *float64) {
+	f.Float64Var(weight, "local", 0, "weight of the local similarity of image and text beside the global cosine")
+}
+
+// compared names what progress is shown of: studies, and then their comparison by local vectors.
+func compared(studies string, local float64) string {
+	if local == 0 {
+		return studies
+	}
+	return studies + ", then local similarities"
 }
 
 func (c *cli) evalPairs() *cobra.Command {
@@ -72,11 +98,14 @@ is among the first 1, 5, 10 and 50. Studies are those of a CSV (columns study_id
 report, caption or notes; as radstream publish reads it), or those that a data manifest holds
 out. With --against, another model ranks the same, and what the one finds more often than the
 other is printed with its paired interval. Several --data are the splits of one set, with a
---model for each in the same order: each is ranked by itself, and all queries count together.`,
+--model for each in the same order: each is ranked by itself, and all queries count together.
+
+` + aboutLocal,
 		Example: `  radtrain eval pairs --model work/run/model --csv ../shared/data/rocov2cxr/studies.csv
+  radtrain eval pairs --model work/run/model --data work/rocov2/split1.json --local 1
   radtrain eval pairs --model work/films/model --against work/heads/model --data work/rocov2/split1.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := train.EvaluatePairs(cmd.Context(), o, c.progress("studies"))
+			r, err := train.EvaluatePairs(cmd.Context(), o, c.progress(compared("studies", o.Local)))
 			if err != nil {
 				return err
 			}
@@ -87,6 +116,7 @@ other is printed with its paired interval. Several --data are the splits of one 
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.Against, "against", nil, "directory of a model to compare with; as many as --model")
+	localFlag(cmd.Flags(), &o.Local)
 	return measuredOn(cmd, &o.Models, &o.Path, &o.Data, &o.NATS)
 }
 
@@ -352,13 +382,13 @@ func interval(v float64, ci [2]float64) string {
 
 func printRetrieval(out io.Writer, r train.RetrievalResult) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\n\tP@5\tP@10\n", r.Model, r.Studies, r.Seed, r.Side)
+	fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels%s\n\n\tP@5\tP@10\n", r.Model, r.Studies, r.Seed, r.Side, scoring(r.Local))
 	for _, row := range []struct {
 		name string
 		p    eval.Precision
 	}{
 		{"image to image", r.ImageToImage}, {"  nearest on 32 x 32 pixels", r.Pixels}, {"  random", r.Random},
-		{"text to image", r.TextToImage}, {"  random", r.RandomText},
+		{"text to image", r.TextToImage}, {"  random", r.RandomText}, {"image to text", r.ImageToText},
 	} {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", row.name, interval(row.p.P5, row.p.P5CI), interval(row.p.P10, row.p.P10CI))
 	}
@@ -385,8 +415,16 @@ func thirds(t []eval.ByThird) string {
 	return fmt.Sprintf("%.2f %.2f %.2f\t%.2f %.2f %.2f", t[0].ImageToImage, t[1].ImageToImage, t[2].ImageToImage, t[0].Found, t[1].Found, t[2].Found)
 }
 
+// scoring says how images and texts were compared, where not by the global cosine alone.
+func scoring(local float64) string {
+	if local == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; text and image by global cosine + %g x local similarity", local)
+}
+
 func printPairs(out io.Writer, r train.PairsResult) error {
-	fmt.Fprintf(out, "%s, %d studies left out\n\n", r.Model, r.Skipped)
+	fmt.Fprintf(out, "%s, %d studies left out%s\n\n", r.Model, r.Skipped, scoring(r.Local))
 	if err := printRecall(out, r.PairsTable); err != nil {
 		return err
 	}

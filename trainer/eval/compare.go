@@ -53,8 +53,8 @@ func resample(r Run) resampled {
 	}
 	out := resampled{groups: e.groups, zeroShot: e.areas()}
 	out.imageToImage = mean(e.fromImages(func(i, j int) float64 { return dot(r.Cases[i].Image, r.Cases[j].Image) })[p10])
-	out.imageToText = mean(e.rankings(false, func(i, j int) float64 { return dot(r.Cases[i].Image, r.Cases[j].Text) })[p10])
-	texts := scores(r.Queries, r.Cases, func(q, c int) float64 { return dot(r.Queries[q].Image, r.Cases[c].Image) })
+	out.imageToText = mean(e.rankings(false, func(i, j int) float64 { return report(r.Cases, i, j) })[p10])
+	texts := scores(r.Queries, r.Cases, func(q, c int) float64 { return asked(r.Queries, r.Cases, q, c) })
 	out.textToImage = e.textPrecision(r.Queries, texts, depths[p10])
 	return out
 }

@@ -6,6 +6,8 @@
 //	  -> ranking by cosine -> precision at k, recall at k, area under the curve
 //	  -> bootstrap         -> 95 % interval
 //
+// Where local vectors were asked for, texts and images are ranked by [LocalSimilarity] too.
+//
 // Everything is a pure function of its arguments; random numbers come from fixed seeds, so
 // that the same model gives the same table.
 package eval

@@ -160,21 +160,21 @@ func TestRetrievalRanksByVector(t *testing.T) {
 }
 
 func TestPairs(t *testing.T) {
-	p := Pairs([]Pair{{"a", at(0), at(1)}, {"b", at(10), at(11)}, {"c", at(20), at(3)}})
+	p := Pairs([]Pair{{"a", at(0), at(1), nil}, {"b", at(10), at(11), nil}, {"c", at(20), at(3), nil}})
 	near(t, "image to text R@1", p.ImageToText.R1, 2.0/3)
 	near(t, "image to text R@5", p.ImageToText.R5, 1)
 	near(t, "text to image R@1", p.TextToImage.R1, 2.0/3)
 	near(t, "median rank", p.ImageToText.Median, 1)
 	near(t, "chance", p.Chance.R1, 1.0/3)
 	// A model that says the same of everything finds nothing.
-	same := Pairs([]Pair{{"", at(0), at(0)}, {"", at(0), at(0)}, {"", at(0), at(0)}})
+	same := Pairs([]Pair{{"", at(0), at(0), nil}, {"", at(0), at(0), nil}, {"", at(0), at(0), nil}})
 	near(t, "R@1 of one vector", same.ImageToText.R1, 0)
 	near(t, "its median rank", same.TextToImage.Median, 3)
 	// Two sets that share a study: four queries of three studies, each among its own set.
-	two := Pairs([]Pair{{"a", at(0), at(1)}, {"b", at(10), at(11)}}, []Pair{{"a", at(0), at(0)}, {"c", at(0), at(0)}})
+	two := Pairs([]Pair{{"a", at(0), at(1), nil}, {"b", at(10), at(11), nil}}, []Pair{{"a", at(0), at(0), nil}, {"c", at(0), at(0), nil}})
 	near(t, "R@1 of two sets", two.ImageToText.R1, 0.5)
 	// Three sets of the same studies are no more than one: a is found, b is not.
-	one := []Pair{{"a", at(0), at(1)}, {"b", at(10), at(40)}}
+	one := []Pair{{"a", at(0), at(1), nil}, {"b", at(10), at(40), nil}}
 	three := Pairs(one, one, one)
 	near(t, "R@1 of three sets", three.ImageToText.R1, 0.5)
 	near(t, "its low, where b is drawn twice", three.ImageToText.R1CI[0], 0)

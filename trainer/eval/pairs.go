@@ -4,6 +4,9 @@ package eval
 type Pair struct {
 	Study       string    // where it may be in several sets
 	Image, Text []float32 // of unit length
+	// Local is what its image has in common with the text of each pair of its set beside the
+	// cosine, as [LocalSimilarities] tells; nil for nothing.
+	Local []float64
 }
 
 // Recall is the share of queries whose partner is among the first 1, 5, 10 and 50, with 95 %
@@ -138,21 +141,26 @@ func studyMean(values []float64, studies []int) Figure {
 // before counts what is ranked before the partner, for each image and for each text.
 func before(pairs []Pair) (images, texts []int) {
 	images, texts = make([]int, len(pairs)), make([]int, len(pairs))
-	for i, p := range pairs {
-		own := dot(p.Image, p.Text)
-		for j, q := range pairs {
+	for i := range pairs {
+		own := similar(pairs, i, i)
+		for j := range pairs {
 			if j == i {
 				continue
 			}
-			if dot(p.Image, q.Text) >= own {
+			if similar(pairs, i, j) >= own {
 				images[i]++
 			}
-			if dot(q.Image, p.Text) >= own {
+			if similar(pairs, j, i) >= own {
 				texts[i]++
 			}
 		}
 	}
 	return images, texts
+}
+
+// similar is how similar the image of pair i is to the text of pair j.
+func similar(pairs []Pair, i, j int) float64 {
+	return dot(pairs[i].Image, pairs[j].Text) + nth(pairs[i].Local, j)
 }
 
 // recall takes how many were ranked before each query's partner, and which study it is of.

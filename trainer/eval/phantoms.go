@@ -145,7 +145,8 @@ func Cases(ctx context.Context, e *embedder.Encoder, samples []Sample) ([]Case, 
 	}
 	cases := make([]Case, len(samples))
 	for i, s := range samples {
-		cases[i] = Case{Class: s.Class, Size: s.Size, Image: vectors[i].Image, Text: vectors[i].Text, Pixel: pixels(s.Study), Scores: vectors[i].Scores}
+		cases[i] = Case{Class: s.Class, Size: s.Size, Image: vectors[i].Image, Text: vectors[i].Text, Pixel: pixels(s.Study), Scores: vectors[i].Scores,
+			Patches: vectors[i].Patches, Sentences: vectors[i].Sentences}
 	}
 	return cases, nil
 }
@@ -155,6 +156,8 @@ type Encoded struct {
 	Image, Text []float32          // nil where there is none
 	Scores      map[string]float64 // calibrated label scores; nil without an image
 	Logits      map[string]float64 // cosine differences over temperature: what calibration starts from
+	// The local vectors that [LocalSimilarity] takes; of an encoder with embedder.Options.Local.
+	Patches, Sentences [][]float32
 }
 
 // Encode runs the model on studies and scores its labels.
@@ -179,7 +182,7 @@ func EncodeScored(ctx context.Context, e *embedder.Encoder, labels []zeroshot.La
 	}
 	out := make([]Encoded, len(studies))
 	for i, v := range vectors {
-		out[i] = Encoded{Image: v.Image, Text: v.Text}
+		out[i] = Encoded{Image: v.Image, Text: v.Text, Patches: v.Patches, Sentences: sentences(v.Tokens, studies[i].Report.Sentences)}
 		if v.Image == nil {
 			continue
 		}
@@ -198,7 +201,7 @@ func EncodeScored(ctx context.Context, e *embedder.Encoder, labels []zeroshot.La
 	return out, nil
 }
 
-// PhantomQueries encodes the text queries of the classes that occur in samples.
+// PhantomQueries encodes the text queries of the classes that occur in samples: a sentence each.
 func PhantomQueries(ctx context.Context, e *embedder.Encoder, samples []Sample) ([]Query, error) {
 	const op = "eval.PhantomQueries"
 	var lists []struct {
@@ -218,11 +221,12 @@ func PhantomQueries(ctx context.Context, e *embedder.Encoder, samples []Sample) 
 			continue
 		}
 		for _, text := range l.Texts {
-			v, err := e.EncodeText(ctx, text)
+			ids, _ := e.Tokenizer().EncodeMax(text, e.Model().Tokenizer.MaxLength)
+			v, err := e.EncodeStudies(ctx, []embedder.StudyInput{{Tokens: ids}})
 			if err != nil {
 				return nil, fault.Wrap(op, err)
 			}
-			out = append(out, Query{Class: l.Class, Text: text, Image: v})
+			out = append(out, Query{Class: l.Class, Text: text, Image: v[0].Text, Sentences: sentences(v[0].Tokens, [][]int32{ids[1 : len(ids)-1]})})
 		}
 	}
 	return out, nil
@@ -261,14 +265,5 @@ func pixels(s *trainer.Study) []float32 {
 			break // the first view of a projection
 		}
 	}
-	square := 0.0
-	for _, v := range out {
-		square += float64(v) * float64(v)
-	}
-	if square > 0 {
-		for i := range out {
-			out[i] = float32(float64(out[i]) / math.Sqrt(square))
-		}
-	}
-	return out
+	return unit(out)
 }

@@ -18,6 +18,16 @@ type Case struct {
 	Pixel []float32 // the control's vector, of unit length; may be nil
 	// Scores are the zero-shot scores by label; a class without a score of its name has no area.
 	Scores map[string]float64
+	// Patches and Sentences are the local vectors of its views and of its report, until [AddLocal]
+	// made Local of them: what its image has in common with the report of each case beside the
+	// cosine. All may be nil.
+	Patches, Sentences [][]float32
+	Local              []float64
+}
+
+// report is how similar the image of case i is to the report of case j.
+func report(cases []Case, i, j int) float64 {
+	return dot(cases[i].Image, cases[j].Text) + nth(cases[i].Local, j)
 }
 
 // Query is a text, or a film, and the class that it asks for.
@@ -26,6 +36,14 @@ type Query struct {
 	Class string
 	Text  string
 	Image []float32 // vector of the text or film, of unit length
+	// As those of a [Case]; Local is of the images of the cases.
+	Sentences [][]float32
+	Local     []float64
+}
+
+// asked is how similar a query is to the image of a case.
+func asked(queries []Query, cases []Case, q, c int) float64 {
+	return dot(queries[q].Image, cases[c].Image) + nth(queries[q].Local, c)
 }
 
 // Precision is the share of relevant studies among the first 5, 10, 50 and 100 of a ranking,
@@ -109,7 +127,7 @@ func Retrieval(cases []Case, queries []Query) Table {
 		pixels = e.fromImages(func(i, j int) float64 { return dot(cases[i].Pixel, cases[j].Pixel) })
 		t.Pixels = pixels.precision(e.groups)
 	}
-	texts := scores(queries, cases, func(q, c int) float64 { return dot(queries[q].Image, cases[c].Image) })
+	texts := scores(queries, cases, func(q, c int) float64 { return asked(queries, cases, q, c) })
 	t.TextToImage = e.fromTexts(queries, texts)
 	if !slices.ContainsFunc(cases, func(c Case) bool { return c.Text == nil }) {
 		t.ImageToText = e.imageToText()
@@ -181,7 +199,7 @@ func SearchImages(cases []Case, queries []Query) Precision {
 // SearchTexts is [SearchImages] for queries that are texts. They are few, so that intervals
 // resample the cases, class by class.
 func SearchTexts(cases []Case, queries []Query) Precision {
-	texts := scores(queries, cases, func(q, c int) float64 { return dot(queries[q].Image, cases[c].Image) })
+	texts := scores(queries, cases, func(q, c int) float64 { return asked(queries, cases, q, c) })
 	return newRetrieval(cases).fromTexts(queries, texts)
 }
 
@@ -254,7 +272,7 @@ func (e *retrieval) rankings(others bool, score func(i, j int) float64) perQuery
 
 // imageToText ranks the reports of all cases for the image of each.
 func (e *retrieval) imageToText() Precision {
-	return e.rankings(false, func(i, j int) float64 { return dot(e.cases[i].Image, e.cases[j].Text) }).precision(e.groups)
+	return e.rankings(false, func(i, j int) float64 { return report(e.cases, i, j) }).precision(e.groups)
 }
 
 // scores is one row a query, one column a case.

@@ -66,7 +66,7 @@ func TestTermsAreAsDefined(t *testing.T) {
 					if img.Prior {
 						continue
 					}
-					a := math.Exp(dot(u, x) / attentionTemperature)
+					a := math.Exp(dot(u, x) / trainer.AttentionTemperature)
 					for j := range region {
 						region[j] += a * x[j]
 					}

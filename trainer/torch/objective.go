@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/trainer"
 )
 
 // The terms of a loss, as they are named in trainer.StepStats.Terms; see the package doc.
@@ -55,10 +56,6 @@ func findObjective(name string, global, lambda float64) (objective, error) {
 	}
 	return objective{}, fault.Errorf("torch.New", fault.Usage, "the objective is one of %s", strings.Join(names, ", "))
 }
-
-// attentionTemperature divides the cosines of a sentence and the patches before the softmax
-// that picks its region.
-const attentionTemperature = 0.1
 
 // scales are the learned logarithms of 1/temperature.
 type scales struct{ global, local tensor }
@@ -122,7 +119,7 @@ func (o objective) loss(a *arena, l *layout, s scales, image, tokens, text, sent
 // [B, S]; tokens [B, L, p] and sentences [S, p] are unit vectors.
 func (a *arena) regions(l *layout, tokens, sentences tensor) tensor {
 	cosines := a.matmul(tokens, a.transpose(sentences, 0, 1)) // [B, L, S]
-	score := a.scale(cosines, 1/attentionTemperature)
+	score := a.scale(cosines, 1/trainer.AttentionTemperature)
 	if l.local != nil {
 		score = a.fill(score, of(a, l.local, int64(l.studies), int64(l.width), 1), math.Inf(-1))
 	}
