@@ -49,7 +49,9 @@ type queue[In, Out any] struct {
 	mu      sync.Mutex
 	waiting [lanes][]*request[In, Out] // oldest first
 	running [lanes][]*request[In, Out]
-	stalls  int // runs in flight that have outlasted patience
+	stalls  int       // runs in flight that have outlasted patience
+	hangs   int       // of those, what nobody should wait for
+	last    time.Time // an interactive run was answered
 	closed  bool
 }
 
@@ -126,7 +128,7 @@ func (q *queue[In, Out]) do(ctx context.Context, l lane, inputs []In) ([]Out, er
 		}
 		r := &request[In, Out]{ctx: ctx, in: in, bucket: q.bucket(in), came: time.Now(), answer: make(chan answer[Out], 1)}
 		q.mu.Lock()
-		if q.stalls > 0 && l == interactive { // nobody should wait for a device that hangs
+		if q.hangs > 0 && l == interactive { // nobody should wait for a device that hangs
 			q.mu.Unlock()
 			<-q.places[l]
 			return nil, q.stalledError()
@@ -282,9 +284,11 @@ func (q *queue[In, Out]) execute(l lane, batch []*request[In, Out]) {
 	}
 }
 
-// watch starts the clock of one run; the returned function stops it.
+// watch starts the clock of one run; the returned function stops it. A bulk run that takes too long is
+// no reason to refuse queries while those are answered.
 func (q *queue[In, Out]) watch(l lane) (stop func()) {
-	var over, stalled bool // under q.mu
+	begin := time.Now()
+	var over, stalled, hangs bool // under q.mu
 	timer := time.AfterFunc(q.patience, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -295,6 +299,10 @@ func (q *queue[In, Out]) watch(l lane) (stop func()) {
 		if q.stalls++; q.stalls == 1 {
 			q.stalled(q.graph, true)
 		}
+		if hangs = l == interactive || !q.last.After(begin); !hangs {
+			return
+		}
+		q.hangs++
 		for _, r := range slices.Concat(q.running[interactive], q.waiting[interactive]) {
 			r.finish(answer[Out]{err: q.stalledError()})
 		}
@@ -304,6 +312,12 @@ func (q *queue[In, Out]) watch(l lane) (stop func()) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		over, q.running[l] = true, nil
+		if l == interactive {
+			q.last = time.Now()
+		}
+		if hangs {
+			q.hangs--
+		}
 		if stalled {
 			if q.stalls--; q.stalls == 0 {
 				q.stalled(q.graph, false)

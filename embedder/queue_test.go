@@ -258,6 +258,28 @@ func TestWatchdogOfBulk(t *testing.T) {
 	})
 }
 
+// TestSlowBulk: queries that are answered go on beside a run of the archive that takes too long.
+func TestSlowBulk(t *testing.T) {
+	g := &graph{takes: 10 * time.Millisecond}
+	serve(t, g, func(t *testing.T, q *queue[int, int], stalls *[]string) {
+		g.takes = 1100 * time.Millisecond
+		archive := ask(t, q, bulk, numbers(0, 4)...)
+		g.takes = 10 * time.Millisecond
+		for range 20 {
+			<-time.After(100 * time.Millisecond)
+			if err := <-ask(t, q, interactive, 50); err != nil {
+				t.Errorf("a query: %v", err)
+			}
+		}
+		if err := <-archive; err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{"graph true", "graph false"}, *stalls); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
 func TestBatchSizes(t *testing.T) {
 	for most, want := range map[int][]int{1: {1}, 4: {1, 2, 4}, 12: {1, 2, 4, 8, 12}} {
 		if d := cmp.Diff(want, batchSizes(most)); d != "" {

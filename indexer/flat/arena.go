@@ -15,7 +15,8 @@ import (
 // arena is where the vectors of a store lie: a mapped file that has no name, so that the kernel can
 // put aside what no search needs, and Go's collector counts none of it. The file is not the store:
 // log and snapshots are, and it is gone with the process. Blocks are reserved before they are
-// mapped, since a full disk would else be a signal in the midst of a write.
+// mapped, since a full disk would else be a signal in the midst of a write; file systems that copy on write
+// (btrfs, ZFS) cannot promise that.
 //
 // No arena gives memory of the heap: for a store that is only looked at.
 type arena struct {
@@ -62,7 +63,7 @@ func (a *arena) grow(bytes int64) (chunk, error) {
 	}
 	page, at, fd := int64(os.Getpagesize()), a.size, int(a.file.Fd())
 	bytes = (bytes + page - 1) / page * page
-	err := unix.Fallocate(fd, 0, at, bytes)
+	err := fallocate(fd, 0, at, bytes)
 	if err == unix.EOPNOTSUPP { // as on NFS before 4.2
 		_, err = a.file.WriteAt(make([]byte, bytes), at)
 	}
@@ -79,20 +80,29 @@ func (a *arena) grow(bytes int64) (chunk, error) {
 }
 
 // give takes a chunk back, which nobody may read any more, and its blocks on the disk.
-func (a *arena) give(c chunk) error {
+func (a *arena) give(c chunk) {
 	if c.floats == nil || c.at < 0 {
-		return nil
+		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	whole := c.floats[:cap(c.floats)]
 	m := unsafe.Slice((*byte)(unsafe.Pointer(&whole[0])), 4*len(whole))
-	a.mapped -= int64(len(m))
-	err := unix.Fallocate(int(a.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.at, int64(len(m)))
-	if err == unix.EOPNOTSUPP {
-		err = nil // the blocks are free when the file is closed
+	if unix.Munmap(m) != nil { // never, of what was mapped
+		return
 	}
-	return errors.Join(unix.Munmap(m), err)
+	a.mapped -= int64(len(m))
+	// Where this fails the blocks are free when the file is closed.
+	_ = fallocate(int(a.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.at, int64(len(m)))
+}
+
+// fallocate is tried again when a signal comes in between.
+func fallocate(fd int, mode uint32, at, bytes int64) error {
+	for {
+		if err := unix.Fallocate(fd, mode, at, bytes); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // close gives the file back, whose chunks were given back before.

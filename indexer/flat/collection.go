@@ -83,19 +83,58 @@ func (c *collection) put(ch change) error {
 
 // release empties a collection that is no longer in the store and gives back its memory. Who has
 // found it before finds no points in it.
-func (c *collection) release() error {
+func (c *collection) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var errs []error
 	for _, col := range c.columns {
 		for _, ch := range col.chunks {
-			errs = append(errs, col.arena.give(ch))
+			col.arena.give(ch)
 		}
 		col.chunks, col.codes, col.present = nil, nil, nil
 	}
 	c.slots, c.fields = map[PointID]uint32{}, map[string]*field{}
 	c.ids, c.live, c.payloads, c.order, c.pending, c.freed, c.free = nil, nil, nil, nil, nil, nil, nil
-	return errors.Join(errs...)
+}
+
+// reserve makes room for the vectors of changes, so that putting them does not fail for want of it.
+// Unavailable: there is none.
+func (c *collection) reserve(changes []change) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fresh := 0
+	for _, ch := range changes {
+		if _, known := c.slots[ch.id]; !known {
+			fresh++
+		}
+	}
+	if fresh > len(c.free) {
+		c.reuse()
+	}
+	next := 0
+	for _, ch := range changes {
+		slot, known := c.slots[ch.id]
+		if !known { // as newSlot will choose
+			if slot = uint32(len(c.ids) + next - len(c.free)); next < len(c.free) {
+				slot = c.free[len(c.free)-1-next]
+			}
+			next++
+		}
+		for _, v := range ch.vectors {
+			if col := c.columns[v.name]; col != nil {
+				if err := col.room(slot); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// reuse makes slots free that were freed, when they are many.
+func (c *collection) reuse() {
+	if len(c.freed) > chunkSlots+len(c.slots)/2 {
+		c.sort()
+	}
 }
 
 // index declares a payload field and reads it from every point.
@@ -116,8 +155,8 @@ func (c *collection) unindex(key string) {
 }
 
 func (c *collection) newSlot(id PointID) uint32 {
-	if len(c.free) == 0 && len(c.freed) > chunkSlots+len(c.slots)/2 {
-		c.sort()
+	if len(c.free) == 0 {
+		c.reuse()
 	}
 	var slot uint32
 	if n := len(c.free); n > 0 {
@@ -227,10 +266,8 @@ func (col *column) at(slot uint32) []float32 {
 	return col.chunks[slot/chunkSlots].floats[i : i+col.dim : i+col.dim]
 }
 
-func (col *column) set(slot uint32, v []float32) error {
-	for int(slot) >= len(col.present) {
-		col.present = append(col.present, false)
-	}
+// room makes sure that a slot has a place.
+func (col *column) room(slot uint32) error {
 	for int(slot/chunkSlots) >= len(col.chunks) {
 		col.chunks, col.codes = append(col.chunks, chunk{}), append(col.codes, nil)
 	}
@@ -242,6 +279,16 @@ func (col *column) set(slot uint32, v []float32) error {
 		if col.distance != Manhattan {
 			col.codes[slot/chunkSlots] = newCodes(col.dim)
 		}
+	}
+	return nil
+}
+
+func (col *column) set(slot uint32, v []float32) error {
+	if err := col.room(slot); err != nil {
+		return err
+	}
+	for int(slot) >= len(col.present) {
+		col.present = append(col.present, false)
 	}
 	copy(col.at(slot), v)
 	if near := col.codes[slot/chunkSlots]; near != nil {

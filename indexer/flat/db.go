@@ -119,6 +119,8 @@ func (db *DB) Close() error {
 	err := db.log.close()
 	db.write.Unlock()
 	db.background.Wait()
+	db.compacting.Lock() // by whoever called Compact: a snapshot of what is released would be one of nothing
+	defer db.compacting.Unlock()
 	return errors.Join(err, db.release(), db.lock.Close())
 }
 
@@ -135,14 +137,13 @@ func (db *DB) release() error {
 	all := db.collections
 	db.collections, db.names, db.aliases = nil, nil, nil
 	db.mu.Unlock()
-	var errs []error
 	for _, c := range all {
-		errs = append(errs, c.release())
+		c.release()
 	}
-	if db.arena != nil {
-		errs = append(errs, db.arena.close())
+	if db.arena == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return db.arena.close()
 }
 
 func (db *DB) takeLock() error {
@@ -319,7 +320,7 @@ func (db *DB) apply(r record) error {
 		db.applyCatalog(r)
 		db.mu.Unlock()
 		if r.kind == recDrop && c != nil {
-			return c.release()
+			c.release()
 		}
 		return nil
 	}

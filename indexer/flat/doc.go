@@ -14,7 +14,8 @@
 // wait at the same time share one fdatasync. Because effects are absolute, replaying a
 // record twice changes nothing, and a snapshot may be taken while writes go on.
 // A reader can see a write a moment before it is synced. When a write or a sync of the log
-// fails, or there is no room for a vector, the store refuses every later write until it is opened again.
+// fails, the store refuses every later write until it is opened again. Where there is no room for a
+// vector, a write is refused before it is logged, and the next one may be taken.
 //
 // # Memory
 //

@@ -103,8 +103,6 @@ func (m *mask) count() (n int) {
 	return n
 }
 
-func (m *mask) has(i uint32) bool { return m[i/64]>>(i%64)&1 != 0 }
-
 // rows yields the bits that are set.
 func (m *mask) rows(yield func(uint32) bool) {
 	for w, word := range m {

@@ -272,6 +272,9 @@ func salvageFile(path, magic string, gen uint64, last bool, f func(record) error
 		if err == nil {
 			err = f(r)
 		}
+		if fault.KindOf(err) == fault.Unavailable && err != nil {
+			return nil, err // there is no room for it, which is no damage
+		}
 		if err != nil {
 			reason = err.Error()
 			damage(at, fr.at-at, reason)

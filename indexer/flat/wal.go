@@ -165,7 +165,7 @@ func (w *wal) fail(err error) error {
 	return w.failed
 }
 
-// diverged records that memory lacks what the log has, as when the disk has no room for vectors.
+// diverged records that memory lacks what the log has.
 func (w *wal) diverged(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

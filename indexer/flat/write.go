@@ -245,6 +245,14 @@ type txn struct {
 
 // emit logs a record and applies it.
 func (t *txn) emit(r record) error {
+	if r.kind == recPoints {
+		t.db.mu.RLock()
+		c := t.db.collections[r.collection]
+		t.db.mu.RUnlock()
+		if err := c.reserve(r.changes); err != nil {
+			return err
+		}
+	}
 	lsn, err := t.db.log.append(r.encode())
 	if err != nil {
 		return err

@@ -88,13 +88,13 @@ func (a *App) startQdrant(ctx context.Context) (running, error) {
 		var err error
 		select {
 		case err = <-served:
+			served <- nil
 		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
-			srv.Stop(end)
-			cancel()
-			err = <-served
 		}
-		return errors.Join(err, db.Close())
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/3)
+		srv.Stop(end) // what is being answered may read the index
+		cancel()
+		return errors.Join(err, <-served, db.Close())
 	}, nil
 }
 

@@ -50,8 +50,8 @@ type SearchFigures struct {
 	Points  int        `json:"points"`
 	Width   int        `json:"width"`
 	Search  Latency    `json:"search"`
-	Upsert  float64    `json:"upsert_per_s"`  // in batches of 256, conditional on the revision, synced, and read back
-	One     Latency    `json:"one_upsert"`    // of one point, likewise
+	Upsert  float64    `json:"upsert_per_s"`       // in batches of 256, conditional on the revision, synced, and read back
+	One     Latency    `json:"one_upsert"`         // of one point, likewise
 	Memory  float64    `json:"heap_bytes_a_point"` // payload and indexes included
 	Mapped  float64    `json:"mapped_bytes_a_point"`
 	Filters []Filtered `json:"filters"`

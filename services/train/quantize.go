@@ -19,11 +19,14 @@ import (
 
 // QuantizeOptions are one call of `radtrain quantize`.
 type QuantizeOptions struct {
-	Model   string    // directory of the model
-	Ref     model.Ref // of the int8 model: its vectors are others, so its collection is too
-	Data    []string  // paths of data manifests
-	NATS    bus.Config
-	Films   int // of the training part, on which ranges are measured
+	Model string    // directory of the model
+	Ref   model.Ref // of the int8 model: its vectors are others, so its collection is too
+	Data  []string  // paths of data manifests
+	NATS  bus.Config
+	Films int // of the training part, on which ranges are measured
+	// Least is the mean cosine to the float model that is wanted: products stay in float until films of
+	// the training part have it. 0: all are in int8.
+	Least   float64
 	Out     string
 	Version string // of the program
 }
@@ -35,15 +38,25 @@ type Quantized struct {
 	Compared int       `json:"compared"` // films of the validation part
 	Cosine   float64   `json:"cosine"`   // mean over those, to the model that it was made of
 	Least    float64   `json:"least_cosine"`
+	Float    []string  `json:"float"`    // products that stay in float, of Products
+	Products int       `json:"products"` // that could be in int8
 }
+
+// trialFilms is on how many films it is tried what int8 costs.
+const trialFilms = 24
 
 // Quantize writes a model whose image encoder multiplies in int8, and compares its vectors with those
 // of the model that it was made of. Errors: Usage for options; those of the files.
-func Quantize(ctx context.Context, o QuantizeOptions, progress func(done, total int)) (q Quantized, err error) {
+//
+// progress hears of studies that were read, tried of graphs; either may be nil.
+func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done, total int)) (q Quantized, err error) {
 	const op = "train.Quantize"
 	m, w, err := onnxexport.ReadModel(o.Model)
 	if err != nil {
 		return q, fault.Wrap(op, err)
+	}
+	if !(o.Least >= 0 && o.Least < 1) {
+		return q, fault.Errorf(op, fault.Usage, "a cosine of at least %g cannot be had: give 0 to below 1", o.Least)
 	}
 	if o.Films < 1 || o.Ref == m.Ref {
 		return q, fault.Errorf(op, fault.Usage, "ranges are measured on one film at least, and the int8 model needs another name or version than %s", m.Ref)
@@ -70,6 +83,10 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress func(done, total 
 	if err != nil {
 		return q, fault.Wrap(op, err)
 	}
+	q = Quantized{Ref: o.Ref, Films: len(films), Products: len(ranges)}
+	if ranges, q.Float, err = ranges.Enough(ctx, runtime, m.Config, w, films[:min(trialFilms, len(films))], o.Least, tried); err != nil {
+		return q, fault.Wrap(op, err)
+	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return q, fault.E(op, fault.Usage, err)
 	}
@@ -77,12 +94,11 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress func(done, total 
 	slices.Sort(saw)
 	err = onnxexport.WriteInt8Model(o.Out, m.Config, w, ranges, tok, model.Manifest{
 		Ref: o.Ref, Preprocessing: m.Preprocessing, Temperature: m.Temperature, Labels: m.Labels, Untrained: m.Untrained, DataManifests: slices.Compact(saw),
-		Provenance: model.Provenance{CreatedBy: fmt.Sprintf("radtrain quantize of %s on %d films", m.Ref, len(films)), CodeVersion: o.Version},
+		Provenance: model.Provenance{CreatedBy: fmt.Sprintf("radtrain quantize of %s on %d films, %d of %d products in float", m.Ref, len(films), len(q.Float), q.Products), CodeVersion: o.Version},
 	})
 	if err != nil {
 		return q, fault.Wrap(op, err)
 	}
-	q = Quantized{Ref: o.Ref, Films: len(films)}
 	return q, fault.Wrap(op, q.compare(ctx, runtime, o, filmsOf(d.Validation)))
 }
 

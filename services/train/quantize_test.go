@@ -21,13 +21,16 @@ func TestQuantizeShippedModel(t *testing.T) {
 	if _, err := train.Phantoms(t.Context(), data, c, 0.4, nil); err != nil {
 		t.Fatal(err)
 	}
-	o := train.QuantizeOptions{Model: "../app/tiny", Ref: model.Ref{Name: "tiny", Version: "1.0.0-int8"}, NATS: bus.DefaultConfig(), Films: 48,
+	o := train.QuantizeOptions{Model: "../app/tiny", Ref: model.Ref{Name: "tiny", Version: "1.0.0-int8"}, NATS: bus.DefaultConfig(), Films: 48, Least: 0.995,
 		Data: []string{filepath.Join(data, train.ManifestFile)}, Out: filepath.Join(t.TempDir(), "int8")}
-	q, err := train.Quantize(t.Context(), o, nil)
+	q, err := train.Quantize(t.Context(), o, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", q)
+	if len(q.Float) > 0 || q.Products != 16 {
+		t.Errorf("%d of %d products are in float", len(q.Float), q.Products)
+	}
 	if q.Compared < 10 || q.Cosine < 0.995 {
 		t.Errorf("cosine %.4f over %d films, want 0.995", q.Cosine, q.Compared)
 	}
@@ -37,18 +40,19 @@ func TestQuantizeShippedModel(t *testing.T) {
 	}
 	twice := o
 	twice.Model, twice.Ref.Version, twice.Out = o.Out, "1.0.0-int4", t.TempDir()
-	if _, err := train.Quantize(t.Context(), twice, nil); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "radtrain quantize of tiny@1.0.0") {
+	if _, err := train.Quantize(t.Context(), twice, nil, nil); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "radtrain quantize of tiny@1.0.0") {
 		t.Errorf("an int8 model quantised again: %v", err)
 	}
 	for name, change := range map[string]func(*train.QuantizeOptions){
 		"again":        func(*train.QuantizeOptions) {},
 		"its own name": func(o *train.QuantizeOptions) { o.Ref.Version = "1.0.0" },
+		"cosine of 1":  func(o *train.QuantizeOptions) { o.Least, o.Out = 1, t.TempDir() },
 		"no films":     func(o *train.QuantizeOptions) { o.Films = 0 },
 		"no data":      func(o *train.QuantizeOptions) { o.Data, o.Out = nil, t.TempDir() },
 	} {
 		bad := o
 		change(&bad)
-		if _, err := train.Quantize(t.Context(), bad, nil); fault.KindOf(err) != fault.Usage {
+		if _, err := train.Quantize(t.Context(), bad, nil, nil); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -57,16 +57,14 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 		x = b.add(b.add(x, kept.of(position, 0)), shared)
 	}
 	x = b.invertible(x, "image", c)
-	var attend value
+	attend := b.unsqueeze(bias, 1, 2)
 	var seen seen
 	if q != nil && q.ranges != nil {
 		seen = b.seen(bias)
-	} else {
-		attend = b.unsqueeze(bias, 1, 2)
 	}
 	for l := range i.Layers {
 		name := layerName("image", l)
-		if normed := b.norm(x, name+".norm1", i.Epsilon); q != nil && q.ranges != nil {
+		if normed := b.norm(x, name+".norm1", i.Epsilon); b.inInt8(name + ".attention.query") {
 			x = b.add(x, b.attentionInt8(normed, name, i.Tower, seen))
 		} else {
 			x = b.add(x, b.attention(normed, name, i.Tower, attend))
@@ -178,9 +176,7 @@ func (b *builder) norm(x value, name string, epsilon float64) value {
 // scores of each key.
 func (b *builder) attention(x value, layer string, t model.Tower, bias value) value {
 	name, h, width := layer+".attention.", int64(t.Heads), int64(t.Width/t.Heads)
-	if b.quantiser != nil {
-		b.observe(x, name+"query")
-	}
+	b.observe(x, name+"query")
 	// One multiplication for all three.
 	qkv := b.add(b.matmul(x, b.matrices(name+"query.weight", name+"key.weight", name+"value.weight")),
 		b.vectors(name+"query.bias", name+"key.bias", name+"value.bias"))

@@ -11,7 +11,8 @@ import (
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
-// Ranges holds what each quantised product of an image graph takes in, by the product's name.
+// Ranges holds what each quantised product of an image graph takes in, by the product's name. A product
+// without a range stays in float.
 type Ranges map[string]Range
 
 // Range is the least and the largest number in each channel.
@@ -33,7 +34,7 @@ const contrib = "com.microsoft"
 // quantiser is what a builder does with the large products of the layers, for int8: it writes down
 // what they take in, or computes them in int8.
 type quantiser struct {
-	ranges   Ranges // nil: write down
+	ranges   Ranges // nil: write down; else of what is computed in int8
 	products []Product
 	observed []value // by product, the least by channel and the largest by channel
 	fault    error
@@ -56,10 +57,13 @@ func RangesGraph(c model.Config, w Weights) (graph []byte, products []Product, e
 // else is float32. It takes and gives what [ImageGraph] does; it needs ONNX Runtime, whose own
 // operators it uses.
 //
-// Errors: those of [ImageGraph]; Invalid where r lacks a product.
+// Errors: those of [ImageGraph]; Invalid where r is nil, or a range empty or of other channels.
 func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
 	if err := w.Check(c); err != nil {
 		return nil, err
+	}
+	if r == nil {
+		return nil, fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "there are no ranges: measure them on films")
 	}
 	w, r, err := smooth(c, w, r)
 	if err != nil {
@@ -70,18 +74,27 @@ func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
 
 // dense is x W^T + b of a layer: what is worth quantising.
 func (b *builder) dense(x value, name string) value {
-	if b.quantiser == nil {
-		return b.linear(x, name)
+	if b.inInt8(name) {
+		return b.multiply(b.quantise(x, name), name, name)
 	}
-	if b.quantiser.ranges == nil {
-		b.observe(x, name)
-		return b.linear(x, name)
-	}
-	return b.multiply(b.quantise(x, name), name, name)
+	b.observe(x, name)
+	return b.linear(x, name)
 }
 
-// observe writes down the range of each channel of x under a name.
+// inInt8 reports whether a product is computed in int8.
+func (b *builder) inInt8(name string) bool {
+	if b.quantiser == nil {
+		return false
+	}
+	_, ok := b.quantiser.ranges[name]
+	return ok
+}
+
+// observe writes down the range of each channel of x under a name, where ranges are wanted.
 func (b *builder) observe(x value, name string) {
+	if b.quantiser == nil || b.quantiser.ranges != nil {
+		return
+	}
 	width := b.weights[name+".weight"].Shape[1]
 	rows := b.reshape(x, -1, int64(width))
 	b.quantiser.products = append(b.quantiser.products, Product{name, width})
@@ -97,6 +110,10 @@ func (b *builder) quantise(x value, name string) value {
 // scale stores the scale and the zero point of a range; 0 is met exactly.
 func (b *builder) scale(name string) (scale, zero value) {
 	r := b.quantiser.ranges[name]
+	if width := b.weights[name+".weight"].Shape[1]; len(r.Least) != width || len(r.Largest) != width {
+		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is one of %d channels, not of %d", name, len(r.Least), width)
+		return "", ""
+	}
 	least, largest := 0.0, 0.0
 	for i := range r.Least {
 		least, largest = min(least, float64(r.Least[i])), max(largest, float64(r.Largest[i]))

@@ -1,12 +1,14 @@
 package onnxexport_test
 
 import (
+	"image"
 	"math"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
@@ -128,6 +130,55 @@ func TestRanges(t *testing.T) {
 	}
 	if err := r.Read(products, []float32{1, 2, 3}); err == nil {
 		t.Error("half a range is taken")
+	}
+}
+
+// TestEnough: as many products stay in float as a cosine needs, from none to all.
+func TestEnough(t *testing.T) {
+	c := withCLS(model.Tiny())
+	w := onnxexport.Untrained(c, 3)
+	r := measured(t, c, w, images(c, 8, 2))
+	var films []embedder.Image
+	for _, i := range images(c, 3, 5) {
+		films = append(films, embedder.Image{Pixels: i.pixels, Exposed: image.Rect(0, 0, c.Image.Size, c.Image.Size)})
+	}
+	whole := len(r)
+	last := -1
+	for _, least := range []float64{0, 0.9999, 1 - 1e-9} {
+		tried := 0
+		left, float, err := r.Enough(t.Context(), runtime, c, w, films, least, func(done, most int) {
+			if tried++; done != tried || done > most {
+				t.Errorf("trial %d of %d is told as %d", tried, most, done)
+			}
+		})
+		if err != nil || len(left)+len(float) != whole || len(r) != whole {
+			t.Fatalf("%d and %d of %d products, %v", len(left), len(float), whole, err)
+		}
+		if len(float) <= last || least == 0 && len(float) > 0 || least > 0.99999 && len(left) > 0 {
+			t.Errorf("a cosine of %v leaves %d in float, the one before %d", least, len(float), last)
+		}
+		last = len(float)
+		graph, err := onnxexport.Int8ImageGraph(c, w, left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, mean := images(c, 3, 5), 0.0
+		for i := range in {
+			for j := range in[i].mask {
+				in[i].mask[j] = true
+			}
+			in[i].view, in[i].prior, in[i].days = 0, 0, 0
+		}
+		want, v := runImage(t, c, w, onnxexport.FP32, in), run(t, c, graph, in, "v")
+		for i, got := range rows(v[0], c.Joint) {
+			mean += cosine(got, want[i].v) / float64(len(in))
+		}
+		if mean < least-1e-6 { // the bias of the projection is left out here
+			t.Errorf("cosine %v, want %v", mean, least)
+		}
+	}
+	if _, _, err := r.Enough(t.Context(), runtime, c, w, nil, 0.9, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("no images: %v", err)
 	}
 }
 

@@ -37,6 +37,9 @@ func smooth(c model.Config, w Weights, r Ranges) (Weights, Ranges, error) {
 			{[]string{attention + "value.weight", attention + "value.bias"}, []string{attention + "output"}},
 			{[]string{layer + ".norm2.weight", layer + ".norm2.bias"}, []string{layer + ".mlp.up"}},
 		} {
+			if _, quantised := r[p.takes[0]]; !quantised {
+				continue
+			}
 			middle, scale, err := w.smoothing(r, p.takes...)
 			if err != nil {
 				return nil, nil, err
@@ -58,10 +61,9 @@ func smooth(c model.Config, w Weights, r Ranges) (Weights, Ranges, error) {
 
 // smoothing is the middle and the scale of each channel that products of one input take in.
 func (w Weights) smoothing(r Ranges, takes ...string) (middle, scale []float32, err error) {
-	of, ok := r[takes[0]]
-	width := w[takes[0]+".weight"].Shape[1]
-	if !ok || len(of.Least) != width || len(of.Largest) != width {
-		return nil, nil, fault.Reject("onnxexport.smooth", fault.Invalid, ReasonWeights, "the range of %s is missing: measure it on films", takes[0])
+	of, width := r[takes[0]], w[takes[0]+".weight"].Shape[1]
+	if len(of.Least) != width || len(of.Largest) != width {
+		return nil, nil, fault.Reject("onnxexport.smooth", fault.Invalid, ReasonWeights, "the range of %s is one of %d channels, not of %d", takes[0], len(of.Least), width)
 	}
 	largest := make([]float64, width)
 	for _, name := range takes {
