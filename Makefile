@@ -29,7 +29,7 @@ run: build ## the same, and stay up for your own queries
 
 .PHONY: test
 test: setup ## run every test
-	go test -timeout 20m ./...
+	go test -timeout 14m ./...
 	deploy/fuzz.sh -t 2 '$(PARSERS)'
 
 .PHONY: build
