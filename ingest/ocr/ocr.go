@@ -19,6 +19,7 @@ package ocr
 import (
 	"cmp"
 	"context"
+	"math"
 	"runtime"
 	"slices"
 
@@ -152,7 +153,7 @@ func (r *Reader) Read(ctx context.Context, src Source) ([]Line, error) {
 	if whole(src).Empty() {
 		return nil, fault.Errorf(op, fault.Internal, "an image without pixels")
 	}
-	reading := run{Reader: r, tile: tileOf(src)}
+	reading := run{Reader: r, tile: tileOf(src), most: mostLeft(src)}
 	var lines []Line
 	// Level by level the text that counts is four times as large.
 	for shrink := 1; ; shrink *= 4 {
@@ -182,16 +183,26 @@ type run struct {
 	*Reader
 	tile int // longest side of an area that detection sees
 	left int // bytes of tensors that were made since the last collection
+	most int // of those that may wait for one
 }
 
-// mostLeft is how many bytes of tensors may wait to be collected. Beside a large film the
-// collector would wait until they are as large as it.
-const mostLeft = 12 << 20
+// mostLeft is how many bytes of tensors may wait to be collected beside a film. The collector would
+// wait until they are as large as all else in the process. Others it may choose its time for:
+// asking for a collection costs a look at all that the process holds.
+func mostLeft(src Source) int {
+	switch area := whole(src).area(); {
+	case area > largeFilm:
+		return 12 << 20
+	case area > largeFilm/2:
+		return 64 << 20
+	}
+	return math.MaxInt
+}
 
 // ask runs a network.
 func (r *run) ask(ctx context.Context, g Graph, shape []int64, data []float32) ([]int64, []float32, error) {
 	outShape, out, err := g.Run(ctx, shape, data)
-	if r.left += 4 * (len(data) + len(out)); r.left > mostLeft {
+	if r.left += 4 * (len(data) + len(out)); r.left > r.most {
 		r.left = 0
 		runtime.GC()
 	}
