@@ -4,12 +4,6 @@
 // int32, which is exact. Four rows at a time share the loads of the query, and those that are
 // listed 12 to 15 places behind are asked for: where they lie the processor cannot guess.
 
-#define FETCH(place) \
-	MOVL  place(R13), R8  \
-	IMULQ BX, R8          \
-	ADDQ  SI, R8          \
-	MOVQ  BX, AX
-
 #define ROW(place, register) \
 	MOVL  place(R13), register \
 	IMULQ BX, register         \
@@ -32,30 +26,22 @@ TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-48
 	VPBROADCASTD X7, Y7
 
 avx2four:
-	FETCH(48)
-avx2fetch0:
+	MOVQ $48, R12
+
+avx2fetch:
+	MOVL  (R13)(R12*1), R8
+	IMULQ BX, R8
+	ADDQ  SI, R8
+	MOVQ  BX, AX
+
+avx2line:
 	PREFETCHT0 (R8)
 	ADDQ $64, R8
 	SUBQ $64, AX
-	JNE  avx2fetch0
-	FETCH(52)
-avx2fetch1:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  avx2fetch1
-	FETCH(56)
-avx2fetch2:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  avx2fetch2
-	FETCH(60)
-avx2fetch3:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  avx2fetch3
+	JNE  avx2line
+	ADDQ $4, R12
+	CMPQ R12, $64
+	JLT  avx2fetch
 	ROW(0, R8)
 	ROW(4, R10)
 	ROW(8, R11)
@@ -133,30 +119,22 @@ TEXT ·dotRowsVNNI(SB), NOSPLIT, $0-48
 	VPBROADCASTD AX, Z31
 
 vnnifour:
-	FETCH(48)
-vnnifetch0:
+	MOVQ $48, R12
+
+vnnifetch:
+	MOVL  (R13)(R12*1), R8
+	IMULQ BX, R8
+	ADDQ  SI, R8
+	MOVQ  BX, AX
+
+vnniline:
 	PREFETCHT0 (R8)
 	ADDQ $64, R8
 	SUBQ $64, AX
-	JNE  vnnifetch0
-	FETCH(52)
-vnnifetch1:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  vnnifetch1
-	FETCH(56)
-vnnifetch2:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  vnnifetch2
-	FETCH(60)
-vnnifetch3:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  vnnifetch3
+	JNE  vnniline
+	ADDQ $4, R12
+	CMPQ R12, $64
+	JLT  vnnifetch
 	ROW(0, R8)
 	ROW(4, R10)
 	ROW(8, R11)
