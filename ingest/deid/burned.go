@@ -147,7 +147,7 @@ func (b *Burned) Clean(ctx context.Context, f pixel.Film, p pixel.Policy, known 
 }
 
 // large is the number of pixels from which the memory that a film was decoded in counts.
-const large = 8 << 20
+const large = 16 << 20
 
 // passes is how often text is removed. What stood below or beside it may only be seen when it
 // is gone; the pass after the last must find nothing.
