@@ -64,6 +64,10 @@ func (s *system) until(t *testing.T, ref model.Ref) query.Response {
 		if r.Model == ref.String() {
 			return r
 		}
+		select {
+		case <-time.After(10 * time.Millisecond): // a caller may ask 200 times a second
+		case <-ctx.Done():
+		}
 	}
 }
 
