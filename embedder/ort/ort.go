@@ -45,8 +45,9 @@ type Options struct {
 
 // Runtime is the opened library. Its methods are safe for concurrent use.
 type Runtime struct {
-	options Options
-	tensors atomic.Int64 // native tensors that are alive
+	options   Options
+	operators map[string]operators // by kernel
+	tensors   atomic.Int64         // native tensors that are alive
 
 	mu       sync.Mutex
 	closed   bool
@@ -78,7 +79,23 @@ func Open(path string, o Options) (*Runtime, error) {
 	if err := onnx.InitializeEnvironment(onnx.WithLogLevelError()); err != nil {
 		return nil, fault.Errorf(op, fault.Unavailable, "%s is not a usable ONNX Runtime (make setup fetches the right one): %w", path, err)
 	}
-	return &Runtime{options: o, sessions: make(map[*Session]struct{})}, nil
+	r := &Runtime{options: o, operators: make(map[string]operators), sessions: make(map[*Session]struct{})}
+	for i, name := range Kernels() {
+		ops, err := openOperators(path, i)
+		if err != nil {
+			return nil, fault.Errorf(op, fault.Unavailable, "%s: %w", path, errors.Join(err, r.destroy()))
+		}
+		r.operators[name] = ops
+	}
+	return r, nil
+}
+
+// destroy frees the library behind its operators; process is held.
+func (r *Runtime) destroy() error {
+	for _, o := range r.operators {
+		o.close()
+	}
+	return onnx.DestroyEnvironment()
 }
 
 // Close frees the library. Sessions that are still open are freed too, after the runs in
@@ -104,7 +121,7 @@ func (r *Runtime) Close() error {
 	}
 	process.Lock()
 	defer process.Unlock()
-	faults = append(faults, onnx.DestroyEnvironment())
+	faults = append(faults, r.destroy())
 	return fault.E(op, fault.Internal, errors.Join(faults...))
 }
 
@@ -126,6 +143,7 @@ type Model struct {
 	// of one kind.
 	Threads int
 	Device  Device // "" is CPU; else what [Runtime.Device] returned
+	Kernel  string // of the operators of [Domain], of [Kernels]; "" is the fastest
 	// Varying says that the shape of the inputs changes from run to run. The library then plans no
 	// memory for a shape: the plans of many shapes together hold several times what a run takes.
 	Varying bool
@@ -188,45 +206,21 @@ func (r *Runtime) sessionOptions(m Model) (*onnx.SessionOptions, error) {
 	if err == nil && m.Device == CUDA {
 		err = appendCUDA(o)
 	}
+	kernels := Kernels()
+	operators, ok := r.operators[cmp.Or(m.Kernel, kernels[len(kernels)-1])]
+	switch {
+	case !ok:
+		err = errors.Join(err, fmt.Errorf("this CPU has no kernel %q, only %q", m.Kernel, kernels))
+	case err == nil:
+		err = operators.add(o)
+	}
 	if err != nil {
 		return nil, errors.Join(err, o.Destroy())
 	}
 	return o, nil
 }
 
-// graphNames returns the names of the graph's inputs and outputs that a session uses: all,
-// or those that the caller chose, which must exist (the library would find out in the first run).
-func graphNames(m Model, inputs, outputs []string) (in, out []string, err error) {
-	var ins, outs []onnx.InputOutputInfo
-	if m.Data != nil {
-		ins, outs, err = onnx.GetInputOutputInfoWithONNXData(m.Data)
-	} else {
-		// Loads the file a second time, so without the optimisations that make it slow.
-		options, optionsErr := onnx.NewSessionOptions()
-		if optionsErr != nil {
-			return nil, nil, optionsErr
-		}
-		defer options.Destroy()
-		if err := options.SetGraphOptimizationLevel(onnx.GraphOptimizationLevelDisableAll); err != nil {
-			return nil, nil, err
-		}
-		ins, outs, err = onnx.GetInputOutputInfoWithOptions(m.Path, options)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if in, err = choose("input", inputs, ins); err != nil {
-		return nil, nil, err
-	}
-	out, err = choose("output", outputs, outs)
-	return in, out, err
-}
-
-func choose(what string, chosen []string, all []onnx.InputOutputInfo) ([]string, error) {
-	names := make([]string, len(all))
-	for i, info := range all {
-		names[i] = info.Name
-	}
+func choose(what string, chosen, names []string) ([]string, error) {
 	if chosen == nil {
 		return names, nil
 	}

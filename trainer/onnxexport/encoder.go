@@ -58,18 +58,21 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	}
 	x = b.invertible(x, "image", c)
 	attend := b.unsqueeze(bias, 1, 2)
-	var seen seen
-	if q != nil && q.ranges != nil {
-		seen = b.seen(bias)
-	}
 	for l := range i.Layers {
 		name := layerName("image", l)
-		if normed := b.norm(x, name+".norm1", i.Epsilon); b.inInt8(name + ".attention.query") {
-			x = b.add(x, b.attentionInt8(normed, name, i.Tower, seen))
+		if b.inInt8(name + ".attention.query") {
+			x = b.attentionInt8(x, name, i.Tower, bias)
 		} else {
-			x = b.add(x, b.attention(normed, name, i.Tower, attend))
+			x = b.add(x, b.attention(b.norm(x, name+".norm1", i.Epsilon), name, i.Tower, attend))
 		}
-		x = b.add(x, b.adapters(b.mlp(b.norm(x, name+".norm2", i.Epsilon), name), name, c))
+		switch {
+		case !b.inInt8(name+".mlp.up") || !b.inInt8(name+".mlp.down"):
+			x = b.add(x, b.adapters(b.mlp(b.norm(x, name+".norm2", i.Epsilon), name), name, c))
+		case c.Adapter > 0:
+			x = b.add(x, b.adapters(b.perceptron(x, name, i.Epsilon, ""), name, c))
+		default:
+			x = b.perceptron(x, name, i.Epsilon, x)
+		}
 	}
 	x = b.norm(x, "image.norm", i.Epsilon)
 

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
@@ -56,7 +57,7 @@ func (b *builder) bytes() ([]byte, error) {
 	}
 	opsets := []*pb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}}
 	if b.quantiser != nil {
-		opsets = append(opsets, &pb.OperatorSetIdProto{Domain: proto.String(contrib), Version: proto.Int64(1)})
+		opsets = append(opsets, &pb.OperatorSetIdProto{Domain: proto.String(ort.Domain), Version: proto.Int64(1)})
 		if err := b.quantiser.fault; err != nil {
 			return nil, err
 		}

@@ -1,11 +1,14 @@
 package onnxexport
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
@@ -24,12 +27,8 @@ type Product struct {
 	Width int
 }
 
-// largestWeight bounds quantised weights. Seven bits, not eight: CPUs without VNNI add two products
-// of a byte of each side in 16 bits (VPMADDUBSW), and 2 * 255 * 63 is the most that fits.
+// largestWeight bounds quantised weights, as the operators of [ort.Domain] ask.
 const largestWeight = 63
-
-// contrib is the domain of the operators that ONNX Runtime has beside the standard.
-const contrib = "com.microsoft"
 
 // quantiser is what a builder does with the large products of the layers, for int8: it writes down
 // what they take in, or computes them in int8.
@@ -54,8 +53,8 @@ func RangesGraph(c model.Config, w Weights) (graph []byte, products []Product, e
 // to like ranges (smooth.go). Fixed ranges, unlike those of each batch, cost no pass over the data,
 // and leave a vector independent of its batch, if the images of a batch have one exposed box: other
 // boxes beside it change the last bits of a float, which rounding to bytes can make visible. All
-// else is float32. It takes and gives what [ImageGraph] does; it needs ONNX Runtime, whose own
-// operators it uses.
+// else is float32. It takes and gives what [ImageGraph] does; it needs ONNX Runtime with the operators
+// of [ort.Domain].
 //
 // Errors: those of [ImageGraph]; Invalid where r is nil, or a range empty or of other channels.
 func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
@@ -75,7 +74,7 @@ func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
 // dense is x W^T + b of a layer: what is worth quantising.
 func (b *builder) dense(x value, name string) value {
 	if b.inInt8(name) {
-		return b.multiply(b.quantise(x, name), name, name)
+		return b.multiply(x, "", 0, "", name, name)[0]
 	}
 	b.observe(x, name)
 	return b.linear(x, name)
@@ -101,96 +100,127 @@ func (b *builder) observe(x value, name string) {
 	b.quantiser.observed = append(b.quantiser.observed, b.reduce("ReduceMin", rows, 0, 0), b.reduce("ReduceMax", rows, 0, 0))
 }
 
-// quantise turns x into bytes, by the range under a name.
-func (b *builder) quantise(x value, name string) value {
-	scale, zero := b.scale(name)
-	return b.op("QuantizeLinear", []value{x, scale, zero})
-}
-
-// scale stores the scale and the zero point of a range; 0 is met exactly.
-func (b *builder) scale(name string) (scale, zero value) {
+// scale returns the scale and the zero point of a range; 0 is met exactly.
+func (b *builder) scale(name string) (scale float32, zero int64) {
 	r := b.quantiser.ranges[name]
 	if width := b.weights[name+".weight"].Shape[1]; len(r.Least) != width || len(r.Largest) != width {
 		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is one of %d channels, not of %d", name, len(r.Least), width)
-		return "", ""
+		return 1, 0
 	}
 	least, largest := 0.0, 0.0
 	for i := range r.Least {
 		least, largest = min(least, float64(r.Least[i])), max(largest, float64(r.Largest[i]))
 	}
-	if !(largest > least) || math.IsInf(largest-least, 0) {
-		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is empty: measure it on films", name)
-		return "", ""
-	}
 	step := (largest - least) / 255
-	scale = b.store(name+".scale", pb.TensorProto_FLOAT, nil, floats([]float32{float32(step)}))
-	zero = b.store(name+".zero", pb.TensorProto_UINT8, nil, []byte{byte(math.Round(-least / step))})
-	return scale, zero
+	if !(float32(step) > 0) || math.IsInf(step, 0) {
+		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is empty: measure it on films", name)
+		return 1, 0
+	}
+	return float32(step), int64(math.Round(-least / step))
 }
 
-// multiply is x W^T + b of x in bytes, quantised by the range of the name input.
-func (b *builder) multiply(x value, input, name string) value {
-	w := b.weights[name+".weight"]
-	out, in := w.Shape[0], w.Shape[1]
-	raw, scales := make([]byte, out*in), make([]float32, out)
-	for o := range out {
-		row := w.Data[o*in : (o+1)*in]
-		largest := 0.0
-		for _, v := range row {
-			largest = max(largest, math.Abs(float64(v)))
-		}
-		step := max(largest/largestWeight, 1e-30)
-		scales[o] = float32(step)
-		for i, v := range row {
-			raw[i*out+o] = byte(int8(math.RoundToEven(float64(v) / step)))
-		}
-	}
+// multiply is x W^T + b in int8 for each of names, of one width, with x rounded by the range of the name
+// input. x is first normalised by norm, and residual added to the only product, unless they are "".
+func (b *builder) multiply(x value, norm string, epsilon float64, residual value, input string, names ...string) []value {
 	scale, zero := b.scale(input)
-	return b.contrib("MatMulIntegerToFloat", []value{x,
-		b.store(name+".weight.int8", pb.TensorProto_INT8, []int{in, out}, raw), scale,
-		b.store(name+".weight.scale", pb.TensorProto_FLOAT, []int{out}, floats(scales)), zero, "",
-		b.vector(name + ".bias")})
-}
-
-// seen says which tokens can be seen, for attention.
-type seen struct {
-	present value // int32 [B, T]: 1 for those that can
-	all     value // bool [1]: all of them
-}
-
-// seen reads the bias of tokens [B, T], 0 for those that can be seen.
-func (b *builder) seen(bias value) seen {
-	least := b.reshape(b.reduce("ReduceMin", b.reshape(bias, 1, -1), 1, 0), 1)
-	return seen{b.cast(b.op("Equal", []value{bias, b.float(0)}), pb.TensorProto_INT32), b.op("Equal", []value{least, b.float(0)})}
-}
-
-// attentionInt8 is [builder.attention] with its products by weights in int8, and one operator for
-// the rest, which is faster without a mask: it has one only where a batch needs it.
-func (b *builder) attentionInt8(x value, layer string, t model.Tower, s seen) value {
-	name := layer + ".attention."
-	q := b.quantise(x, name+"query")
-	part := func(p string) value { return b.multiply(q, name+"query", name+p) }
-	inputs := []value{part("query"), part("key"), part("value")}
-	branch := func(of string, inputs ...value) *pb.AttributeProto {
-		sub := &builder{graph: &pb.GraphProto{Name: proto.String(name + of)}}
-		v := string(sub.contrib("MultiHeadAttention", inputs, attrInt("num_heads", int64(t.Heads))))
-		out := name + of + "_" + v // names of branches are the whole graph's
-		n := sub.graph.Node[0]
-		n.Name, n.Output = proto.String("node_"+out), []string{out}
-		sub.graph.Output = []*pb.ValueInfoProto{{Name: proto.String(out), Type: &pb.TypeProto{Value: &pb.TypeProto_TensorType{
-			TensorType: &pb.TypeProto_Tensor{ElemType: proto.Int32(int32(pb.TensorProto_FLOAT))}}}}}
-		return &pb.AttributeProto{Name: proto.String(of), Type: pb.AttributeProto_GRAPH.Enum(), G: sub.graph}
+	inputs := append([]string{string(x)}, b.packed(scale, zero, names...)...)
+	n := b.quantized("QuantizedLinear", inputs, norm, epsilon, residual, b.weights[names[0]+".weight"].Shape[0],
+		attrFloat("scale", float64(scale)), attrInt("zero", zero))
+	var outputs []value
+	for _, name := range names {
+		n.Output = append(n.Output, name+".int8")
+		outputs = append(outputs, value(name+".int8"))
 	}
-	out := b.op("If", []value{s.all}, branch("then_branch", inputs...), branch("else_branch", append(inputs, "", s.present)...))
-	return b.dense(out, name+"output")
+	return outputs
 }
 
-// contrib appends an operator of ONNX Runtime's own.
-func (b *builder) contrib(kind string, inputs []value, attributes ...*pb.AttributeProto) value {
-	v := b.op(kind, inputs, attributes...)
-	domain := contrib
-	b.graph.Node[len(b.graph.Node)-1].Domain = &domain
-	return v
+// perceptron is the feed-forward block in int8, behind its norm.
+func (b *builder) perceptron(x value, layer string, epsilon float64, residual value) value {
+	up, down := layer+".mlp.up", layer+".mlp.down"
+	scale, zero := b.scale(up)
+	hiddenScale, hiddenZero := b.scale(down)
+	inputs := append([]string{string(x)}, b.packed(scale, zero, up)...)
+	inputs = append(inputs, b.packed(hiddenScale, hiddenZero, down)...)
+	n := b.quantized("QuantizedPerceptron", inputs, layer+".norm2", epsilon, residual, b.weights[down+".weight"].Shape[0],
+		attrFloat("scale", float64(scale)), attrInt("zero", zero),
+		attrFloat("hidden_scale", float64(hiddenScale)), attrInt("hidden_zero", hiddenZero))
+	n.Output = []string{down + ".int8"}
+	return value(down + ".int8")
+}
+
+// quantized appends one of the products of [ort.Domain], without its outputs.
+func (b *builder) quantized(kind string, inputs []string, norm string, epsilon float64, residual value, width int, attributes ...*pb.AttributeProto) *pb.NodeProto {
+	gain, shift := value(""), value("")
+	if norm != "" {
+		gain, shift = b.vector(norm+".weight"), b.vector(norm+".bias")
+	}
+	b.count++
+	n := &pb.NodeProto{
+		OpType: proto.String(kind), Domain: proto.String(ort.Domain), Name: proto.String(fmt.Sprintf("node_%s_%d", kind, b.count)),
+		Input:     append(inputs, string(gain), string(shift), string(residual)),
+		Attribute: append(attributes, attrInt("width", int64(width)), attrFloat("epsilon", epsilon)),
+	}
+	b.graph.Node = append(b.graph.Node, n)
+	return n
+}
+
+// packed stores weights side by side as the operators read them, for inputs of a scale and a zero
+// point: weights, starts, scales, biases.
+func (b *builder) packed(scale float32, zero int64, names ...string) []string {
+	var weights []int8
+	var starts []int32
+	var scales, biases []float32
+	var dims []int
+	for _, name := range names {
+		w := b.weights[name+".weight"]
+		out, in := w.Shape[0], w.Shape[1]
+		raw, start, steps := make([]int8, out*in), make([]int32, out), make([]float32, out)
+		for o := range out {
+			row := w.Data[o*in : (o+1)*in]
+			largest := 0.0
+			for _, v := range row {
+				largest = max(largest, math.Abs(float64(v)))
+			}
+			step := max(largest/largestWeight, 1e-30)
+			steps[o] = float32(step) * scale
+			for i, v := range row {
+				raw[o*in+i] = int8(math.RoundToEven(float64(v) / step))
+				start[o] -= int32(zero) * int32(raw[o*in+i])
+			}
+		}
+		var part []int8
+		part, dims = ort.PackWeights(raw, out, in)
+		weights = append(weights, part...)
+		starts, scales = append(starts, ort.PackColumns(start)...), append(scales, ort.PackColumns(steps)...)
+		biases = append(biases, ort.PackColumns(slices.Clone(b.weights[name+".bias"].Data))...)
+	}
+	dims[0] *= len(names)
+	rawWeights, rawStarts := make([]byte, len(weights)), make([]byte, 0, 4*len(starts))
+	for i, w := range weights {
+		rawWeights[i] = byte(w)
+	}
+	for _, s := range starts {
+		rawStarts = binary.LittleEndian.AppendUint32(rawStarts, uint32(s))
+	}
+	name, columns := joined(names), []int{len(starts)}
+	return []string{
+		string(b.store(name+".weight.int8", pb.TensorProto_INT8, dims, rawWeights)),
+		string(b.store(name+".start", pb.TensorProto_INT32, columns, rawStarts)),
+		string(b.store(name+".scale", pb.TensorProto_FLOAT, columns, floats(scales))),
+		string(b.store(name+".bias.int8", pb.TensorProto_FLOAT, columns, floats(biases))),
+	}
+}
+
+// attentionInt8 is x and, behind its norm, [builder.attention] with its products by weights in int8.
+func (b *builder) attentionInt8(x value, layer string, t model.Tower, bias value) value {
+	name := layer + ".attention."
+	inputs := append(b.multiply(x, layer+".norm1", t.Epsilon, "", name+"query", name+"query", name+"key", name+"value"), bias)
+	out := b.op("Attention", inputs, attrInt("heads", int64(t.Heads)))
+	b.graph.Node[len(b.graph.Node)-1].Domain = proto.String(ort.Domain)
+	if !b.inInt8(name + "output") {
+		return b.add(x, b.dense(out, name+"output"))
+	}
+	return b.multiply(out, "", 0, x, name+"output", name+"output")[0]
 }
 
 // Read reads the output of a graph of [RangesGraph] into r, which keeps the widest.
