@@ -25,7 +25,9 @@ type Options struct {
 	MaxBatch int
 	// Deadline is how long bulk work waits for others to fill its batch; 0 is 5 ms.
 	Deadline time.Duration
-	Device   ort.Device // where the graphs run, as [ort.Runtime.Device] tells; "" is CPU
+	// Device is where the graphs run, as [ort.Runtime.Device] tells; "" is CPU. On a GPU two batches of
+	// bulk work run at a time.
+	Device ort.Device
 	// Patience is how long one run may take until Stalled is told that the device does not answer;
 	// 0 is 30 s. Stalled hears of each graph that hangs, and when it answers again; it must return
 	// quickly and not call the encoder. nil is nobody.
@@ -85,10 +87,10 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 	}
 	deadline, patience := cmp.Or(o.Deadline, 5*time.Millisecond), cmp.Or(o.Patience, 30*time.Second)
 	e.images = &queue[Image, Piece]{graph: name(model.ImageGraph), run: e.runImages, bucket: e.imageBucket,
-		max: most, deadline: deadline, patience: patience, stalled: o.Stalled}
+		max: most, inFlight: batchesInFlight(o.Device), deadline: deadline, patience: patience, stalled: o.Stalled}
 	e.texts = &queue[[]int32, text]{graph: name(model.TextGraph), run: e.runTexts,
 		bucket: func(ids []int32) int { return paddedLength(len(ids), manifest.Tokenizer.MaxLength) },
-		max:    most, deadline: deadline, patience: patience, stalled: o.Stalled}
+		max:    most, inFlight: batchesInFlight(o.Device), deadline: deadline, patience: patience, stalled: o.Stalled}
 	e.images.start()
 	e.texts.start()
 	return e, nil

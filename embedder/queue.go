@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -20,7 +21,7 @@ const (
 )
 
 // queue is the one way to a graph: it collects the requests of all callers and runs those of each
-// lane in batches, one after the other.
+// lane in batches, one after the other; bulk batches several at a time on a device that gains by it.
 //
 //	callers -> interactive -> batch of one bucket -> run -> answers
 //	        -> bulk --------> batch of one bucket -> run -> answers
@@ -37,21 +38,22 @@ type queue[In, Out any] struct {
 	run      func(ctx context.Context, bucket int, batch []In) ([]Out, error)
 	bucket   func(In) int
 	max      int // requests of one batch
+	inFlight int // bulk batches in flight at a time, at least 1; see [batchesInFlight]
 	deadline time.Duration
 	patience time.Duration // how long a run may take; see [Options.Patience]
 	stalled  func(graph string, stalled bool)
 
 	places [lanes]chan struct{} // holds one for each request that waits
-	wake   [lanes]chan struct{} // told of news; holds one
+	wake   [lanes]chan struct{} // told of news; holds one, and wakes one who serves the lane
 	end    chan struct{}        // closed to stop
 	ended  chan struct{}        // closed when no lane runs any more
 
 	mu      sync.Mutex
 	waiting [lanes][]*request[In, Out] // oldest first
-	running [lanes][]*request[In, Out]
-	stalls  int       // runs in flight that have outlasted patience
-	hangs   int       // of those, what nobody should wait for
-	last    time.Time // an interactive run was answered
+	running []*request[In, Out]        // the interactive batch in flight
+	stalls  int                        // runs in flight that have outlasted patience
+	hangs   int                        // of those, what nobody should wait for
+	last    time.Time                  // an interactive run was answered
 	closed  bool
 }
 
@@ -84,8 +86,9 @@ func (q *queue[In, Out]) start() {
 		q.wake[l] = make(chan struct{}, 1)
 	}
 	var serving sync.WaitGroup
-	for l := range lanes {
-		serving.Go(func() { q.serve(l) })
+	serving.Go(func() { q.serve(interactive) })
+	for range q.inFlight {
+		serving.Go(func() { q.serve(bulk) })
 	}
 	go func() {
 		serving.Wait()
@@ -180,6 +183,7 @@ func (q *queue[In, Out]) serve(l lane) {
 		}
 		batch, wait := q.next(l, time.Now())
 		if batch != nil {
+			q.tell(l) // another may serve what is left
 			q.execute(l, batch)
 			continue
 		}
@@ -217,7 +221,7 @@ func (q *queue[In, Out]) next(l lane, now time.Time) (batch []*request[In, Out],
 		return nil, 0
 	case l == interactive:
 		return q.take(l, all[0].bucket), 0
-	case len(q.waiting[interactive])+len(q.running[interactive]) > 0:
+	case len(q.waiting[interactive])+len(q.running) > 0:
 		return nil, 0
 	}
 	count := map[int]int{}
@@ -250,7 +254,9 @@ func (q *queue[In, Out]) take(l lane, bucket int) []*request[In, Out] {
 		<-q.places[l]
 		return true
 	})
-	q.running[l] = batch
+	if l == interactive {
+		q.running = batch
+	}
 	return batch
 }
 
@@ -303,7 +309,7 @@ func (q *queue[In, Out]) watch(l lane) (stop func()) {
 			return
 		}
 		q.hangs++
-		for _, r := range slices.Concat(q.running[interactive], q.waiting[interactive]) {
+		for _, r := range slices.Concat(q.running, q.waiting[interactive]) {
 			r.finish(answer[Out]{err: q.stalledError()})
 		}
 	})
@@ -311,9 +317,9 @@ func (q *queue[In, Out]) watch(l lane) (stop func()) {
 		timer.Stop()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		over, q.running[l] = true, nil
+		over = true
 		if l == interactive {
-			q.last = time.Now()
+			q.running, q.last = nil, time.Now()
 		}
 		if hangs {
 			q.hangs--
@@ -324,6 +330,16 @@ func (q *queue[In, Out]) watch(l lane) (stop func()) {
 			}
 		}
 	}
+}
+
+// batchesInFlight is how many bulk batches run at a time on a device. On a GPU two: while one computes, the
+// next is laid out and copied there, and the answers of the one before are copied back. A CPU would
+// only share its cores among them.
+func batchesInFlight(d ort.Device) int {
+	if d == ort.CUDA {
+		return 2
+	}
+	return 1
 }
 
 // batchSize is the largest size of a batch that n requests fill: most, or a power of two below.

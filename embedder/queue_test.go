@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 )
@@ -21,6 +22,7 @@ import (
 // times 100 and a number; the output is its negative.
 type graph struct {
 	takes time.Duration // a batch
+	slow  time.Duration // what a batch of bucket 1 takes beside
 	holds bool          // a run waits for hold as well
 	hold  chan struct{}
 
@@ -41,9 +43,15 @@ func (g *graph) run(ctx context.Context, bucket int, batch []int) ([]int, error)
 		}
 		out[i] = -in
 	}
+	takes := g.takes
+	if bucket == 1 {
+		takes += g.slow
+	}
 	select {
-	case <-time.After(g.takes):
+	case <-time.After(takes):
 	case <-ctx.Done():
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		g.ended = append(g.ended, ctx.Err())
 		return nil, ctx.Err()
 	}
@@ -53,14 +61,19 @@ func (g *graph) run(ctx context.Context, bucket int, batch []int) ([]int, error)
 	return out, nil
 }
 
-// serve runs f in a bubble over a queue of batches of four.
+// serve runs f in a bubble over a queue of batches of four, run as on a CPU.
 func serve(t *testing.T, g *graph, f func(t *testing.T, q *queue[int, int], stalls *[]string)) {
+	t.Helper()
+	serveOn(t, ort.CPU, g, f)
+}
+
+func serveOn(t *testing.T, d ort.Device, g *graph, f func(t *testing.T, q *queue[int, int], stalls *[]string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		g.begin, g.hold = time.Now(), make(chan struct{}) // of the bubble
 		var stalls []string
 		q := &queue[int, int]{graph: "graph", run: g.run, bucket: func(in int) int { return in / 100 }, max: 4,
-			deadline: 5 * time.Millisecond, patience: time.Second,
+			inFlight: batchesInFlight(d), deadline: 5 * time.Millisecond, patience: time.Second,
 			stalled: func(name string, now bool) { stalls = append(stalls, fmt.Sprint(name, " ", now)) }}
 		q.start()
 		defer q.close()
@@ -276,6 +289,155 @@ func TestSlowBulk(t *testing.T) {
 		}
 		if d := cmp.Diff([]string{"graph true", "graph false"}, *stalls); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+// TestTwoInFlight: on a GPU two bulk batches run at a time, and all else is as on a CPU.
+func TestTwoInFlight(t *testing.T) {
+	type request struct {
+		at     time.Duration
+		lane   lane
+		inputs []int
+	}
+	for _, c := range []struct {
+		name     string
+		requests []request
+		want     []string // sorted: two may begin at once
+	}{
+		{"two full batches at once", []request{{0, bulk, numbers(0, 16)}}, []string{"0 [0 1 2 3]", "0 [4 5 6 7]", "10 [12 13 14 15]", "10 [8 9 10 11]"}},
+		{"the rest when one ends", []request{{0, bulk, numbers(0, 10)}}, []string{"0 [0 1 2 3]", "0 [4 5 6 7]", "10 [8 9]"}},
+		{"the rest after the deadline, beside one", []request{{0, bulk, numbers(0, 6)}}, []string{"0 [0 1 2 3]", "5 [4 5]"}},
+		{"one waits for others, not for a place", []request{{0, bulk, []int{1}}, {3 * time.Millisecond, bulk, []int{2}}}, []string{"5 [1 2]"}},
+		{"buckets run side by side", []request{{0, bulk, []int{201, 1, 202, 2, 203, 3, 204, 4}}}, []string{"0 [1 2 3 4]", "0 [201 202 203 204]"}},
+		{"the later batch ends first", []request{{0, bulk, []int{101, 102, 103, 104, 1, 2, 3, 4, 5}}}, []string{"0 [1 2 3 4]", "0 [101 102 103 104]", "10 [5]"}},
+		{"after a query two go on", []request{{0, bulk, numbers(0, 16)}, {2 * time.Millisecond, interactive, []int{50}}},
+			[]string{"0 [0 1 2 3]", "0 [4 5 6 7]", "12 [12 13 14 15]", "12 [8 9 10 11]", "2 [50]"}},
+		{"queries run one batch after the other", []request{{0, interactive, []int{1}}, {time.Millisecond, interactive, []int{2}}, {2 * time.Millisecond, interactive, []int{3}}},
+			[]string{"0 [1]", "10 [2 3]"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := &graph{takes: 10 * time.Millisecond, slow: 30 * time.Millisecond}
+			serveOn(t, ort.CUDA, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+				var done []<-chan error
+				for _, r := range c.requests {
+					<-time.After(time.Until(g.begin.Add(r.at)))
+					done = append(done, ask(t, q, r.lane, r.inputs...))
+				}
+				for _, d := range done {
+					if err := <-d; err != nil {
+						t.Error(err)
+					}
+				}
+				slices.Sort(g.runs)
+				if d := cmp.Diff(c.want, g.runs); d != "" {
+					t.Errorf("runs, by millisecond (-want +got)\n%s", d)
+				}
+			})
+		})
+	}
+}
+
+// TestTwoInFlightAreBounded: two batches run, four wait, and further callers of bulk work are held.
+func TestTwoInFlightAreBounded(t *testing.T) {
+	g := &graph{holds: true}
+	serveOn(t, ort.CUDA, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+		first := ask(t, q, bulk, numbers(0, 50)...)
+		q.mu.Lock()
+		waiting := len(q.waiting[bulk])
+		q.mu.Unlock()
+		if waiting != 16 || len(g.runs) != 2 {
+			t.Errorf("%d bulk requests wait, want 16; %v run", waiting, g.runs)
+		}
+		query := ask(t, q, interactive, 99)
+		if len(g.runs) != 3 {
+			t.Errorf("the query waits: %v", g.runs)
+		}
+		close(g.hold)
+		if err := errors.Join(<-first, <-query); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOneOfTwoGivesUp: of two batches that run, the one that nobody waits for ends.
+func TestOneOfTwoGivesUp(t *testing.T) {
+	g := &graph{takes: 10 * time.Millisecond}
+	serveOn(t, ort.CUDA, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := q.do(ctx, bulk, numbers(0, 4))
+			gone <- err
+		}()
+		synctest.Wait()
+		stays, next := ask(t, q, bulk, numbers(20, 4)...), ask(t, q, bulk, numbers(30, 4)...)
+		<-time.After(time.Millisecond)
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := errors.Join(<-stays, <-next); err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{"0 [0 1 2 3]", "0 [20 21 22 23]", "1 [30 31 32 33]"}, g.runs); d != "" || len(g.ended) != 1 {
+			t.Errorf("ended early: %v\n%s", g.ended, d)
+		}
+	})
+}
+
+// TestWatchdogOfTwo: the device hangs once, and answers again when neither run hangs.
+func TestWatchdogOfTwo(t *testing.T) {
+	g := &graph{holds: true}
+	serveOn(t, ort.CUDA, g, func(t *testing.T, q *queue[int, int], stalls *[]string) {
+		archive := ask(t, q, bulk, numbers(0, 8)...)
+		told := func(when string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if d := cmp.Diff(want, *stalls); d != "" {
+				t.Errorf("%s: %s", when, d)
+			}
+		}
+		<-time.After(2 * time.Second)
+		told("both hang", "graph true")
+		g.hold <- struct{}{}
+		told("one hangs", "graph true")
+		if err := <-ask(t, q, interactive, 9); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("a query: %v", err)
+		}
+		close(g.hold)
+		if err := errors.Join(<-archive, <-ask(t, q, interactive, 9)); err != nil {
+			t.Error(err)
+		}
+		told("both answer", "graph true", "graph false")
+	})
+}
+
+// TestTwoInFlightEnd: close waits for both runs, whose callers are answered, and refuses what waits.
+func TestTwoInFlightEnd(t *testing.T) {
+	g := &graph{holds: true}
+	serveOn(t, ort.CUDA, g, func(t *testing.T, q *queue[int, int], _ *[]string) {
+		first, second, waits := ask(t, q, bulk, numbers(0, 4)...), ask(t, q, bulk, numbers(10, 4)...), ask(t, q, bulk, numbers(20, 40)...)
+		closed := make(chan struct{})
+		go func() {
+			q.close()
+			close(closed)
+		}()
+		for range 2 {
+			synctest.Wait()
+			select {
+			case <-closed:
+				t.Fatal("closed while a run is in flight")
+			default:
+			}
+			g.hold <- struct{}{}
+		}
+		<-closed
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Errorf("in flight: %v", err)
+		}
+		if err := <-waits; fault.KindOf(err) != fault.Conflict || err == nil {
+			t.Errorf("waiting: %v", err)
 		}
 	})
 }
