@@ -83,6 +83,7 @@ func (s *Session) Run(ctx context.Context, inputs ...Tensor) (outputs []Tensor, 
 		defer close(stopped)
 		options.Terminate() // fails only without options
 	})
+	// Not RunWithBinding: it takes no options, so nothing could end it.
 	results := make([]onnx.Value, len(s.outputs))
 	err = s.native.RunWithOptions(values, results, options)
 	if !stop() {
