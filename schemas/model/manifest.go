@@ -46,7 +46,8 @@ type Manifest struct {
 	Tokenizer     Tokenizer `json:"tokenizer"`
 	Config        Config    `json:"config"`
 	// Precision is how the graphs store weights, "fp32" or "fp16"; arithmetic is fp32. With "int8"
-	// the large products of the image graph are of int8.
+	// the large products of the image graph are of int8; with "half" weights are stored as with "fp16",
+	// and the layers of both graphs compute in float16.
 	Precision string `json:"precision"`
 	// Temperature divides cosine differences of zero-shot scores; above 0.
 	Temperature float64 `json:"temperature"`
@@ -170,7 +171,7 @@ func (m *Manifest) Validate() error {
 	check(m.Tokenizer.Type == "wordpiece", "tokenizer is %q; only wordpiece is known", m.Tokenizer.Type)
 	check(m.Tokenizer.ID != "", "tokenizer.id is empty")
 	check(m.Tokenizer.MaxLength >= 2 && m.Tokenizer.MaxLength <= m.Config.Text.MaxLength, "tokenizer.max_length is %d, not 2 to config.text.max_length", m.Tokenizer.MaxLength)
-	check(m.Precision == "fp32" || m.Precision == "fp16" || m.Precision == "int8", "precision is %q, not fp32, fp16 or int8", m.Precision)
+	check(slices.Contains([]string{"fp32", "fp16", "half", "int8"}, m.Precision), "precision is %q, not fp32, fp16, half or int8", m.Precision)
 	check(m.Temperature > 0, "temperature is %g, not above 0", m.Temperature)
 	for i, l := range m.Labels {
 		check(l.Name != "" && (i == 0 || m.Labels[i-1].Name < l.Name), "labels[%d] %q is empty, doubled or out of order", i, l.Name)

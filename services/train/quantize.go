@@ -19,13 +19,14 @@ import (
 
 // QuantizeOptions are one call of `radtrain quantize`.
 type QuantizeOptions struct {
-	Model string    // directory of the model
-	Ref   model.Ref // of the int8 model: its vectors are others, so its collection is too
-	Data  []string  // paths of data manifests
-	NATS  bus.Config
-	Films int // of the training part, on which ranges are measured
+	Model     string               // directory of the model
+	Precision onnxexport.Precision // INT8 or HALF
+	Ref       model.Ref            // of the model that is made: its vectors are others, so its collection is too
+	Data      []string             // paths of data manifests
+	NATS      bus.Config
+	Films     int // of the training part, on which ranges are measured
 	// Least is the mean cosine to the float model that is wanted: products stay in float until films of
-	// the training part have it. 0: all are in int8.
+	// the training part have it. 0: all are in int8. Of INT8 only.
 	Least   float64
 	Out     string
 	Version string // of the program
@@ -38,15 +39,21 @@ type Quantized struct {
 	Compared int       `json:"compared"` // films of the validation part
 	Cosine   float64   `json:"cosine"`   // mean over those, to the model that it was made of
 	Least    float64   `json:"least_cosine"`
-	Float    []string  `json:"float"`    // products that stay in float, of Products
-	Products int       `json:"products"` // that could be in int8
+	// Of INT8 only.
+	Float    []string `json:"float"`    // products that stay in float, of Products
+	Products int      `json:"products"` // that could be in int8
+	// Of HALF only.
+	Largest   float64 `json:"largest,omitempty"` // number in float16, without its sign, over films and reports of the training part
+	Texts     int     `json:"texts,omitempty"`   // reports of the validation part
+	LeastText float64 `json:"least_text_cosine,omitempty"`
 }
 
 // trialFilms is on how many films it is tried what int8 costs.
 const trialFilms = 24
 
-// Quantize writes a model whose image encoder multiplies in int8, and compares its vectors with those
-// of the model that it was made of. Errors: Usage for options; those of the files.
+// Quantize writes a model whose image encoder multiplies in int8, or whose encoders compute in float16,
+// and compares its vectors with those of the model that it was made of. Errors: Usage for options;
+// Invalid with onnxexport.ReasonWeights where float16 would overflow; those of the files.
 //
 // progress hears of studies that were read, tried of graphs; either may be nil.
 func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done, total int)) (q Quantized, err error) {
@@ -55,11 +62,14 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done,
 	if err != nil {
 		return q, fault.Wrap(op, err)
 	}
+	if o.Precision != onnxexport.INT8 && o.Precision != onnxexport.HALF {
+		return q, fault.Errorf(op, fault.Usage, "a model is made in %s or %s, not %q", onnxexport.INT8, onnxexport.HALF, o.Precision)
+	}
 	if !(o.Least >= 0 && o.Least < 1) {
 		return q, fault.Errorf(op, fault.Usage, "a cosine of at least %g cannot be had: give 0 to below 1", o.Least)
 	}
 	if o.Films < 1 || o.Ref == m.Ref {
-		return q, fault.Errorf(op, fault.Usage, "ranges are measured on one film at least, and the int8 model needs another name or version than %s", m.Ref)
+		return q, fault.Errorf(op, fault.Usage, "ranges are measured on one film at least, and the %s model needs another name or version than %s", o.Precision, m.Ref)
 	}
 	if _, err := os.Stat(filepath.Join(o.Out, model.ManifestFile)); err == nil {
 		return q, fault.Errorf(op, fault.Usage, "%s holds a model already: name another folder (--out)", o.Out)
@@ -79,27 +89,50 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done,
 		return q, fault.Wrap(op, err)
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
-	ranges, err := onnxexport.MeasureRanges(ctx, runtime, m.Config, w, films)
-	if err != nil {
-		return q, fault.Wrap(op, err)
+	q = Quantized{Ref: o.Ref, Films: len(films)}
+	saw := slices.Concat(m.DataManifests, d.Manifests)
+	slices.Sort(saw)
+	made := model.Manifest{
+		Ref: o.Ref, Preprocessing: m.Preprocessing, Temperature: m.Temperature, Labels: m.Labels, Untrained: m.Untrained, DataManifests: slices.Compact(saw),
+		Provenance: model.Provenance{CodeVersion: o.Version},
 	}
-	q = Quantized{Ref: o.Ref, Films: len(films), Products: len(ranges)}
-	if ranges, q.Float, err = ranges.Enough(ctx, runtime, m.Config, w, films[:min(trialFilms, len(films))], o.Least, tried); err != nil {
-		return q, fault.Wrap(op, err)
+	write := func() error {
+		made.Provenance.CreatedBy = fmt.Sprintf("radtrain quantize of %s to half", m.Ref)
+		return onnxexport.WriteModel(o.Out, m.Config, w, onnxexport.HALF, tok, made)
+	}
+	if o.Precision == onnxexport.HALF {
+		texts := textsOf(d.Train)
+		if q.Largest, err = onnxexport.MeasureLargest(ctx, runtime, m.Config, w, films, texts[:min(o.Films, len(texts))]); err != nil {
+			return q, fault.Wrap(op, err)
+		}
+		if !(q.Largest <= onnxexport.LargestFloat16) {
+			return q, fault.Reject(op, fault.Invalid, onnxexport.ReasonWeights, "the layers of %s compute numbers up to %.3g, and float16 ends at %d: keep the float model", m.Ref, q.Largest, onnxexport.LargestFloat16)
+		}
+	} else {
+		ranges, err := onnxexport.MeasureRanges(ctx, runtime, m.Config, w, films)
+		if err != nil {
+			return q, fault.Wrap(op, err)
+		}
+		q.Products = len(ranges)
+		if ranges, q.Float, err = ranges.Enough(ctx, runtime, m.Config, w, films[:min(trialFilms, len(films))], o.Least, tried); err != nil {
+			return q, fault.Wrap(op, err)
+		}
+		write = func() error {
+			made.Provenance.CreatedBy = fmt.Sprintf("radtrain quantize of %s on %d films, %d of %d products in float", m.Ref, len(films), len(q.Float), q.Products)
+			return onnxexport.WriteInt8Model(o.Out, m.Config, w, ranges, tok, made)
+		}
 	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return q, fault.E(op, fault.Usage, err)
 	}
-	saw := slices.Concat(m.DataManifests, d.Manifests)
-	slices.Sort(saw)
-	err = onnxexport.WriteInt8Model(o.Out, m.Config, w, ranges, tok, model.Manifest{
-		Ref: o.Ref, Preprocessing: m.Preprocessing, Temperature: m.Temperature, Labels: m.Labels, Untrained: m.Untrained, DataManifests: slices.Compact(saw),
-		Provenance: model.Provenance{CreatedBy: fmt.Sprintf("radtrain quantize of %s on %d films, %d of %d products in float", m.Ref, len(films), len(q.Float), q.Products), CodeVersion: o.Version},
-	})
-	if err != nil {
+	if err := write(); err != nil {
 		return q, fault.Wrap(op, err)
 	}
-	return q, fault.Wrap(op, q.compare(ctx, runtime, o, filmsOf(d.Validation)))
+	var texts [][]int32
+	if o.Precision == onnxexport.HALF { // the text graph of an int8 model is a float one
+		texts = textsOf(d.Validation)
+	}
+	return q, fault.Wrap(op, q.compare(ctx, runtime, o, filmsOf(d.Validation), texts))
 }
 
 // filmsOf lists the films of studies.
@@ -111,11 +144,25 @@ func filmsOf(studies []*trainer.Study) []embedder.Image {
 	return films
 }
 
-// compare encodes films with both models.
-func (q *Quantized) compare(ctx context.Context, runtime *ort.Runtime, o QuantizeOptions, films []embedder.Image) error {
-	studies := make([]embedder.StudyInput, len(films))
-	for i, f := range films {
-		studies[i] = embedder.StudyInput{Images: []embedder.Image{f}}
+// textsOf lists the reports of studies that have one.
+func textsOf(studies []*trainer.Study) [][]int32 {
+	var texts [][]int32
+	for _, s := range studies {
+		if s.Report.Tokens != nil {
+			texts = append(texts, s.Report.Tokens)
+		}
+	}
+	return texts
+}
+
+// compare encodes films and texts with both models.
+func (q *Quantized) compare(ctx context.Context, runtime *ort.Runtime, o QuantizeOptions, films []embedder.Image, texts [][]int32) error {
+	var studies []embedder.StudyInput
+	for _, f := range films {
+		studies = append(studies, embedder.StudyInput{Images: []embedder.Image{f}})
+	}
+	for _, t := range texts {
+		studies = append(studies, embedder.StudyInput{Tokens: t})
 	}
 	var by [2][]embedder.StudyVectors
 	for i, dir := range []string{o.Model, o.Out} {
@@ -128,14 +175,23 @@ func (q *Quantized) compare(ctx context.Context, runtime *ort.Runtime, o Quantiz
 			return err
 		}
 	}
+	cosine := func(a, b embedder.Vector) (sum float64) {
+		for i := range a {
+			sum += float64(a[i]) * float64(b[i])
+		}
+		return sum
+	}
 	q.Compared, q.Least = len(films), 1
 	for i := range films {
-		cosine := 0.0
-		for j, x := range by[0][i].Image {
-			cosine += float64(x) * float64(by[1][i].Image[j])
-		}
-		q.Cosine += cosine / float64(len(films))
-		q.Least = min(q.Least, cosine)
+		c := cosine(by[0][i].Image, by[1][i].Image)
+		q.Cosine += c / float64(len(films))
+		q.Least = min(q.Least, c)
+	}
+	if q.Texts = len(texts); q.Texts > 0 {
+		q.LeastText = 1
+	}
+	for i := len(films); i < len(studies); i++ {
+		q.LeastText = min(q.LeastText, cosine(by[0][i].Text, by[1][i].Text))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	x = b.reshape(x, -1, side, patch, side, patch)
 	x = b.reshape(b.transpose(x, 0, 1, 3, 2, 4), -1, int64(n), patch*patch)
 	kept := b.keep(mask)
-	x = b.linear(kept.of(x, 1), "image.patch")
+	x = b.toFull(b.linear(b.toHalf(kept.of(x, 1)), "image.patch"))
 
 	// What every token of an image shares: [B, 1, h].
 	shared := b.op("Gather", []value{b.table("image.view"), view})
@@ -56,7 +56,7 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	} else {
 		x = b.add(b.add(x, kept.of(position, 0)), shared)
 	}
-	x = b.invertible(x, "image", c)
+	x = b.invertible(b.toHalf(x), "image", c)
 	attend := b.unsqueeze(bias, 1, 2)
 	for l := range i.Layers {
 		name := layerName("image", l)
@@ -74,7 +74,7 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 			x = b.perceptron(x, name, i.Epsilon, x)
 		}
 	}
-	x = b.norm(x, "image.norm", i.Epsilon)
+	x = b.norm(b.toFull(x), "image.norm", i.Epsilon)
 
 	query := b.unsqueeze(b.mul(b.vector("image.pool.query"), b.float(1/sqrt(i.Width))), 1)
 	score := b.reshape(b.matmul(x, query), 0, -1)
@@ -87,6 +87,9 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	if q != nil && q.ranges == nil {
 		b.output("ranges", b.op("Concat", q.observed, attrInt("axis", 0)), "R")
 		return b.bytes()
+	}
+	if p == measured {
+		return b.measurement()
 	}
 	b.output("m", b.reshape(m, -1), "B")
 	b.output("s", b.reduce("ReduceSum", weight, 1, 0), "B")
@@ -117,7 +120,7 @@ func TextGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 	length := b.slice(b.op("Shape", []value{ids}), 0, b.ints(1), b.ints(2))
 	x = b.add(x, b.slice(b.table("text.position"), 0, b.ints(0), length))
 	x = b.norm(x, "text.embedding_norm", t.Epsilon)
-	x = b.invertible(x, "text", c)
+	x = b.invertible(b.toHalf(x), "text", c)
 
 	present := b.cast(mask, pb.TensorProto_FLOAT)
 	attend := b.unsqueeze(b.mul(b.sub(present, b.float(1)), b.float(masked)), 1, 2)
@@ -127,10 +130,15 @@ func TextGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 		x = b.norm(b.add(x, b.adapters(b.mlp(x, name), name, c)), name+".norm2", t.Epsilon)
 	}
 
+	x = b.toFull(x)
+
 	sum := b.reshape(b.matmul(b.unsqueeze(present, 1), x), 0, -1) // [B, h]
 	mean := b.op("Div", []value{sum, b.reduce("ReduceSum", present, 1, 1)})
 	global := b.linear(mean, "text.global")
 	norm := b.op("Sqrt", []value{b.reduce("ReduceSum", b.mul(global, global), 1, 1)})
+	if p == measured {
+		return b.measurement()
+	}
 	b.output("text", b.op("Div", []value{global, norm}), "B", c.Joint)
 	b.output("hidden", x, "B", "T", t.Width)
 	b.output("tokens", b.linear(x, "text.local"), "B", "T", c.Joint)
@@ -189,8 +197,8 @@ func (b *builder) attention(x value, layer string, t model.Tower, bias value) va
 		return b.transpose(b.reshape(p, 0, 0, h, width), perm...)
 	}
 	query, key, values := part(0, 0, 2, 1, 3), part(1, 0, 2, 3, 1), part(2, 0, 2, 1, 3)
-	score := b.mul(b.matmul(query, key), b.float(1/sqrt(int(width))))
-	share := b.op("Softmax", []value{b.add(score, bias)}, attrInt("axis", -1))
+	score := b.mul(b.toFull(b.matmul(query, key)), b.float(1/sqrt(int(width))))
+	share := b.toHalf(b.op("Softmax", []value{b.add(score, bias)}, attrInt("axis", -1)))
 	out := b.reshape(b.transpose(b.matmul(share, values), 0, 2, 1, 3), 0, 0, int64(t.Width))
 	return b.dense(out, name+"output")
 }

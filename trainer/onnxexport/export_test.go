@@ -76,7 +76,7 @@ func TestImageGraphEqualsReference(t *testing.T) {
 			in := images(c.config, 2, 5)
 			got := runImage(t, c.config, c.weights, onnxexport.FP32, in)
 			for i := range in {
-				want := reference{c.config, c.weights}.image(in[i])
+				want := reference{c: c.config, w: c.weights}.image(in[i])
 				near(t, "m", 1e-4, []float64{got[i].m}, []float64{want.m})
 				near(t, "s", 1e-4, []float64{got[i].s}, []float64{want.s})
 				near(t, "v/s", 1e-4, scaled(got[i].v, 1/got[i].s), scaled(want.v, 1/want.s))
@@ -103,7 +103,7 @@ func TestTextGraphEqualsReference(t *testing.T) {
 			texts := [][]int32{{1, 7, 3, 9, 2}, {1, 49, 2}, {1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 2}}
 			got, hidden := runText(t, c.config, c.weights, onnxexport.FP32, texts)
 			for i, ids := range texts {
-				want, states := reference{c.config, c.weights}.text(ids)
+				want, states := reference{c: c.config, w: c.weights}.text(ids)
 				near(t, "text", 1e-4, got[i], want)
 				for p := range ids {
 					near(t, "hidden", 1e-4, hidden[i][p], states[p])
@@ -219,7 +219,7 @@ func TestAdapters(t *testing.T) {
 			}
 		}
 		got := runImage(t, with, trained, onnxexport.FP32, in)[0].v
-		near(t, string(group), 1e-4, got, reference{with, trained}.image(in[0]).v)
+		near(t, string(group), 1e-4, got, reference{c: with, w: trained}.image(in[0]).v)
 		if dot(normalised(got), normalised(plain)) > 0.9999 {
 			t.Errorf("%s adapters change nothing in the image", group)
 		}
@@ -337,7 +337,7 @@ func TestWriteModel(t *testing.T) {
 	}
 }
 
-// TestReadModel: what was written comes back: exactly of fp32, rounded once of fp16.
+// TestReadModel: what was written comes back: exactly of fp32, rounded once of fp16 and half.
 func TestReadModel(t *testing.T) {
 	k, err := tokenizer.BERTBaseCased()
 	if err != nil {
@@ -347,7 +347,7 @@ func TestReadModel(t *testing.T) {
 	other := small()
 	other.Text.Vocabulary = k.Size()
 	for name, c := range map[string]model.Config{"tiny": tiny, "small": other} {
-		for _, p := range []onnxexport.Precision{onnxexport.FP32, onnxexport.FP16} {
+		for _, p := range []onnxexport.Precision{onnxexport.FP32, onnxexport.FP16, onnxexport.HALF} {
 			t.Run(name+" "+string(p), func(t *testing.T) {
 				w := shaken(c, 3)
 				dir, again := t.TempDir(), t.TempDir()

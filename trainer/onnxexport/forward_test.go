@@ -13,6 +13,34 @@ import (
 type reference struct {
 	c model.Config
 	w onnxexport.Weights
+	// half rounds to float16 what [onnxexport.HALF] computes in it, each number on its own, as a GPU
+	// does and ONNX Runtime on a CPU, which leaves such casts out, does not. w holds rounded matrices.
+	half bool
+}
+
+// full is the reference where HALF computes in float32.
+func (r reference) full() reference {
+	r.half = false
+	return r
+}
+
+// rounded rounds x in place.
+func (r reference) rounded(x []float64) []float64 {
+	for i := range x {
+		if r.half {
+			x[i] = half(x[i])
+		}
+	}
+	return x
+}
+
+// half is the nearest float16.
+func half(x float64) float64 {
+	h := onnxexport.Float16(float32(x))
+	if h&0x7c00 == 0x7c00 {
+		return math.NaN()
+	}
+	return float64(onnxexport.FromFloat16(h))
 }
 
 type matrix [][]float64 // rows
@@ -44,32 +72,33 @@ func (r reference) image(in imageInput) imageOutput {
 					patch = append(patch, (float64(p)/255-i.Mean)/i.Std)
 				}
 			}
-			x = append(x, r.linear(patch, "image.patch"))
+			x = append(x, r.linear(r.rounded(patch), "image.patch"))
 		}
 	}
 	mask := in.mask
 	if i.CLS {
-		x = append(matrix{r.vector("image.cls")}, x...)
+		x = append(matrix{r.full().vector("image.cls")}, x...)
 		mask = append([]bool{true}, mask...)
 	}
 	for t := range x {
 		add(x[t], r.row("image.position", t))
 		add(x[t], r.row("image.view", in.view))
 		add(x[t], r.row("image.time", int(in.prior)))
-		for j, d := range r.vector("image.days") {
+		for j, d := range r.full().vector("image.days") {
 			x[t][j] += in.prior * math.Log(1+in.days) * d
 		}
-		x[t] = r.invertible(x[t], "image")
+		x[t] = r.invertible(r.rounded(x[t]), "image")
 	}
 	for l := range i.Layers {
 		name := "image.layers." + strconv.Itoa(l)
 		for t, a := range r.attention(r.norms(x, name+".norm1", i.Epsilon), mask, name, i.Tower) {
-			add(x[t], a)
+			r.add(x[t], a)
 		}
 		for t, n := range r.norms(x, name+".norm2", i.Epsilon) {
-			add(x[t], r.adapters(r.mlp(n, name), name))
+			r.add(x[t], r.adapters(r.mlp(n, name), name))
 		}
 	}
+	r = r.full()
 	x = r.norms(x, "image.norm", i.Epsilon)
 	out := imageOutput{m: math.Inf(-1)}
 	scores := make([]float64, len(x))
@@ -107,21 +136,22 @@ func (r reference) text(ids []int32) (global []float64, hidden matrix) {
 		mask[p] = true
 		e := r.row("text.vocabulary", int(id))
 		if t.VocabularyWidth > 0 {
-			e = r.multiply(e, "text.vocabulary_projection")
+			e = r.full().multiply(e, "text.vocabulary_projection")
 		}
 		add(e, r.row("text.position", p))
-		x = append(x, r.invertible(r.norm(e, "text.embedding_norm", t.Epsilon), "text"))
+		x = append(x, r.invertible(r.rounded(r.full().norm(e, "text.embedding_norm", t.Epsilon)), "text"))
 	}
 	for l := range t.Layers {
 		name := "text.layers." + strconv.Itoa(l)
 		for p, a := range r.attention(x, mask, name, t.Tower) {
-			add(a, x[p])
+			r.add(a, x[p])
 			h := r.norm(a, name+".norm1", t.Epsilon)
 			f := r.adapters(r.mlp(h, name), name)
-			add(f, h)
+			r.add(f, h)
 			x[p] = r.norm(f, name+".norm2", t.Epsilon)
 		}
 	}
+	r = r.full()
 	mean := make([]float64, t.Width)
 	for _, row := range x {
 		for j := range mean {
@@ -149,17 +179,22 @@ func (r reference) attention(x matrix, mask []bool, layer string, t model.Tower)
 			share, total := make([]float64, len(x)), 0.0
 			for j := range x {
 				if mask[j] {
-					share[j] = math.Exp(dot(q[i][lo:hi], k[j][lo:hi]) / math.Sqrt(float64(width)))
+					score := r.rounded([]float64{dot(q[i][lo:hi], k[j][lo:hi])})[0]
+					share[j] = math.Exp(score / math.Sqrt(float64(width)))
 					total += share[j]
 				}
 			}
 			for j := range x {
+				share[j] /= total
+			}
+			r.rounded(share)
+			for j := range x {
 				for d := lo; d < hi; d++ {
-					mixed[d] += share[j] / total * v[j][d]
+					mixed[d] += share[j] * v[j][d]
 				}
 			}
 		}
-		out[i] = r.linear(mixed, layer+".attention.output")
+		out[i] = r.linear(r.rounded(mixed), layer+".attention.output")
 	}
 	return out
 }
@@ -169,7 +204,7 @@ func (r reference) mlp(x []float64, layer string) []float64 {
 	for i := range h {
 		h[i] *= 0.5 * (1 + math.Erf(h[i]/math.Sqrt2))
 	}
-	return r.linear(h, layer+".mlp.down")
+	return r.linear(r.rounded(h), layer+".mlp.down")
 }
 
 func (r reference) adapters(f []float64, layer string) []float64 {
@@ -177,12 +212,12 @@ func (r reference) adapters(f []float64, layer string) []float64 {
 		return f
 	}
 	la := r.bottleneck(f, layer+".language")
-	add(la, f)
+	r.add(la, f)
 	ta := r.bottleneck(la, layer+".task")
 	if r.c.TAResidual == model.ResidualR {
-		add(ta, f)
+		r.add(ta, f)
 	} else {
-		add(ta, la)
+		r.add(ta, la)
 	}
 	return ta
 }
@@ -193,9 +228,9 @@ func (r reference) invertible(e []float64, prefix string) []float64 {
 	}
 	half := len(e) / 2
 	o1 := r.bottleneck(e[half:], prefix+".invertible.f")
-	add(o1, e[:half])
+	r.add(o1, e[:half])
 	o2 := r.bottleneck(o1, prefix+".invertible.g")
-	add(o2, e[half:])
+	r.add(o2, e[half:])
 	return append(o1, o2...)
 }
 
@@ -209,8 +244,8 @@ func (r reference) bottleneck(x []float64, name string) []float64 {
 
 func (r reference) linear(x []float64, name string) []float64 {
 	y := r.multiply(x, name+".weight")
-	add(y, r.vector(name+".bias"))
-	return y
+	r.add(y, r.vector(name+".bias"))
+	return r.rounded(y)
 }
 
 func (r reference) multiply(x []float64, name string) []float64 {
@@ -221,7 +256,7 @@ func (r reference) multiply(x []float64, name string) []float64 {
 			y[o] += float64(v) * x[i]
 		}
 	}
-	return y
+	return r.rounded(y)
 }
 
 func (r reference) norms(x matrix, name string, epsilon float64) matrix {
@@ -244,7 +279,7 @@ func (r reference) norm(x []float64, name string, epsilon float64) []float64 {
 	for i := range x {
 		y[i] = (x[i]-mean)/math.Sqrt(variance+epsilon)*w[i] + b[i]
 	}
-	return y
+	return r.rounded(y)
 }
 
 func (r reference) vector(name string) []float64 {
@@ -252,7 +287,7 @@ func (r reference) vector(name string) []float64 {
 	for i, v := range r.w[name].Data {
 		out[i] = float64(v)
 	}
-	return out
+	return r.rounded(out)
 }
 
 func (r reference) row(name string, row int) []float64 {
@@ -262,6 +297,11 @@ func (r reference) row(name string, row int) []float64 {
 		out[i] = float64(w.Data[row*w.Shape[1]+i])
 	}
 	return out
+}
+
+func (r reference) add(to, x []float64) {
+	add(to, x)
+	r.rounded(to)
 }
 
 func add(to, x []float64) {

@@ -12,7 +12,8 @@ import (
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
-// Precision says how a graph stores its matrices. Arithmetic is float32, but for INT8.
+// Precision says how a graph stores its matrices, and what it computes in: float32, but for HALF and
+// INT8.
 type Precision string
 
 // The precisions.
@@ -20,6 +21,11 @@ const (
 	FP32 Precision = "fp32"
 	FP16 Precision = "fp16" // matrices as float16; vectors (norms, biases) stay float32
 	INT8 Precision = "int8" // see [Int8ImageGraph]; the text graph as FP16
+	// HALF stores what FP16 does, and computes the layers in float16, for GPUs: products, what goes
+	// through them and the sums between them. Embeddings, the statistics of norms, the shares of
+	// attention, pooling, the heads and the outputs are float32. ONNX Runtime has few such operators
+	// for a CPU: it computes in float32 there all the same.
+	HALF Precision = "half"
 )
 
 const (
@@ -39,6 +45,8 @@ type builder struct {
 	count     int
 	stored    map[string]value // weights and constants that are in the graph already
 	tooLarge  error            // a weight that float16 cannot hold
+	layers    bool             // what is added now is what [HALF] computes in float16; see toHalf
+	largest   []value          // of that, where it is measured
 	quantiser *quantiser       // nil: none
 }
 
@@ -105,6 +113,7 @@ func (b *builder) op(kind string, inputs []value, attributes ...*pb.AttributePro
 	b.count++
 	name := fmt.Sprintf("%s_%d", kind, b.count)
 	b.node(kind, name, inputs, attributes...)
+	b.measure(kind, value(name))
 	return value(name)
 }
 
@@ -191,10 +200,19 @@ func (b *builder) store(name string, t pb.TensorProto_DataType, shape []int, raw
 	return value(name)
 }
 
-// vector stores a weight as float32 and returns it.
+// vector stores a weight as float32 and returns it as is computed.
 func (b *builder) vector(name string) value {
 	t := b.weights[name]
-	return b.store(name, pb.TensorProto_FLOAT, t.Shape, floats(t.Data))
+	return b.stored32(name, t.Shape, t.Data)
+}
+
+func (b *builder) stored32(name string, shape []int, data []float32) value {
+	v := b.store(name, pb.TensorProto_FLOAT, shape, floats(data))
+	if !b.inHalf() {
+		return v
+	}
+	b.float16(name, data)
+	return b.cast(v, pb.TensorProto_FLOAT16)
 }
 
 // embedding stores a weight at the graph's precision and returns it as stored.
@@ -204,7 +222,7 @@ func (b *builder) embedding(name string) value { return b.matrix(name, b.weights
 func (b *builder) table(name string) value { return b.float32(b.embedding(name)) }
 
 // matrices stores [out, in] weights with equal in side by side, transposed to [in, out...] as
-// MatMul wants it, and returns them as float32.
+// MatMul wants it, and returns them as is computed.
 func (b *builder) matrices(names ...string) value {
 	in, out := b.weights[names[0]].Shape[1], 0
 	for _, n := range names {
@@ -220,7 +238,11 @@ func (b *builder) matrices(names ...string) value {
 			column++
 		}
 	}
-	return b.float32(b.matrix(joined(names)+".T", Tensor{[]int{in, out}, data}))
+	v := b.matrix(joined(names)+".T", Tensor{[]int{in, out}, data})
+	if b.inHalf() {
+		return v
+	}
+	return b.float32(v)
 }
 
 // vectors stores vectors end to end.
@@ -229,7 +251,7 @@ func (b *builder) vectors(names ...string) value {
 	for _, n := range names {
 		data = append(data, b.weights[n].Data...)
 	}
-	return b.store(joined(names), pb.TensorProto_FLOAT, []int{len(data)}, floats(data))
+	return b.stored32(joined(names), []int{len(data)}, data)
 }
 
 func joined(names []string) string {
@@ -243,15 +265,20 @@ func (b *builder) matrix(name string, t Tensor) value {
 	if b.precision == FP32 {
 		return b.store(name, pb.TensorProto_FLOAT, t.Shape, floats(t.Data))
 	}
-	raw := make([]byte, 0, 2*len(t.Data))
-	for _, x := range t.Data {
+	return b.store(name, pb.TensorProto_FLOAT16, t.Shape, b.float16(name, t.Data))
+}
+
+// float16 rounds the weights of a name, which must not be too large.
+func (b *builder) float16(name string, data []float32) []byte {
+	raw := make([]byte, 0, 2*len(data))
+	for _, x := range data {
 		h := Float16(x)
 		if h&0x7c00 == 0x7c00 {
 			b.tooLarge = fmt.Errorf("weight %s holds a number that float16 cannot", name)
 		}
 		raw = binary.LittleEndian.AppendUint16(raw, h)
 	}
-	return b.store(name, pb.TensorProto_FLOAT16, t.Shape, raw)
+	return raw
 }
 
 // float32 casts what is stored as float16; the runtime folds the cast of a constant at load.

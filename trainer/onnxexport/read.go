@@ -15,7 +15,7 @@ import (
 )
 
 // ReadModel returns the weights of a model directory that [WriteModel] wrote, so that training
-// can go on from them. Of a model stored as fp16 they are those of the graphs: rounded.
+// can go on from them. Of a model in fp16 or half they are those of the graphs: rounded.
 //
 // Errors: those of [model.Load]; Unsupported with ReasonWeights for graphs of another maker, and
 // for int8 models, which hold no float weights.
