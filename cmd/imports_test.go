@@ -41,6 +41,7 @@ var homes = []struct {
 	{"github.com/suyashkumar/dicom", []string{"ingest/dicom"}, "the DICOM library panics on bad input: one package guards it"},
 	{"github.com/sugarme/gotch", []string{"trainer/torch"}, "libtorch is only there where somebody trains"},
 	{"github.com/prometheus/", []string{"services/telemetry"}, "what is counted, and by which labels, is decided in one place: none of them may be an identifier"},
+	{"go.opentelemetry.io/", []string{"services/telemetry"}, "what a span says is decided in one place: none of it may be an identifier"},
 	{"github.com/coreos/go-oidc", []string{"services/auth"}, "who is let in is decided in one place"},
 	{"github.com/danielgtaylor/huma", []string{"services/query"}, "what the API looks like is decided where it is answered"},
 	{"github.com/spf13/", []string{"services/", "cmd/"}, "flags belong to the command line"},

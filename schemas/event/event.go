@@ -70,8 +70,10 @@ type Envelope struct {
 	Cause MessageID
 	// Rev is the revision of the study that the event is about, 0 when it is about none
 	// (extension "radrev").
-	Rev  Rev
-	Body []byte
+	Rev Rev
+	// Trace is what traces follow the event by, through every stream too.
+	Trace Trace
+	Body  []byte
 }
 
 // Tenant returns the tenant named in the subject.
@@ -117,6 +119,12 @@ func (e Envelope) Header() map[string][]string {
 	if e.Rev != 0 {
 		h[headerRev] = []string{strconv.FormatUint(uint64(e.Rev), 10)}
 	}
+	if e.Trace.Parent != "" {
+		h[headerTraceParent] = []string{e.Trace.Parent}
+	}
+	if e.Trace.State != "" {
+		h[headerTraceState] = []string{e.Trace.State}
+	}
 	return h
 }
 
@@ -124,20 +132,11 @@ func (e Envelope) Header() map[string][]string {
 // envelope with an unknown type still names the event in a rejection. Header names
 // match in any case, as the binding asks.
 func FromMessage(subject string, header map[string][]string, body []byte) Envelope {
-	get := func(name string) string {
-		if v := header[name]; len(v) > 0 {
-			return v[0]
-		}
-		for k, v := range header {
-			if strings.EqualFold(k, name) && len(v) > 0 {
-				return v[0]
-			}
-		}
-		return ""
-	}
+	get := func(name string) string { return headerValue(header, name) }
 	e := Envelope{
 		ID: MessageID(get(headerID)), Source: get(headerSource), Type: Type(get(headerType)),
-		ContentType: get(headerContentType), Subject: Subject(subject), Cause: MessageID(get(headerCause)), Body: body,
+		ContentType: get(headerContentType), Subject: Subject(subject), Cause: MessageID(get(headerCause)),
+		Trace: TraceOf(header), Body: body,
 	}
 	e.Time, _ = time.Parse(time.RFC3339Nano, get(headerTime)) // the zero time says unknown
 	rev, _ := strconv.ParseUint(get(headerRev), 10, 64)
@@ -201,6 +200,12 @@ func (e Envelope) Message() (proto.Message, error) {
 func types() []Type {
 	return []Type{StudyArrived, ReportArrived, StudyErased, StudyPrepared, StudyUnchanged, StudyEmbedded, StudyIndexed, Rejected,
 		PatientMerged, StudyMoved, ArrivalNoted, TrainingDue, ModelDecided, StudyRemoved, ErasureReported}
+}
+
+// Known tells whether t is the type of an event of this package, and no text of a sender.
+func (t Type) Known() bool {
+	_, ok := newMessage(t)
+	return ok
 }
 
 func newMessage(t Type) (proto.Message, bool) {

@@ -160,7 +160,8 @@ func undump(t *testing.T, name string) []byte {
 
 func TestHeaderRoundTrip(t *testing.T) {
 	want := Envelope{ID: "i", Source: "s", Type: StudyArrived, Time: time.Unix(1, 2).UTC(), ContentType: JSON,
-		Subject: StudyArrivedSubject("north"), Cause: "c", Rev: 3, Body: []byte("{}")}
+		Subject: StudyArrivedSubject("north"), Cause: "c", Rev: 3,
+		Trace: Trace{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", State: "ot=th:8"}, Body: []byte("{}")}
 	if d := cmp.Diff(want, FromMessage(string(want.Subject), want.Header(), want.Body)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

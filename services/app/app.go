@@ -99,7 +99,8 @@ type App struct {
 	// eraseIndex puts tombstones into every collection.
 	eraseIndex func(context.Context, []indexer.Point) error
 	metrics    *telemetry.Metrics
-	up         atomic.Bool // everything has started
+	traces     *telemetry.Traces // nil: no spans are made
+	up         atomic.Bool       // everything has started
 
 	mu       sync.Mutex
 	clocks   []*clock               // of the stages that run here
@@ -126,10 +127,16 @@ func Start(ctx context.Context, c config.Config, o Options) (*App, error) {
 	if a.group, err = lifecycle.New(grace, a.services()...); err != nil {
 		return nil, err
 	}
+	if a.traces, err = telemetry.OpenTraces(ctx, c.Telemetry.Traces, c.Telemetry.TracesPercent, o.Version, o.Log); err != nil {
+		return nil, err
+	}
 	ctx, a.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(a.done)
 		a.err = a.group.Run(ctx, targets...)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/6)
+		defer cancel()
+		a.traces.Close(end) // behind all that makes spans
 	}()
 	if err := a.group.Ready(ctx); err != nil {
 		a.cancel()

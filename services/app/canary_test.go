@@ -26,6 +26,7 @@ import (
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/config"
+	"github.com/radstream/radstream/services/telemetry/tracetest"
 )
 
 // The canaries: every identifier of a patient holds one.
@@ -53,7 +54,9 @@ func TestNoIdentifierLeaks(t *testing.T) {
 	dir, temp, share := t.TempDir(), t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	log := &lockedBuffer{}
+	collector := tracetest.Serve(t)
 	s := start(t, dir, log, func(c *config.Config) {
+		c.Telemetry.Traces = collector.URL
 		c.Ingest.AllowedRoots = []string{share}
 		c.Ingest.MaxObjectBytes = 4 << 20
 	})
@@ -155,6 +158,11 @@ func TestNoIdentifierLeaks(t *testing.T) {
 		"content type": func(e *event.Envelope) { e.ContentType = "application/" + canary + "; charset=\"" + canary },
 		"protobuf":     func(e *event.Envelope) { e.ContentType, e.Body = event.Protobuf, []byte(canary) },
 		"source":       func(e *event.Envelope) { e.Source = "https://" + canary; e.Body = []byte(`{}`) },
+		"trace":        func(e *event.Envelope) { e.Trace = event.Trace{Parent: canary, State: canary}; e.Body = []byte(`{}`) },
+		"trace state": func(e *event.Envelope) {
+			e.Trace = event.Trace{Parent: parent("1"), State: "ot=" + canary + ",x=" + canaryUID}
+			e.Body = []byte(`{}`)
+		},
 	} {
 		s.raw(t, canary+" "+id, change)
 		await(id)
@@ -182,6 +190,10 @@ func TestNoIdentifierLeaks(t *testing.T) {
 		t.Error("nothing was logged")
 	}
 	look(t, "the log", log.Bytes())
+	if spans := collector.Spans(); len(spans) < 2*n {
+		t.Errorf("only %d spans of %d arrivals", len(spans), n)
+	}
+	look(t, "the traces", collector.Bytes())
 }
 
 // raw publishes an arrival in JSON that change has made wrong.
@@ -327,6 +339,8 @@ func requests(t *testing.T, address string) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("traceparent", parent("2"))
+		req.Header.Set("tracestate", canary+"="+canaryUID)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)

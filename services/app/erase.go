@@ -93,7 +93,7 @@ func (e *eraser) erase(ctx context.Context, key deid.Key, a arrived) error {
 	if err != nil {
 		return err
 	}
-	answer.Cause = a.in.ID.Public()
+	answer.Cause, answer.Trace = a.in.ID.Public(), a.in.Trace
 	if err := e.bus.Publish(ctx, answer, nil); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (x *erasure) target(ctx context.Context, k event.StudyKey, otherwise event.
 		if err != nil {
 			return err
 		}
-		e.Cause = x.in.in.ID.Public()
+		e.Cause, e.Trace = x.in.in.ID.Public(), x.in.in.Trace
 		err = x.bus.Publish(ctx, e, &stage.Expect{Last: last, On: event.PreparedOf(x.tenant, k)})
 		if err == nil || fault.KindOf(err) != fault.Conflict {
 			return err
@@ -428,5 +428,7 @@ func published(id event.MessageID, from bus.Message, m proto.Message) (event.Env
 	if _, merge := m.(*radstreamv1.PatientMerged); merge {
 		on = event.PatientMergedSubject(t)
 	}
-	return event.New(id, from.Source, on, from.Time, m)
+	e, err := event.New(id, from.Source, on, from.Time, m)
+	e.Trace = from.Trace
+	return e, err
 }

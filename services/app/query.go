@@ -13,10 +13,10 @@ import (
 
 func (a *App) startQuery(ctx context.Context) (running, error) {
 	c := a.conf.Query
-	service := query.New(a, a.preparer, measured{a.store, a.metrics}, a.ring, a.identity, preparedStudies{a.bus}, a.metrics)
+	service := query.New(a, a.preparer, measured{a.store, a.metrics, a.traces}, a.ring, a.identity, preparedStudies{a.bus}, a.metrics, a.traces)
 	srv := query.NewServer(service, query.ServerConfig{
 		Version: a.opt.Version, Status: a.Status, Ready: a.ready, Log: a.opt.Log,
-		Metrics: a.metrics, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
+		Metrics: a.metrics, Traces: a.traces, MetricsElsewhere: !a.conf.Telemetry.Listen.Off(),
 		Rate: float64(c.Rate), Burst: c.Burst, Concurrency: c.Concurrency, Timeout: c.Timeout,
 	})
 	run, err := a.listenQuery(ctx, srv)

@@ -249,7 +249,7 @@ func TestOtherModel(t *testing.T) {
 	if err := second.follow(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	service := query.New(second, nil, nil, nil, nil, nil, nil)
+	service := query.New(second, nil, nil, nil, nil, nil, nil, nil)
 	_, err = service.Search(t.Context(), query.Request{Text: "effusion"})
 	for _, name := range []string{other.String(), s.serves().manifest.Ref.String()} {
 		if err == nil || !strings.Contains(err.Error(), name) {

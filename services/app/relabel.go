@@ -223,7 +223,7 @@ func (v *version) rescoredMessage(m bus.Message, set *labelSet) (*event.Envelope
 		return nil, err
 	}
 	e, err := event.New(embeddedID(tenant, study), stageEmbed, m.Subject, time.Now(), study)
-	e.Rev, e.Cause = m.Rev, m.Cause
+	e.Rev, e.Cause, e.Trace = m.Rev, m.Cause, m.Trace
 	return &e, err
 }
 

@@ -89,27 +89,29 @@ func (a *App) depths(ctx context.Context) ([]telemetry.Depth, error) {
 	return all, nil
 }
 
-// measured is a store whose operations are counted.
+// measured is a store whose operations are counted, and told to the traces of queries.
 type measured struct {
 	indexer.Store
 	metrics *telemetry.Metrics
+	traces  *telemetry.Traces
 }
 
 func (m measured) Upsert(ctx context.Context, collection string, points []indexer.Point) (_ []indexer.Result, err error) {
-	defer m.count("upsert", time.Now(), &err)
+	defer m.count(ctx, "upsert", collection, time.Now(), &err)
 	return m.Store.Upsert(ctx, collection, points)
 }
 
 func (m measured) Get(ctx context.Context, collection string, ids []indexer.PointID) (_ []indexer.Point, err error) {
-	defer m.count("get", time.Now(), &err)
+	defer m.count(ctx, "get", collection, time.Now(), &err)
 	return m.Store.Get(ctx, collection, ids)
 }
 
 func (m measured) Search(ctx context.Context, q indexer.Query) (_ []indexer.Hit, err error) {
-	defer m.count("search", time.Now(), &err)
+	defer m.count(ctx, "search", q.Collection, time.Now(), &err)
 	return m.Store.Search(ctx, q)
 }
 
-func (m measured) count(operation string, begun time.Time, err *error) {
+func (m measured) count(ctx context.Context, operation, collection string, begun time.Time, err *error) {
+	m.traces.Indexed(ctx, operation, collection, begun, *err)
 	m.metrics.Indexed(operation, *err, time.Since(begun))
 }

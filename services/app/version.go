@@ -112,7 +112,7 @@ func (v *version) startEmbed(ctx context.Context) (running, error) {
 	conf := v.app.conf.Embed
 	h := &embedHandler{encoder: v.model.encoder, labels: v.labelSet}
 	return startWorker(ctx, v.app, worker{
-		stage: stageEmbed, stream: event.StreamPrepared, durable: v.durable(stageEmbed),
+		stage: stageEmbed, stream: event.StreamPrepared, durable: v.durable(stageEmbed), model: v.manifest.Ref.String(),
 		// The encoder makes the batches, of all who ask. Two workers, so that one reads and stores
 		// while the other's images are encoded; what does not fit into the encoder stays in JetStream.
 		batch: 2 * conf.BatchSize, deadline: shortWait, workers: 2,
@@ -123,9 +123,9 @@ func (v *version) startIndex(ctx context.Context) (running, error) {
 	if err := v.rebuild(ctx); err != nil {
 		return nil, err
 	}
-	h := &indexHandler{store: measured{v.app.store, v.app.metrics}, collection: v.collection, erase: v.app.eraseIndex, wipe: v.app.bus.SecureDelete, findable: v.findable}
+	h := &indexHandler{store: measured{v.app.store, v.app.metrics, v.app.traces}, collection: v.collection, erase: v.app.eraseIndex, wipe: v.app.bus.SecureDelete, findable: v.findable}
 	return startWorker(ctx, v.app, worker{
-		stage: stageIndex, stream: event.StreamEmbedded, durable: v.durable(stageIndex),
+		stage: stageIndex, stream: event.StreamEmbedded, durable: v.durable(stageIndex), model: v.manifest.Ref.String(),
 		subjects: []event.Subject{v.embedded()}, batch: v.app.conf.Index.BatchSize, deadline: shortWait,
 	}, h)
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/stage"
@@ -25,6 +27,7 @@ type worker struct {
 	stream   string
 	durable  string
 	subjects []event.Subject // empty: the whole stream
+	model    string          // that it works under, name@version; empty for none
 	batch    int
 	deadline time.Duration // how long a batch waits for more
 	workers  int           // batches under way at once; 0 is one
@@ -51,20 +54,28 @@ func startWorker[In any](ctx context.Context, a *App, w worker, h stage.Handler[
 	log := a.opt.Log
 	timed := a.clock(w.stage)
 	count := a.metrics.Stage(w.stage)
+	about := func(e *zerolog.Event, in stage.Input) *zerolog.Event {
+		if id := in.Trace.ID(); id != "" {
+			e = e.Str("trace_id", id)
+		}
+		return e.Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence)
+	}
 	s, err := stage.New(c, src, a.bus, h, stage.Deps{
-		Log: log, Now: time.Now, Attempts: attempts,
+		Log: log, Now: time.Now, Attempts: attempts, Begin: a.traces.Stage(w.stage, w.stream, w.durable, w.model),
 		Events: stage.Events{
 			Handled: func(in stage.Input, outputs int, took time.Duration) {
 				count.Handled(in, outputs, took)
-				log.Debug().Str("stage", w.stage).Uint64("sequence", in.Sequence).Msg("handled")
+				if e := log.Debug(); e != nil { // it is off as a rule, and costs nothing then
+					about(e, in).Msg("handled")
+				}
 			},
 			Rejected: func(in stage.Input, err error) {
 				count.Rejected(in, err)
-				log.Info().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Msg("rejected")
+				about(log.Info(), in).Err(err).Msg("rejected")
 			},
 			Retried: func(in stage.Input, err error, delay time.Duration) {
 				count.Retried(in, err, delay)
-				log.Warn().Str("stage", w.stage).Str("stream", in.Stream).Uint64("sequence", in.Sequence).Err(err).Dur("again_after", delay).Msg("will be tried again")
+				about(log.Warn(), in).Err(err).Dur("again_after", delay).Msg("will be tried again")
 			},
 			Batch: func(inputs int) func() {
 				counted := count.Batch(inputs)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -21,9 +22,9 @@ type Service struct {
 type Endpoint struct {
 	Name    string
 	Subject string // may hold wildcards
-	// Answer gets the subject that was asked and the body. Each request has a goroutine of its
+	// Answer gets the subject that was asked, the trace of the request and its body. Each request has a goroutine of its
 	// own: it is for Answer to bound how many are worked on at once, and for how long.
-	Answer func(ctx context.Context, subject string, body []byte) ([]byte, error)
+	Answer func(ctx context.Context, subject string, from event.Trace, body []byte) ([]byte, error)
 	// Failed makes of an error its code, which travels in the header Nats-Service-Error-Code,
 	// other headers and the body of the answer.
 	Failed func(err error) (code int, header map[string][]string, body []byte)
@@ -40,7 +41,7 @@ func (b *Bus) Serve(s Service) (stop func() error, err error) {
 	for _, e := range s.Endpoints {
 		err := svc.AddEndpoint(e.Name, micro.HandlerFunc(func(r micro.Request) {
 			running.Go(func() { // the library calls one handler at a time
-				answer, err := e.Answer(context.Background(), r.Subject(), r.Data())
+				answer, err := e.Answer(context.Background(), r.Subject(), event.TraceOf(r.Headers()), r.Data())
 				if err != nil {
 					code, header, body := e.Failed(err)
 					_ = r.Error(strconv.Itoa(code), fault.Detail(err), body, micro.WithHeaders(header)) // nobody waits for it any more if this fails

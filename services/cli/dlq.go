@@ -167,7 +167,7 @@ func (c *cli) showLetter(l deadletter.Letter) error {
 	for _, row := range [][2]string{
 		{"dead letter", strconv.FormatUint(l.Sequence, 10)}, {"refused", l.Time.Local().Format(time.DateTime)}, {"tenant", string(l.Tenant)},
 		{"stage", l.Stage}, {"kind", l.Kind}, {"reason", l.Reason}, {"detail", l.Detail},
-		{"input", fmt.Sprintf("message %d of %s", l.Input, l.Stream)}, {"part", l.Part}, {"study key", string(l.Study)}, {"object", l.Object},
+		{"input", fmt.Sprintf("message %d of %s", l.Input, l.Stream)}, {"part", l.Part}, {"study key", string(l.Study)}, {"object", l.Object}, {"trace", l.Trace.ID()},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])

@@ -123,7 +123,9 @@ type Tenants struct {
 
 // Telemetry is what operators watch.
 type Telemetry struct {
-	Listen Listen `koanf:"listen" doc:"where GET /metrics, /healthz and /readyz are served apart from the query API, for processes without it and for networks where the two must not meet; the query API then serves no /metrics; port 0 takes a free one, off leaves it out"`
+	Listen        Listen `koanf:"listen" doc:"where GET /metrics, /healthz and /readyz are served apart from the query API, for processes without it and for networks where the two must not meet; the query API then serves no /metrics; port 0 takes a free one, off leaves it out"`
+	Traces        string `koanf:"traces" doc:"URL of a collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318; empty sends none"`
+	TracesPercent int    `koanf:"traces_percent" min:"0" max:"100" doc:"how many of the traces that begin here are sent, in percent; who sends a traceparent decides of its own"`
 }
 
 // Log is what operators read.
@@ -137,7 +139,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		DataDir:   "./data",
-		Telemetry: Telemetry{Listen: off},
+		Telemetry: Telemetry{Listen: off, TracesPercent: 100},
 		Target:    []string{"ingest", "embed", "index", "query"},
 		NATS:      NATS{Listen: "127.0.0.1:4222"},
 		Qdrant:    Qdrant{Listen: "127.0.0.1:6334"},

@@ -53,6 +53,11 @@ func (c Config) faults() []error {
 		why := badHostPort(string(l))
 		wrong(why != "", "telemetry.listen: %s", why)
 	}
+	if u := c.Telemetry.Traces; u != "" {
+		at, err := url.Parse(u)
+		plain := err == nil && at.Host != "" && (at.Scheme == "http" || at.Scheme == "https") && at.User == nil && at.RawQuery == "" && at.Fragment == ""
+		wrong(!plain, "telemetry.traces: must be an http or https URL without credentials and query, such as http://127.0.0.1:4318; a token of the collector goes into OTEL_EXPORTER_OTLP_HEADERS")
+	}
 	wrong(c.NATS.URL == "" && c.NATS.Listen.Off(), "nats.listen: must not be off without nats.url, because the stages reach the bus through it")
 	beyond := badHostPort(string(c.NATS.Listen)) == "" && !c.NATS.Listen.Loopback()
 	wrong(c.NATS.URL == "" && beyond && c.NATS.Token == "", "nats.token: must be set when nats.listen is beyond loopback, because the bus carries identifiers")

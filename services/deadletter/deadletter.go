@@ -44,6 +44,7 @@ type Letter struct {
 	Study    event.StudyKey `json:"study_key,omitempty"`
 	Part     string         `json:"part,omitempty"`   // what of the input; empty for all of it
 	Object   string         `json:"object,omitempty"` // sha256 of the object to blame, in hex
+	Trace    event.Trace    `json:"trace,omitzero"`
 }
 
 // Filter keeps the letters that have all that is set.
@@ -100,7 +101,7 @@ func letter(m bus.Message) (Letter, error) {
 	return Letter{
 		Sequence: m.Sequence, Time: m.Stored, Tenant: tenant, Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail(),
 		Stream: r.GetInput().GetStream(), Input: r.GetInput().GetSequence(), Study: event.StudyKey(r.GetStudyKey()),
-		Part: r.GetPart(), Object: hex.EncodeToString(r.GetObject().GetSha256()),
+		Part: r.GetPart(), Object: hex.EncodeToString(r.GetObject().GetSha256()), Trace: m.Trace,
 	}, nil
 }
 
@@ -119,6 +120,9 @@ func Requeue(ctx context.Context, b *bus.Bus, l Letter) error {
 	}
 	if err != nil {
 		return fault.Wrap(op, err)
+	}
+	if l.Trace != (event.Trace{}) { // which may have begun with the refusal
+		input.Trace = l.Trace
 	}
 	// Arrivals are facts that stay true in any order. Past STUDIES the last message of a subject is
 	// what is known of a study, and an older one must not become it.

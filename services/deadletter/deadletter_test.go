@@ -23,11 +23,17 @@ type desk struct {
 	bus *bus.Bus
 }
 
+// parent is the traceparent that every dead letter carries.
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 func (d desk) store(id string, subject event.Subject, m proto.Message) uint64 {
 	d.Helper()
 	e, err := event.New(event.MessageID(id), "test", subject, time.Now(), m)
 	if err != nil {
 		d.Fatal(err)
+	}
+	if e.Type == event.Rejected {
+		e.Trace.Parent = parent
 	}
 	seq, err := d.bus.PublishSeq(d.Context(), e, nil)
 	if err != nil {
@@ -71,7 +77,7 @@ func TestLetters(t *testing.T) {
 	south := d.refuse("south", "prepare", "truncated", event.StreamStudies, 99)
 	blank := d.refuse("north", "embed", "blank", event.StreamStudies, arrival)
 	want := deadletter.Letter{Sequence: north.Sequence, Time: north.Time, Tenant: "north", Stage: "prepare", Kind: "invalid", Reason: "truncated",
-		Detail: "not good enough", Stream: event.StreamStudies, Input: arrival, Study: "k", Part: "object"}
+		Detail: "not good enough", Stream: event.StreamStudies, Input: arrival, Study: "k", Part: "object", Trace: event.Trace{Parent: parent}}
 	if diff := cmp.Diff(want, north); diff != "" {
 		t.Errorf("a letter (-want +got)\n%s", diff)
 	}
@@ -108,6 +114,7 @@ func TestLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first.Trace = north.Trace // of the refusal: both belong to one trace
 	if diff := cmp.Diff(first.Envelope, again.Envelope); diff != "" {
 		t.Errorf("what was requeued differs\n%s", diff)
 	}

@@ -57,12 +57,13 @@ type Server struct {
 	limit  *auth.Limiter
 }
 
-// ServerConfig is what a Server is given. All of it is required but Auth and TLS.
+// ServerConfig is what a Server is given. All of it is required but Traces, Auth and TLS.
 type ServerConfig struct {
 	Version string
 	Status  func(context.Context) (Status, error) // how the system is
 	Ready   func(context.Context) error           // nil while searches can be answered
 	Metrics *telemetry.Metrics                    // counts the requests
+	Traces  *telemetry.Traces                     // has a span of each call
 	// MetricsElsewhere says that the metrics have an address of their own.
 	MetricsElsewhere bool
 	Log              zerolog.Logger
@@ -156,22 +157,25 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // call answers one route: who asks, may they, is there room, then the route's own work.
 func (s *Server) call(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, end := s.Traces.HTTP(r.Context(), event.TraceOf(r.Header), route.method, route.path)
+		var status int
+		defer func() { end(status) }()
 		caller := auth.Caller{ID: "anybody"}
 		if s.Auth != nil {
 			var err error
-			if caller, err = s.Auth.Authenticate(r.Context(), r.Header.Get("Authorization")); err != nil {
-				s.reply(w, nil, err)
+			if caller, err = s.Auth.Authenticate(ctx, r.Header.Get("Authorization")); err != nil {
+				status = s.reply(w, nil, err)
 				return
 			}
 		}
-		ctx, done, err := s.admit(r.Context(), caller.ID)
+		ctx, done, err := s.admit(ctx, caller.ID)
 		if err != nil {
-			s.reply(w, nil, err)
+			status = s.reply(w, nil, err)
 			return
 		}
 		defer done()
 		v, err := route.answer(s, w, r.WithContext(ctx), caller)
-		s.reply(w, v, err)
+		status = s.reply(w, v, err)
 	})
 }
 
@@ -274,9 +278,9 @@ func (w warnings) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// reply writes v, or err as a problem.
-func (s *Server) reply(w http.ResponseWriter, v any, err error) {
-	status := http.StatusOK
+// reply writes v, or err as a problem, and returns the status.
+func (s *Server) reply(w http.ResponseWriter, v any, err error) (status int) {
+	status = http.StatusOK
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -295,6 +299,7 @@ func (s *Server) reply(w http.ResponseWriter, v any, err error) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(append(data, '\n')) // the client is gone if this fails
+	return status
 }
 
 // problem is an error as the caller sees it; one that the caller can do nothing about is logged.

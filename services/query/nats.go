@@ -51,12 +51,14 @@ func (s *Server) NATS() bus.Service {
 	}
 	endpoint := func(name, subject string, answer func(context.Context, event.Tenant, []byte) (any, error)) bus.Endpoint {
 		prefix := strings.TrimSuffix(subject, "*")
-		return bus.Endpoint{Name: name, Subject: subject, Failed: failed, Answer: func(ctx context.Context, asked string, body []byte) ([]byte, error) {
+		return bus.Endpoint{Name: name, Subject: subject, Failed: failed, Answer: func(ctx context.Context, asked string, from event.Trace, body []byte) ([]byte, error) {
 			begun, status := time.Now(), http.StatusOK
+			ctx, end := s.Traces.NATS(ctx, from, strings.TrimSuffix(prefix, "."))
 			out, err := s.onBus(ctx, strings.TrimPrefix(asked, prefix), body, answer)
 			if err != nil {
 				status = httpStatus(err)
 			}
+			end(status)
 			s.Metrics.Answered("NATS "+name, status, time.Since(begun))
 			return out, err
 		}}
@@ -131,7 +133,7 @@ func (s *Service) EmbedText(ctx context.Context, r EmbedRequest) (EmbedResponse,
 	}
 	defer release()
 	var v embedder.Vector
-	err = s.timed("text", func() (err error) { v, err = s.encoder.EncodeText(ctx, r.Text); return err })
+	err = s.timed(ctx, "text", func() (err error) { v, err = s.encoder.EncodeText(ctx, r.Text); return err })
 	if err != nil {
 		return EmbedResponse{}, fault.Wrap(op, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/auth"
 	"github.com/radstream/radstream/services/bus/bustest"
@@ -156,13 +157,13 @@ func TestRoomOnTheBus(t *testing.T) {
 	close(release)
 	<-done
 
-	var search func(context.Context, string, []byte) ([]byte, error)
+	var search func(context.Context, string, event.Trace, []byte) ([]byte, error)
 	for _, e := range s.NATS().Endpoints {
 		if e.Name == "search" {
 			search = e.Answer
 		}
 	}
-	if _, err := search(t.Context(), SubjectSearch, make([]byte, maxBody+1)); httpStatus(err) != http.StatusRequestEntityTooLarge {
+	if _, err := search(t.Context(), SubjectSearch, event.Trace{}, make([]byte, maxBody+1)); httpStatus(err) != http.StatusRequestEntityTooLarge {
 		t.Errorf("over the limit: %v", err)
 	}
 
@@ -171,7 +172,7 @@ func TestRoomOnTheBus(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
 	go func() {
-		_, err := search(ctx, SubjectSearch, []byte(`{"text":"a"}`))
+		_, err := search(ctx, SubjectSearch, event.Trace{}, []byte(`{"text":"a"}`))
 		failed <- err
 	}()
 	<-slow.begun

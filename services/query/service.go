@@ -77,6 +77,7 @@ type Service struct {
 	identities identities
 	archive    archive
 	metrics    *telemetry.Metrics
+	traces     *telemetry.Traces
 	films      chan struct{} // holds a place for each film that is being prepared: they are large
 
 	// Of one request; see [Service.on].
@@ -86,8 +87,8 @@ type Service struct {
 }
 
 // New makes a Service over the models that m lends.
-func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, prepared archive, count *telemetry.Metrics) *Service {
-	return &Service{models: m, preparer: p, store: s, keys: k, identities: i, archive: prepared, metrics: count,
+func New(m models, p *ingest.Preparer, s indexer.Store, k keys, i identities, prepared archive, count *telemetry.Metrics, traces *telemetry.Traces) *Service {
+	return &Service{models: m, preparer: p, store: s, keys: k, identities: i, archive: prepared, metrics: count, traces: traces,
 		films: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
@@ -245,10 +246,11 @@ func ownFirst(hits []Hit, own event.StudyKey) {
 	}
 }
 
-// timed runs an encoding of a query and counts it.
-func (s *Service) timed(input string, encode func() error) error {
+// timed runs an encoding of a query, counts it and tells its trace.
+func (s *Service) timed(ctx context.Context, input string, encode func() error) error {
 	begun := time.Now()
 	err := encode()
+	s.traces.Encoded(ctx, input, s.encoder.Model().Ref.String(), begun, err)
 	if err == nil {
 		s.metrics.Encoded(input, time.Since(begun))
 	}

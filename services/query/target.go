@@ -26,9 +26,9 @@ func (s *Service) target(ctx context.Context, r Request) (t target, err error) {
 	t.using = indexer.Image
 	switch {
 	case r.Text != "":
-		err = s.timed("text", func() (err error) { t.vector, err = s.encoder.EncodeText(ctx, r.Text); return err })
+		err = s.timed(ctx, "text", func() (err error) { t.vector, err = s.encoder.EncodeText(ctx, r.Text); return err })
 	case r.Image != nil:
-		err = s.timed("film", func() (err error) { t.vector, t.using, err = s.film(ctx, r); return err })
+		err = s.timed(ctx, "film", func() (err error) { t.vector, t.using, err = s.film(ctx, r); return err })
 	case r.Vector != nil:
 		t.vector = unit(r.Vector)
 		if have, want := len(r.Vector), s.encoder.Model().Config.Joint; have != want {

@@ -33,16 +33,28 @@ type item[In any] struct {
 	in      Input
 	value   In
 	begun   time.Time
+	span    Span   // nil where nobody follows it
 	key     string // in Attempts; empty while the input has no mark there
 	deaths  int    // how often the process died while handling it, as far as is known
 	settled atomic.Bool
+}
+
+func (it *item[In]) end(o Outcome, err error) {
+	if it.span != nil {
+		it.span.End(o, err)
+	}
 }
 
 // process settles every delivery of a batch.
 func (s *Stage[In]) process(ctx context.Context, batch []Delivery) {
 	items := make([]*item[In], len(batch))
 	for i, d := range batch {
-		items[i] = &item[In]{d: d, in: d.Input(), begun: time.Now()}
+		it := &item[In]{d: d, in: d.Input(), begun: time.Now()}
+		if s.deps.Begin != nil {
+			it.span = s.deps.Begin(it.in)
+			it.in.Trace = it.span.Trace()
+		}
+		items[i] = it
 	}
 	defer s.keepAlive(items)()
 
@@ -161,6 +173,11 @@ func (s *Stage[In]) call(ctx context.Context, items []*item[In]) (results []Resu
 		if f := s.deps.Events.Batch; f != nil {
 			defer f(len(batch))()
 		}
+		for _, it := range items {
+			if it.span != nil {
+				defer it.span.Batch(len(batch))()
+			}
+		}
 		results = s.h.Handle(ctx, batch)
 	}()
 	if len(results) != len(batch) {
@@ -202,7 +219,7 @@ func (s *Stage[In]) publishOne(ctx context.Context, in Input, o Output) error {
 	if err != nil {
 		return err
 	}
-	e.Rev = o.Rev
+	e.Rev, e.Trace = o.Rev, in.Trace
 	if e.Cause = in.Cause; e.Cause == "" {
 		e.Cause = in.ID.Public() // an arrival is its own cause
 	}
@@ -233,6 +250,7 @@ func (s *Stage[In]) settle(ctx context.Context, it *item[In], outputs int, err e
 			return
 		}
 		s.unmark(ctx, it, 0)
+		it.end(Acked, nil)
 		if f := s.deps.Events.Handled; f != nil {
 			f(it.in, outputs, time.Since(it.begun))
 		}
@@ -250,6 +268,7 @@ func (s *Stage[In]) settle(ctx context.Context, it *item[In], outputs int, err e
 				return
 			}
 			s.unmark(ctx, it, 0)
+			it.end(DeadLettered, err)
 			if f := s.deps.Events.Rejected; f != nil {
 				f(it.in, err)
 			}
@@ -272,6 +291,7 @@ func (s *Stage[In]) retried(ctx context.Context, it *item[In], err error, delay 
 			s.deps.Log.Warn().Str("stage", s.c.Name).Err(rerr).Msg("could not ask for a retry; it comes after AckWait")
 		}
 	}
+	it.end(Retried, err)
 	if f := s.deps.Events.Retried; f != nil {
 		f(it.in, err, delay)
 	}

@@ -159,12 +159,34 @@ type Events struct {
 	Batch func(inputs int) (ended func())
 }
 
+// Outcome is how the handling of one delivery ended.
+type Outcome string
+
+// The outcomes, as the callbacks of [Events].
+const (
+	Acked        Outcome = "acked"         // Handled
+	DeadLettered Outcome = "dead_lettered" // Rejected
+	Retried      Outcome = "retried"
+)
+
+// Span follows the handling of one delivery in a trace.
+type Span interface {
+	// Trace takes the place of that of the Input, for the handler, the outputs and the callbacks.
+	Trace() event.Trace
+	// Batch: a call of Handle begins, with the input among so many; ended is called when it is over.
+	Batch(inputs int) (ended func())
+	// End is called once, with the error behind an outcome that is not Acked.
+	End(o Outcome, err error)
+}
+
 // Deps are what a stage is given.
 type Deps struct {
 	Log      zerolog.Logger
 	Now      func() time.Time // for the time attribute of events
 	Attempts Attempts
 	Events   Events
+	// Begin starts a span; nil only passes on the traces of inputs.
+	Begin func(in Input) Span
 }
 
 // Stage pulls inputs from a source, has them handled and settles them. Make one with [New].
@@ -180,7 +202,7 @@ type Stage[In any] struct {
 	conflicts sync.Mutex    // held while one conflicted input is handled again
 }
 
-// New checks c and makes a stage. Everything is required but the callbacks and the logger.
+// New checks c and makes a stage. Everything is required but the callbacks, Begin and the logger.
 func New[In any](c Config, src Source, pub Publisher, h Handler[In], d Deps) (*Stage[In], error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

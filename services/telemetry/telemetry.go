@@ -1,10 +1,13 @@
-// Package telemetry is what a process tells its operator in figures: Prometheus metrics, and
-// whether it lives and is ready.
+// Package telemetry is what a process tells its operator: Prometheus metrics, whether it lives and
+// is ready, and the spans of traces.
 //
 //	stage loop --Events--> [Stage] ----\
 //	query API  --requests, encoding----> [Metrics] --> GET /metrics (Prometheus text)
 //	index      --operations------------/
 //	radtrain   --steps, decisions--> [Training]
+//
+//	stage loop --spans of messages-----> [Traces] ---> a collector (OTLP over HTTP)
+//	query API  --spans of requests-----/
 //
 // Every label comes from a set that the code or the operator bounds: stages, reasons, routes,
 // statuses, operations, models, terms of a loss, decisions. None is an identifier of a patient or a study, none is text
