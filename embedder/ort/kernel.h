@@ -22,7 +22,7 @@ TARGET static ALWAYS V NAME(gelu)(V x) {
   return FMA(half, DIV(MUL(t, p), q), half);
 }
 
-// bytes rounds W floats to bytes; what is no number becomes 0.
+// bytes rounds W floats to bytes; what is no number becomes 255.
 TARGET static ALWAYS void NAME(bytes)(const float *x, uint8_t *a, V inverse, V zero) {
   V v = FMA(LOAD(x), inverse, zero);
   STORE_BYTES(a, MAX(MIN(v, SET(255)), SET(0)));

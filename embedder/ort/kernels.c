@@ -100,7 +100,7 @@ TARGET static void tile_avx2(const uint8_t *a, int64_t stride, const int8_t *b, 
 
 // AVX512-VNNI: four products and their sum in one instruction.
 #define KERNEL vnni
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vnni,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vnni")))
 #define ROWS 12
 #define W 16
 #define V __m512
