@@ -5,8 +5,8 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// maxJPEG2000 bounds the samples of a frame: the decoder works on two planes of int32, and all
-// of it must cost less than 256 MB. The largest detectors have 18 million.
+// maxJPEG2000 bounds the samples of a frame, of which all must cost less than 256 MB. The
+// largest detectors have 18 million.
 const maxJPEG2000 = 18_000_000
 
 // ReasonTooLarge refuses frames that would take too much memory to decode.

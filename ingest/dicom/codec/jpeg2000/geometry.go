@@ -28,19 +28,16 @@ const (
 	bandHH
 )
 
-// band is one subband and its coefficients, row-major, in ints or, for the irreversible
-// wavelet, in floats. A band of a resolution that is left out has neither.
+// band is one subband.
 type band struct {
 	orient         int
 	x0, y0, x1, y1 int
-	planes         int     // magnitude bit-planes, M_b of T.800 equation E-2
-	step           float32 // quantization step, for floats
-	ints           []int32
-	floats         []float32
+	planes         int      // magnitude bit-planes, M_b of T.800 equation E-2
+	step           float32  // quantization step, for floats
+	blocks         []*block // once the packets are read
 }
 
-func (b *band) width() int  { return b.x1 - b.x0 }
-func (b *band) height() int { return b.y1 - b.y0 }
+func (b *band) width() int { return b.x1 - b.x0 }
 
 // precinct is one precinct of a resolution level. x, y is where on the reference grid the
 // position progressions reach it (T.800 B.12.1.3).
@@ -144,11 +141,6 @@ func (t *tile) layoutComponent(h *header, c int, limit *budget) error {
 			b.place(t, coding.levels, r)
 			if err := b.quantize(comp, r, h.precision); err != nil {
 				return err
-			}
-			if coding.reversible {
-				b.ints = make([]int32, b.width()*b.height())
-			} else {
-				b.floats = make([]float32, b.width()*b.height())
 			}
 		}
 		if err := t.layoutPrecincts(c, r, limit); err != nil {

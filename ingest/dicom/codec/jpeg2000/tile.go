@@ -1,6 +1,9 @@
 package jpeg2000
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // decoder decodes the tiles of one picture into img.
 type decoder struct {
@@ -19,14 +22,39 @@ func newDecoder(h *header, img *Image) *decoder {
 	}
 }
 
-// component is one component of a tile after the wavelet, before the colour transform: ints
-// or floats.
+// component hands out one component of a tile row by row, as ints or floats.
 type component struct {
-	ints   []int32
-	floats []float32
+	intRows   rows[int32]
+	floatRows rows[float32]
+	ints      []int32 // the row at hand
+	floats    []float32
+	ownInts   []int32 // a copy of it
+	ownFloats []float32
 }
 
-// tile decodes tile number i.
+// next takes the next row.
+func (c *component) next() (err error) {
+	if c.intRows != nil {
+		c.ints, err = c.intRows.next()
+	} else {
+		c.floats, err = c.floatRows.next()
+	}
+	return err
+}
+
+// own copies the row at hand, since the wavelet still needs it.
+func (c *component) own() {
+	if c.ints != nil {
+		c.ownInts = append(c.ownInts[:0], c.ints...)
+		c.ints = c.ownInts
+	} else {
+		c.ownFloats = append(c.ownFloats[:0], c.floats...)
+		c.floats = c.ownFloats
+	}
+}
+
+// tile decodes tile number i. Code-blocks are decoded as the wavelet asks for their rows, so
+// that coefficients stay in the cache and no plane of them is ever held.
 func (d *decoder) tile(i int, data *tileData) error {
 	bytes := 0
 	for _, part := range data.parts {
@@ -41,81 +69,138 @@ func (d *decoder) tile(i int, data *tileData) error {
 	}
 	for _, p := range t.precincts {
 		for j := range p.bands {
-			if err := d.blocks(&p.bands[j], t.comps[p.comp].params); err != nil {
+			p.bands[j].gather()
+		}
+	}
+	t.precincts = nil // the rest needs none of it
+	comps := make([]component, len(t.comps))
+	for c := range comps {
+		if tc := &t.comps[c]; tc.params.coding.reversible {
+			comps[c].intRows = synthesis(d, d.reversible, tc)
+		} else {
+			comps[c].floatRows = synthesis(d, d.irreversible, tc)
+		}
+	}
+	w, left := t.x1-t.x0, t.x0-d.header.x0
+	for y := t.y0 - d.header.y0; y < t.y1-d.header.y0; y++ {
+		for c := range comps {
+			if err := comps[c].next(); err != nil {
+				return err
+			}
+			if data.params.colour {
+				comps[c].own()
+			}
+		}
+		if data.params.colour {
+			if err := undoColour(comps); err != nil {
 				return err
 			}
 		}
-	}
-	t.precincts = nil // the wavelet needs none of it
-	w, h := t.x1-t.x0, t.y1-t.y0
-	left, top := t.x0-d.header.x0, t.y0-d.header.y0
-	out := func(c, y int) []uint16 { return d.img.Planes[c][(top+y)*d.img.Width+left:][:w] }
-	if !data.params.colour {
-		for c := range t.comps {
-			tc := &t.comps[c]
-			if tc.params.coding.reversible {
-				undoWavelet(d.reversible, tc, bandInts, func(y int, row []int32) { d.storeInts(out(c, y), row) })
-			} else {
-				undoWavelet(d.irreversible, tc, bandFloats, func(y int, row []float32) { d.storeFloats(out(c, y), row) })
-			}
-		}
-		return nil
-	}
-	comps := make([]component, len(t.comps))
-	for c := range comps {
-		tc := &t.comps[c]
-		if tc.params.coding.reversible {
-			comps[c].ints = undoWavelet(d.reversible, tc, bandInts, nil)
-		} else {
-			comps[c].floats = undoWavelet(d.irreversible, tc, bandFloats, nil)
-		}
-	}
-	if err := undoColour(comps); err != nil {
-		return err
-	}
-	for c := range comps {
-		for y := range h {
+		for c := range comps {
+			out := d.img.Planes[c][y*d.img.Width+left:][:w]
 			if comps[c].ints != nil {
-				d.storeInts(out(c, y), comps[c].ints[y*w:][:w])
+				d.storeInts(out, comps[c].ints)
 			} else {
-				d.storeFloats(out(c, y), comps[c].floats[y*w:][:w])
+				d.storeFloats(out, comps[c].floats)
 			}
 		}
 	}
 	return nil
 }
 
-func bandInts(b *band) *[]int32     { return &b.ints }
-func bandFloats(b *band) *[]float32 { return &b.floats }
+// synthesis returns the rows of a component.
+func synthesis[T sample](d *decoder, f *wavelet[T], tc *tileComponent) rows[T] {
+	of := func(b *band) rows[T] {
+		slices.SortStableFunc(b.blocks, func(a, b *block) int { return int(a.y0 - b.y0) })
+		return &bandRows[T]{decoder: d, filter: f, params: tc.params, band: b}
+	}
+	out := of(&tc.resolutions[0].bands[0])
+	for r := range tc.resolutions[1:] {
+		res := &tc.resolutions[r+1]
+		out = newLevel(f, res, out, of(&res.bands[0]), of(&res.bands[1]), of(&res.bands[2]))
+	}
+	return out
+}
 
-// blocks decodes the code-blocks of one precinct in one band into the band's coefficients.
-func (d *decoder) blocks(pb *precinctBand, c *compParams) error {
+// gather adds the code-blocks to those of the band.
+func (pb *precinctBand) gather() {
 	for i := range pb.blocks {
-		b := &pb.blocks[i]
-		if b.passes == 0 {
-			continue
+		pb.band.blocks = append(pb.band.blocks, &pb.blocks[i])
+	}
+}
+
+// bandRows hands out the coefficients of a band, whose code-blocks it decodes a row of them at
+// a time.
+type bandRows[T sample] struct {
+	decoder *decoder
+	filter  *wavelet[T]
+	params  *compParams
+	band    *band // its blocks are those not decoded yet
+	data    []T   // what is left of the row of code-blocks at hand
+	buffer  []T
+}
+
+func (r *bandRows[T]) next() ([]T, error) {
+	w := r.band.width()
+	if w == 0 {
+		return nil, nil
+	}
+	if len(r.data) == 0 {
+		if err := r.decode(w); err != nil {
+			return nil, err
 		}
-		planes := pb.band.planes + c.roiShift
-		mags, stride := d.tier1.mags[:], b.width()
-		var err error
-		if c.coding.style&styleHT != 0 {
-			if d.ht == nil {
-				d.ht = newHTDecoder()
-			}
-			err = d.ht.decode(b, planes, c.coding.style&styleCausal != 0)
-			mags, stride = d.ht.mags[:], d.ht.stride
-		} else {
-			err = d.tier1.decode(b, pb.band.orient, planes, c.coding.style)
-		}
+	}
+	row := r.data[:w]
+	r.data = r.data[w:]
+	return row, nil
+}
+
+// decode decodes the next row of code-blocks.
+func (r *bandRows[T]) decode(w int) error {
+	b := r.band
+	y0, n := b.blocks[0].y0, w*b.blocks[0].height()
+	r.buffer = slices.Grow(r.buffer[:0], n)[:n]
+	r.data = r.buffer
+	for len(b.blocks) > 0 && b.blocks[0].y0 == y0 {
+		block := b.blocks[0]
+		b.blocks = b.blocks[1:]
+		mags, stride, err := r.decoder.block(block, b, r.params)
 		if err != nil {
 			return err
 		}
-		if c.roiShift > 0 {
-			unshift(mags[:stride*b.height()], c.roiShift)
+		for y := range block.height() {
+			out := r.data[y*w+int(block.x0):][:block.width()]
+			if mags == nil {
+				clear(out)
+			} else {
+				r.filter.dequantize(out, mags[y*stride:][:len(out)], b.step/2)
+			}
 		}
-		pb.band.dequantize(b, mags, stride)
 	}
 	return nil
+}
+
+// block decodes a code-block of band b into magnitudes in halves with their sign, stride to a
+// row. They are nil if all are zero.
+func (d *decoder) block(blk *block, b *band, c *compParams) (mags []uint32, stride int, err error) {
+	if blk.passes == 0 {
+		return nil, 0, nil
+	}
+	planes := b.planes + c.roiShift
+	if c.coding.style&styleHT != 0 {
+		if d.ht == nil {
+			d.ht = newHTDecoder()
+		}
+		err = d.ht.decode(blk, planes, c.coding.style&styleCausal != 0)
+		mags, stride = d.ht.mags[:], d.ht.stride
+	} else {
+		err = d.tier1.decode(blk, b.orient, planes, c.coding.style)
+		mags, stride = d.tier1.mags[:], blk.width()
+	}
+	if c.roiShift > 0 {
+		unshift(mags[:stride*blk.height()], c.roiShift)
+	}
+	return mags, stride, err
 }
 
 func (b *block) width() int  { return int(b.x1 - b.x0) }
@@ -131,64 +216,27 @@ func unshift(mags []uint32, shift int) {
 	}
 }
 
-// dequantize stores the coefficients of block b, given as magnitudes in halves with their
-// sign, stride to a row (T.800 E.1). The half is the r of equation E-6: a coefficient whose last bit-planes
-// are missing is put in the middle of its interval.
-func (b *band) dequantize(blk *block, mags []uint32, stride int) {
-	w, bw := blk.width(), b.width()
-	for y := range blk.height() {
-		row := mags[y*stride:][:w]
-		at := (int(blk.y0)+y)*bw + int(blk.x0)
-		if b.ints != nil {
-			out := b.ints[at:][:w]
-			for x, m := range row {
-				s := int32(m) >> 31 // all ones if negative
-				out[x] = (int32(m&^signBit>>1) ^ s) - s
-			}
-			continue
-		}
-		out := b.floats[at:][:w]
-		half := b.step / 2
-		for x, m := range row {
-			v := float32(int32(m&^signBit)) * half
-			out[x] = math.Float32frombits(math.Float32bits(v) | m&signBit)
-		}
+// dequantizeInts makes coefficients of magnitudes in halves with their sign (T.800 E.1). The
+// half is the r of equation E-6: a coefficient whose last bit-planes are missing is put in the
+// middle of its interval. Without quantization there is no step.
+func dequantizeInts(out []int32, mags []uint32, _ float32) {
+	mags = mags[:len(out)]
+	for x, m := range mags {
+		s := int32(m) >> 31 // all ones if negative
+		out[x] = (int32(m&^signBit>>1) ^ s) - s
 	}
 }
 
-// undoWavelet undoes the wavelet. It hands the rows to store as soon as they are ready and
-// returns nil; or without store, it returns them all.
-func undoWavelet[T sample](f *wavelet[T], tc *tileComponent, of func(*band) *[]T, store func(y int, row []T)) []T {
-	low := *of(&tc.resolutions[0].bands[0])
-	last := len(tc.resolutions) - 1
-	for r := 1; r <= last; r++ {
-		res := &tc.resolutions[r]
-		out := plane[T]{x0: res.x0, y0: res.y0, w: res.x1 - res.x0, h: res.y1 - res.y0}
-		out.rows = out.h
-		if r == last && store != nil {
-			out.done, out.rows = store, min(out.h, f.steps+2)
-		}
-		out.data = make([]T, out.w*out.rows)
-		f.synthesize(&out, low, *of(&res.bands[0]), *of(&res.bands[1]), *of(&res.bands[2]))
-		for i := range res.bands { // no longer needed
-			*of(&res.bands[i]) = nil
-		}
-		low = out.data
+// dequantizeFloats multiplies with half of the step.
+func dequantizeFloats(out []float32, mags []uint32, half float32) {
+	mags = mags[:len(out)]
+	for x, m := range mags {
+		v := float32(int32(m&^signBit)) * half
+		out[x] = math.Float32frombits(math.Float32bits(v) | m&signBit)
 	}
-	if store == nil {
-		return low
-	}
-	if last == 0 {
-		res := &tc.resolutions[0]
-		w := res.x1 - res.x0
-		for y := range res.y1 - res.y0 {
-			store(y, low[y*w:][:w])
-		}
-	}
-	return nil
 }
 
-// undoColour undoes the transform of the first three components: RCT (T.800 G.2) or ICT (G.3).
+// undoColour undoes the transform of a row of the first three components: RCT (T.800 G.2) or ICT (G.3).
 func undoColour(comps []component) error {
 	if len(comps) < 3 {
 		return malformed("a colour transform needs three components (T.800 G.2, G.3)")

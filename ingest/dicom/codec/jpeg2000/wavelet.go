@@ -3,14 +3,9 @@ package jpeg2000
 // sample is a coefficient or sample: int32 for the reversible wavelet, float32 for the other.
 type sample interface{ int32 | float32 }
 
-// plane is a rectangle of samples at x0, y0 of its resolution level, row-major. It may hold
-// only the last so many rows, when done takes each as soon as nothing changes it any more.
-type plane[T sample] struct {
-	x0, y0, w, h int
-	rows         int // held; row y is at y % rows
-	data         []T
-	done         func(y int, row []T) // or nil
-}
+// rows hands out the rows of a band or a resolution level from top to bottom. A row is good
+// until the next is asked for, and must not be changed. There must be one.
+type rows[T sample] interface{ next() ([]T, error) }
 
 // wavelet is one of the two filters of T.800 Annex F as lifting steps. Step 0 changes the
 // samples of even coordinates, step 1 the odd ones, and so on.
@@ -19,72 +14,108 @@ type wavelet[T sample] struct {
 	// lift adds what step makes of the two neighbours a and b to every sample of x.
 	lift func(step int, x, a, b []T)
 	// row interleaves the low-pass and high-pass halves of a row into x, whose first sample is
-	// high-pass if odd, and undoes the filter in it. high tells a row of vertical high-pass.
+	// high-pass if odd, and undoes the filter in it.
 	row func(x, low, high []T, odd bool, scale [2]T)
 	// scale returns the factors of low-pass and high-pass samples along a side of n.
 	scale func(n int) [2]T
+	// dequantize makes coefficients of magnitudes in halves; half is half of the step.
+	dequantize func(out []T, mags []uint32, half float32)
 	// single, where it is not nil, halves the samples of a high-pass column of one sample, which
 	// F.3.6 leaves unfiltered.
 	single func(x []T)
 }
 
-// synthesize undoes one level of the transform (2D_SR, T.800 F.3.2): out.data is made from the
-// four bands of its resolution, which are row-major and as wide and high as out's coordinates
-// make them. Rows are filtered as the vertical steps, each a row behind the one before, ask
-// for them, so that a level passes once through memory. It takes steps+2 rows at once.
-func (f *wavelet[T]) synthesize(out *plane[T], ll, hl, lh, hh []T) {
-	w, h := out.w, out.h
-	lowW := (out.x0+w+1)/2 - (out.x0+1)/2
-	highW := w - lowW
-	oddX, oddY := out.x0&1, out.y0&1
-	across, down := f.scale(w), f.scale(h)
-	row := func(y int) []T { return out.data[y%out.rows*w:][:w] }
-	for i := range h + f.steps {
-		if i < h {
-			k := (i + oddY) >> 1 // index of the row in its band
-			if (i+oddY)&1 == 0 {
-				k -= oddY // the first low-pass row lies below a high-pass one
-				f.row(row(i), ll[k*lowW:][:lowW], hl[k*highW:][:highW], oddX == 1, [2]T{across[0] * down[0], across[1] * down[0]})
-			} else {
-				f.row(row(i), lh[k*lowW:][:lowW], hh[k*highW:][:highW], oddX == 1, [2]T{across[0] * down[1], across[1] * down[1]})
+// level undoes one level of the transform (2D_SR, T.800 F.3.2): a resolution is made from the
+// one below, which is ll, and its own bands. Rows are filtered as the vertical steps, each a
+// row behind the one before, ask for them.
+type level[T sample] struct {
+	filter         *wavelet[T]
+	w, h           int
+	oddX, oddY     int
+	ll, hl, lh, hh rows[T]
+	data           []T // the last rows, steps+2 or all of them
+	held           int // how many they are; row y is at y % held
+	at             int // the next row from the bands
+}
+
+func newLevel[T sample](f *wavelet[T], res *resolution, ll, hl, lh, hh rows[T]) *level[T] {
+	l := &level[T]{
+		filter: f, w: res.x1 - res.x0, h: res.y1 - res.y0, oddX: res.x0 & 1, oddY: res.y0 & 1,
+		ll: ll, hl: hl, lh: lh, hh: hh,
+	}
+	l.held = min(l.h, f.steps+2)
+	l.data = make([]T, l.w*l.held)
+	return l
+}
+
+func (l *level[T]) row(y int) []T { return l.data[y%l.held*l.w:][:l.w] }
+
+func (l *level[T]) next() ([]T, error) {
+	if l.w == 0 {
+		return nil, nil
+	}
+	steps := l.filter.steps
+	for {
+		i := l.at
+		if i < l.h {
+			if err := l.take(i); err != nil {
+				return nil, err
 			}
 		}
-		if h == 1 {
-			if oddY == 1 && f.single != nil {
-				f.single(row(0))
+		l.at++
+		if l.h == 1 {
+			if l.oddY == 1 && l.filter.single != nil {
+				l.filter.single(l.row(0))
 			}
-			if out.done != nil {
-				out.done(0, row(0))
-			}
-			break
+			return l.row(0), nil
 		}
-		for s := range f.steps {
+		for s := range steps {
 			y := i - 1 - s
-			if y < 0 || y >= h || (y+oddY)&1 != s&1 {
+			if y < 0 || y >= l.h || (y+l.oddY)&1 != s&1 {
 				continue
 			}
 			above, below := y-1, y+1
 			if above < 0 {
 				above = below // symmetric extension, F.3.7
 			}
-			if below >= h {
+			if below >= l.h {
 				below = above
 			}
-			f.lift(s, row(y), row(above), row(below))
+			l.filter.lift(s, l.row(y), l.row(above), l.row(below))
 		}
-		if y := i - f.steps; y >= 0 && out.done != nil {
-			out.done(y, row(y)) // the rows around it still need it
+		if y := i - steps; y >= 0 {
+			return l.row(y), nil
 		}
 	}
+}
+
+// take makes row y of the next rows of two bands.
+func (l *level[T]) take(y int) error {
+	from, beside := l.ll, l.hl
+	across, down := l.filter.scale(l.w), l.filter.scale(l.h)[0]
+	if (y+l.oddY)&1 == 1 {
+		from, beside, down = l.lh, l.hh, l.filter.scale(l.h)[1]
+	}
+	low, err := from.next()
+	if err != nil {
+		return err
+	}
+	high, err := beside.next()
+	if err != nil {
+		return err
+	}
+	l.filter.row(l.row(y), low, high, l.oddX == 1, [2]T{across[0] * down, across[1] * down})
+	return nil
 }
 
 // reversible53 is the 5/3 filter (T.800 F.3.8.1).
 func reversible53() *wavelet[int32] {
 	return &wavelet[int32]{
-		steps: 2,
-		lift:  lift53,
-		row:   row53,
-		scale: func(int) [2]int32 { return [2]int32{1, 1} },
+		steps:      2,
+		lift:       lift53,
+		row:        row53,
+		dequantize: dequantizeInts,
+		scale:      func(int) [2]int32 { return [2]int32{1, 1} },
 		single: func(x []int32) {
 			for i := range x {
 				x[i] >>= 1
@@ -169,9 +200,10 @@ const (
 // irreversible97 is the 9/7 filter (T.800 F.3.8.2).
 func irreversible97() *wavelet[float32] {
 	return &wavelet[float32]{
-		steps: 4,
-		lift:  lift97,
-		row:   row97,
+		steps:      4,
+		lift:       lift97,
+		row:        row97,
+		dequantize: dequantizeFloats,
 		scale: func(n int) [2]float32 {
 			if n == 1 { // not filtered, and halved where it is high-pass, F.3.6
 				return [2]float32{1, 0.5}
