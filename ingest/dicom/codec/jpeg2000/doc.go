@@ -7,7 +7,7 @@
 // lays out a tile (Annex B), progression.go and packet.go find the bytes of each code-block
 // (Annex B), mq.go and tier1*.go (Annexes C, D) or ht*.go (T.814) turn them into quantized
 // coefficients, wavelet.go (Annex F) into samples, and tile.go undoes quantization, colour
-// transform and level shift (Annexes E, G).
+// transform and level shift (Annexes E, G). kernel*.go has the loops over rows of samples.
 //
 // The decoder believes no size: the picture must have the size that the caller declares, and
 // every allocation after that follows from the samples of that picture or from bytes that

@@ -1,9 +1,6 @@
 package jpeg2000
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // decoder decodes the tiles of one picture into img.
 type decoder struct {
@@ -11,14 +8,22 @@ type decoder struct {
 	img          *Image
 	tier1        *tier1
 	ht           *htDecoder // nil until a tile has HT code-blocks
+	kernels      *kernels
 	reversible   *wavelet[int32]
 	irreversible *wavelet[float32]
+	span         span
 }
 
 func newDecoder(h *header, img *Image) *decoder {
+	k := fastest()
+	half := int32(1) << (img.Precision - 1)
+	s := span{half, 0, 2*half - 1}
+	if img.Signed {
+		s = span{0, -half, half - 1}
+	}
 	return &decoder{
-		header: h, img: img,
-		tier1: newTier1(), reversible: reversible53(), irreversible: irreversible97(),
+		header: h, img: img, span: s,
+		tier1: newTier1(), kernels: k, reversible: reversible53(k), irreversible: irreversible97(k),
 	}
 }
 
@@ -99,9 +104,9 @@ func (d *decoder) tile(i int, data *tileData) error {
 		for c := range comps {
 			out := d.img.Planes[c][y*d.img.Width+left:][:w]
 			if comps[c].ints != nil {
-				d.storeInts(out, comps[c].ints)
+				d.kernels.storeInts(out, comps[c].ints, d.span)
 			} else {
-				d.storeFloats(out, comps[c].floats)
+				d.kernels.storeFloats(out, comps[c].floats, d.span)
 			}
 		}
 	}
@@ -216,26 +221,6 @@ func unshift(mags []uint32, shift int) {
 	}
 }
 
-// dequantizeInts makes coefficients of magnitudes in halves with their sign (T.800 E.1). The
-// half is the r of equation E-6: a coefficient whose last bit-planes are missing is put in the
-// middle of its interval. Without quantization there is no step.
-func dequantizeInts(out []int32, mags []uint32, _ float32) {
-	mags = mags[:len(out)]
-	for x, m := range mags {
-		s := int32(m) >> 31 // all ones if negative
-		out[x] = (int32(m&^signBit>>1) ^ s) - s
-	}
-}
-
-// dequantizeFloats multiplies with half of the step.
-func dequantizeFloats(out []float32, mags []uint32, half float32) {
-	mags = mags[:len(out)]
-	for x, m := range mags {
-		v := float32(int32(m&^signBit)) * half
-		out[x] = math.Float32frombits(math.Float32bits(v) | m&signBit)
-	}
-}
-
 // undoColour undoes the transform of a row of the first three components: RCT (T.800 G.2) or ICT (G.3).
 func undoColour(comps []component) error {
 	if len(comps) < 3 {
@@ -257,37 +242,4 @@ func undoColour(comps []component) error {
 		c.floats[i] = y + 1.772*cb
 	}
 	return nil
-}
-
-// span returns the level shift (T.800 G.1) and the least and the largest sample.
-func (d *decoder) span() (shift, low, high int32) {
-	half := int32(1) << (d.img.Precision - 1)
-	if d.img.Signed {
-		return 0, -half, half - 1
-	}
-	return half, 0, 2*half - 1
-}
-
-// storeInts undoes the level shift and clamps samples to the precision.
-func (d *decoder) storeInts(out []uint16, row []int32) {
-	shift, low, high := d.span()
-	out = out[:len(row)]
-	for i, v := range row {
-		out[i] = uint16(max(low, min(high, v+shift)))
-	}
-}
-
-// storeFloats rounds too.
-func (d *decoder) storeFloats(out []uint16, row []float32) {
-	shift, low, high := d.span()
-	out = out[:len(row)]
-	for i, v := range row {
-		if v < 0 {
-			v -= 0.5
-		} else {
-			v += 0.5
-		}
-		// 64 bits: a malformed sample that does not fit in them still ends within the span.
-		out[i] = uint16(max(int64(low), min(int64(high), int64(v)+int64(shift))))
-	}
 }

@@ -8,21 +8,60 @@ type sample interface{ int32 | float32 }
 type rows[T sample] interface{ next() ([]T, error) }
 
 // wavelet is one of the two filters of T.800 Annex F as lifting steps. Step 0 changes the
-// samples of even coordinates, step 1 the odd ones, and so on.
+// samples of even coordinates, which are low-pass, step 1 the odd ones, and so on.
 type wavelet[T sample] struct {
 	steps int
-	// lift adds what step makes of the two neighbours a and b to every sample of x.
-	lift func(step int, x, a, b []T)
-	// row interleaves the low-pass and high-pass halves of a row into x, whose first sample is
-	// high-pass if odd, and undoes the filter in it.
-	row func(x, low, high []T, odd bool, scale [2]T)
-	// scale returns the factors of low-pass and high-pass samples along a side of n.
-	scale func(n int) [2]T
-	// dequantize makes coefficients of magnitudes in halves; half is half of the step.
-	dequantize func(out []T, mags []uint32, half float32)
-	// single, where it is not nil, halves the samples of a high-pass column of one sample, which
+	// factors returns those of low-pass and high-pass samples along a side of n.
+	factors func(n int) [2]T
+	// single, where it is not nil, halves the high-pass samples of a side of one sample, which
 	// F.3.6 leaves unfiltered.
 	single func(x []T)
+
+	// As in kernels.
+	lift       func(step int, x, a, b []T)
+	scale      func(out, x []T, factor T)
+	interleave func(x, first, second []T)
+	dequantize func(out []T, mags []uint32, half float32)
+}
+
+// row interleaves the low-pass and high-pass halves of a row into x, whose first sample is
+// high-pass if odd, and undoes the filter. The halves are changed.
+func (f *wavelet[T]) row(x, low, high []T, odd bool) {
+	first, second := low, high
+	if odd {
+		first, second = high, low
+	}
+	switch {
+	case len(x) > 1:
+		for s := range f.steps {
+			if s&1 == 0 {
+				f.beside(s, low, high, !odd)
+			} else {
+				f.beside(s, high, low, odd)
+			}
+		}
+	case odd && f.single != nil:
+		f.single(high)
+	}
+	f.interleave(x[:len(second)*2], first, second)
+	if len(x)&1 == 1 {
+		x[len(x)-1] = first[len(second)]
+	}
+}
+
+// beside takes step s in the samples x, between which and beside which are those of y; first
+// tells that x has the first of the row. At the ends, the one neighbour counts twice (symmetric
+// extension, F.3.7).
+func (f *wavelet[T]) beside(s int, x, y []T, first bool) {
+	if first {
+		f.lift(s, x[:1], y, y)
+		x = x[1:]
+	}
+	n := min(len(x), len(y)-1)
+	f.lift(s, x[:n], y, y[1:])
+	if n < len(x) {
+		f.lift(s, x[n:], y[n:], y[n:])
+	}
 }
 
 // level undoes one level of the transform (2D_SR, T.800 F.3.2): a resolution is made from the
@@ -33,6 +72,7 @@ type level[T sample] struct {
 	w, h           int
 	oddX, oddY     int
 	ll, hl, lh, hh rows[T]
+	low, high      []T // halves of a row
 	data           []T // the last rows, steps+2 or all of them
 	held           int // how many they are; row y is at y % held
 	at             int // the next row from the bands
@@ -45,6 +85,7 @@ func newLevel[T sample](f *wavelet[T], res *resolution, ll, hl, lh, hh rows[T]) 
 	}
 	l.held = min(l.h, f.steps+2)
 	l.data = make([]T, l.w*l.held)
+	l.low, l.high = make([]T, (l.w+1-l.oddX)/2), make([]T, (l.w+l.oddX)/2)
 	return l
 }
 
@@ -91,10 +132,10 @@ func (l *level[T]) next() ([]T, error) {
 
 // take makes row y of the next rows of two bands.
 func (l *level[T]) take(y int) error {
-	from, beside := l.ll, l.hl
-	across, down := l.filter.scale(l.w), l.filter.scale(l.h)[0]
+	f, from, beside := l.filter, l.ll, l.hl
+	across, down := f.factors(l.w), f.factors(l.h)[0]
 	if (y+l.oddY)&1 == 1 {
-		from, beside, down = l.lh, l.hh, l.filter.scale(l.h)[1]
+		from, beside, down = l.lh, l.hh, f.factors(l.h)[1]
 	}
 	low, err := from.next()
 	if err != nil {
@@ -104,87 +145,26 @@ func (l *level[T]) take(y int) error {
 	if err != nil {
 		return err
 	}
-	l.filter.row(l.row(y), low, high, l.oddX == 1, [2]T{across[0] * down, across[1] * down})
+	f.scale(l.low, low, across[0]*down)
+	f.scale(l.high, high, across[1]*down)
+	f.row(l.row(y), l.low, l.high, l.oddX == 1)
 	return nil
 }
 
 // reversible53 is the 5/3 filter (T.800 F.3.8.1).
-func reversible53() *wavelet[int32] {
+func reversible53(k *kernels) *wavelet[int32] {
 	return &wavelet[int32]{
-		steps:      2,
-		lift:       lift53,
-		row:        row53,
-		dequantize: dequantizeInts,
-		scale:      func(int) [2]int32 { return [2]int32{1, 1} },
+		steps:   2,
+		factors: func(int) [2]int32 { return [2]int32{1, 1} },
 		single: func(x []int32) {
 			for i := range x {
 				x[i] >>= 1
 			}
 		},
-	}
-}
-
-func lift53(step int, x, a, b []int32) {
-	a, b = a[:len(x)], b[:len(x)]
-	if step == 0 {
-		for i := range x {
-			x[i] -= (a[i] + b[i] + 2) >> 2
-		}
-		return
-	}
-	for i := range x {
-		x[i] += (a[i] + b[i]) >> 1
-	}
-}
-
-// row53 computes each even sample from the high-pass ones beside it, and the odd sample
-// before it from the two even ones.
-func row53(x, low, high []int32, odd bool, _ [2]int32) {
-	switch {
-	case len(x) == 1 && odd:
-		x[0] = high[0] >> 1
-		return
-	case len(x) == 1:
-		x[0] = low[0]
-		return
-	}
-	// before is the high-pass sample left of even sample 0, mirrored where there is none.
-	before, o := high[0], 0
-	if odd {
-		o, high = 1, high[1:]
-	}
-	n := min(len(low), len(high))
-	last := int32(0) // the even sample before
-	if n > 0 {
-		last = low[0] - (before+high[0]+2)>>2
-	} else { // one low-pass sample between mirrored high-pass ones
-		last = low[0] - (2*before+2)>>2
-	}
-	if odd {
-		x[0] = before + last
-	}
-	x = x[o:]
-	x[0] = last
-	if n > 0 {
-		hi := high[:n]
-		lo := low[:n]
-		out := x[: 2*n : 2*n]
-		h := hi[0]
-		for i := 1; i < len(hi) && i < len(lo) && 2*i < len(out); i++ {
-			g := hi[i]
-			even := lo[i] - (h+g+2)>>2
-			out[2*i] = even
-			out[2*i-1] = h + (last+even)>>1
-			last, h = even, g
-		}
-		// what follows the last pair: an even sample, or nothing
-		if len(low) > n {
-			even := low[n] - (2*h+2)>>2
-			x[2*n] = even
-			x[2*n-1] = h + (last+even)>>1
-		} else {
-			x[2*n-1] = h + last
-		}
+		lift:       k.lift53,
+		scale:      func(out, x []int32, _ int32) { copy(out, x) },
+		interleave: k.interleaveInts,
+		dequantize: func(out []int32, mags []uint32, _ float32) { k.dequantizeInts(out, mags) },
 	}
 }
 
@@ -198,60 +178,21 @@ const (
 )
 
 // irreversible97 is the 9/7 filter (T.800 F.3.8.2).
-func irreversible97() *wavelet[float32] {
+func irreversible97(k *kernels) *wavelet[float32] {
 	return &wavelet[float32]{
-		steps:      4,
-		lift:       lift97,
-		row:        row97,
-		dequantize: dequantizeFloats,
-		scale: func(n int) [2]float32 {
+		steps: 4,
+		factors: func(n int) [2]float32 {
 			if n == 1 { // not filtered, and halved where it is high-pass, F.3.6
 				return [2]float32{1, 0.5}
 			}
 			return [2]float32{k97, 1 / k97}
 		},
+		lift:       k.lift97,
+		scale:      k.scale,
+		interleave: k.interleaveFloats,
+		dequantize: k.dequantizeFloats,
 	}
 }
 
 // step97 returns the factor of a lifting step.
 func step97(step int) float32 { return [4]float32{-delta97, -gamma97, -beta97, -alpha97}[step] }
-
-func lift97(step int, x, a, b []float32) {
-	k := step97(step)
-	a, b = a[:len(x)], b[:len(x)]
-	for i := range x {
-		x[i] += k * (a[i] + b[i])
-	}
-}
-
-func row97(x, low, high []float32, odd bool, scale [2]float32) {
-	o := 0
-	if odd {
-		o = 1
-	}
-	for i, v := range low {
-		x[2*i+o] = v * scale[0]
-	}
-	for i, v := range high {
-		x[2*i+1-o] = v * scale[1]
-	}
-	n := len(x)
-	if n == 1 {
-		return
-	}
-	for s := range 4 {
-		k := step97(s)
-		first := (s + o) & 1
-		if first == 0 {
-			x[0] += k * 2 * x[1]
-			first = 2
-		}
-		i := first
-		for ; i < n-1; i += 2 {
-			x[i] += k * (x[i-1] + x[i+1])
-		}
-		if i == n-1 {
-			x[i] += k * 2 * x[i-1]
-		}
-	}
-}
