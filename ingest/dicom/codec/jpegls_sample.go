@@ -2,33 +2,6 @@ package codec
 
 import "math/bits"
 
-// nearLine decodes a line of one component: losslessLine for any NEAR and MAXVAL.
-func (s *lsScan) nearLine() bool {
-	above, line := s.above[:len(s.line)], s.line
-	ra, rc, rb := int(line[0]), int(above[0]), int(above[1])
-	q2 := int(s.quant[rb-rc+lsZero])
-	for x := 1; x < len(line)-1; x++ {
-		rd := int(above[x+1])
-		q1 := int(s.quant[rd-rb+lsZero])
-		q := (81*q1 + 9*q2 - 364) + int(s.quant[rc-ra+lsZero])
-		if q == 0 {
-			if x = s.run(x) - 1; x < 0 {
-				return false
-			}
-			ra, rc, rb = int(line[x]), int(above[x]), int(above[x+1])
-			q2 = int(s.quant[rb-rc+lsZero])
-			continue
-		}
-		v := s.regular(q, ra, rb, rc)
-		if v < 0 {
-			return false
-		}
-		line[x] = uint16(v)
-		ra, rc, rb, q2 = v, rb, rd, q1
-	}
-	return true
-}
-
 // sampleLine decodes a line of each component, interleaved by sample. Runs are of pixels:
 // all components must be flat (T.87 section B.3).
 func (s *lsScan) sampleLine(above, line [][]uint16) bool {
