@@ -36,7 +36,7 @@ static void tile_plain(const uint8_t *a, int64_t stride, const int8_t *b, int64_
     for (int r = 0; r < ROWS; r++) {
       const uint8_t *x = a + r * stride + q * QUAD;
       for (int c = 0; c < PANEL; c++)
-        for (int i = 0; i < QUAD; i++) sum[r * PANEL + c] += x[i] * b[c * QUAD + i];
+        for (int i = 0; i < QUAD; i++) sum[r * PANEL + c] = (int32_t)((uint32_t)sum[r * PANEL + c] + (uint32_t)(x[i] * b[c * QUAD + i])); // wraps, as the others do
     }
 }
 #include "kernel.h"

@@ -52,6 +52,7 @@ typedef struct {
   const void *data;
   int64_t dims[8];
   size_t rank, count;
+  int there;
 } tensor;
 
 static OrtStatus *input(const OrtApi *api, const OrtKernelContext *c, size_t index, tensor *t) {
@@ -60,6 +61,7 @@ static OrtStatus *input(const OrtApi *api, const OrtKernelContext *c, size_t ind
   *t = (tensor){0};
   TRY(api->KernelContext_GetInput(c, index, &v));
   if (!v) return NULL;
+  t->there = 1;
   TRY(api->GetTensorTypeAndShape(v, &info));
   OrtStatus *s = api->GetDimensionsCount(info, &t->rank);
   if (!s && t->rank > 8) s = invalid(api, "an input has more than eight dimensions");
@@ -69,6 +71,9 @@ static OrtStatus *input(const OrtApi *api, const OrtKernelContext *c, size_t ind
   if (!s) s = api->GetTensorData(v, &t->data);
   return s;
 }
+
+// empty tells an input that is there, and has no numbers, from one that is left out.
+static int empty(const tensor *t) { return t->there && t->count == 0; }
 
 // read reads the four inputs of a product from the index on, and holds them to each other.
 static OrtStatus *read(const node *n, const OrtKernelContext *c, size_t index, int of, product *p) {
@@ -80,8 +85,9 @@ static OrtStatus *read(const node *n, const OrtKernelContext *c, size_t index, i
   if (w.rank != 4 || w.dims[2] != PANEL || w.dims[3] != QUAD || w.count == 0) return invalid(n->api, "weights are not [panels, quads, 32, 4]");
   size_t columns = (size_t)w.dims[0] * PANEL;
   if (start.count != columns || scale.count != columns || bias.count != columns) return invalid(n->api, "weights, starts, scales and biases are not of one number of columns");
-  if (!(n->scale[of] > 0)) return invalid(n->api, "the scale of the input is not above 0");
-  *p = (product){w.data, start.data, scale.data, bias.data, w.dims[0], w.dims[1], 1 / n->scale[of], (float)n->zero[of]};
+  float inverse = 1 / n->scale[of];
+  if (!(inverse > 0 && isfinite(inverse))) return invalid(n->api, "the scale of the input is no number above 0");
+  *p = (product){w.data, start.data, scale.data, bias.data, w.dims[0], w.dims[1], inverse, (float)n->zero[of]};
   return NULL;
 }
 
@@ -89,6 +95,7 @@ static OrtStatus *read(const node *n, const OrtKernelContext *c, size_t index, i
 static OrtStatus *output(const OrtApi *api, OrtKernelContext *c, size_t index, const tensor *t, void **data) {
   OrtValue *y;
   TRY(api->KernelContext_GetOutput(c, index, t->dims, t->rank, &y));
+  if (!y) return invalid(api, "an output has no name");
   return api->GetTensorMutableData(y, data);
 }
 
@@ -137,6 +144,7 @@ static OrtStatus *multiply(const node *n, OrtKernelContext *c) {
   TRY(input(api, c, optional, &gain));
   TRY(input(api, c, optional + 1, &shift));
   TRY(input(api, c, optional + 2, &residual));
+  if (empty(&gain) || empty(&shift) || empty(&residual)) return invalid(api, "gain, shift or residual is there and has no numbers");
   if (gain.count != shift.count || (gain.count && gain.count != (size_t)j.in)) return invalid(api, "gain and shift are not of the input's width");
   if (residual.count && (outputs != 1 || residual.count != (size_t)(j.rows * j.out))) return invalid(api, "the residual is of another shape than the output");
   j.gain = gain.data, j.shift = shift.data, j.residual = residual.data, j.epsilon = n->epsilon;

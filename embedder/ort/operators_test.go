@@ -19,6 +19,7 @@ type own struct {
 	kind    string
 	inputs  []ownInput
 	outputs int
+	unnamed int // outputs that follow, without a name
 	ints    map[string]int64
 	floats  map[string]float32
 }
@@ -63,6 +64,9 @@ func (o own) graph(t *testing.T) []byte {
 	for i := range o.outputs {
 		name := fmt.Sprintf("y%d", i)
 		node, graph = message(node, 2, []byte(name)), message(graph, 12, info(name))
+	}
+	for range o.unnamed {
+		node = message(node, 2, nil)
 	}
 	node = message(node, 4, []byte(o.kind))
 	for name, n := range o.ints {
@@ -310,6 +314,11 @@ func TestAttention(t *testing.T) {
 						}
 					}
 				}
+				broken := slices.Clone(k)
+				broken[0] = float32(math.NaN()) // of the first key, which all see
+				if y := run(broken, v); slices.ContainsFunc(y[:c.width], func(f float32) bool { return f == f }) {
+					t.Error("a score that is no number is passed over")
+				}
 				otherK, otherV := slices.Clone(k), slices.Clone(v)
 				for i, b := range bias {
 					if b < 0 {
@@ -359,7 +368,19 @@ func TestOperatorsRefuse(t *testing.T) {
 		"a residual of 1": func(o *own) {
 			o.inputs = append(o.inputs, ownInput{}, ownInput{}, ownInput{"residual", []float32{1}, []int{1}})
 		},
-		"biases left out":     func(o *own) { o.inputs[4] = ownInput{} },
+		"biases left out": func(o *own) { o.inputs[4] = ownInput{} },
+		"an empty residual": func(o *own) {
+			o.inputs = append(o.inputs, ownInput{}, ownInput{}, ownInput{"residual", []float32{}, []int{0}})
+		},
+		"an empty gain": func(o *own) {
+			o.inputs = append(o.inputs, ownInput{"gain", []float32{}, []int{0}}, ownInput{"shift", []float32{}, []int{0}})
+		},
+		"a scale of infinity": func(o *own) { o.floats["scale"] = float32(math.Inf(1)) },
+		"a scale too small":   func(o *own) { o.floats["scale"] = 1e-40 },
+		"an output without a name": func(o *own) {
+			p := newProduct(rng, 8, 32, 2, 0.5)
+			o.inputs, o.unnamed = append([]ownInput{{name: "x"}}, p.inputs("")...), 1
+		},
 		"no such kind":        func(o *own) { o.kind = "QuantizedCube" },
 		"one perceptron":      func(o *own) { o.kind = "QuantizedPerceptron" },
 		"weights of 16 by 16": func(o *own) { o.inputs[1].shape = []int{1, 16, 16, 4} },

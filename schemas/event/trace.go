@@ -7,7 +7,7 @@ import (
 )
 
 // Trace is the W3C Trace Context that an event carries on: which trace it belongs to, and the span
-// that it comes from. The zero value is none. It says nothing about anybody: see [TraceOf].
+// that it comes from. The zero value is none. Its digits are random, if who began it keeps to the standard: see [TraceOf].
 type Trace struct {
 	Parent string `json:"traceparent"`          // of version 00
 	State  string `json:"tracestate,omitempty"` // OpenTelemetry's own member, if there is one
@@ -30,7 +30,13 @@ var (
 	parentForm = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
 	// stateForm is what a sampler of OpenTelemetry says: a threshold, and randomness that other
 	// spans of the trace are sampled by.
-	stateForm = regexp.MustCompile(`^ot=(th|rv):[0-9a-f]{1,14}(;(th|rv):[0-9a-f]{1,14})?$`)
+	stateForm = regexp.MustCompile(`^ot=(th:[0-9a-f]{1,14}(;rv:[0-9a-f]{14})?|rv:[0-9a-f]{14}(;th:[0-9a-f]{1,14})?)$`)
+)
+
+// What is longer is none: who sends it is not known yet, and the Recommendation asks for no more.
+const (
+	longestParent = 256
+	longestState  = 512
 )
 
 // TraceOf reads the headers traceparent and tracestate of a message or a request, in any case; where
@@ -50,6 +56,9 @@ func TraceOf(header map[string][]string) Trace {
 }
 
 func newTrace(parent, state string) Trace {
+	if len(parent) > longestParent {
+		return Trace{}
+	}
 	m := parentForm.FindStringSubmatch(parent)
 	if m == nil || m[1] == "ff" || m[1] == "00" && m[5] != "" || strings.Trim(m[2], "0") == "" || strings.Trim(m[3], "0") == "" {
 		return Trace{}
@@ -57,6 +66,9 @@ func newTrace(parent, state string) Trace {
 	flags, _ := strconv.ParseUint(m[4], 16, 8) // two hex digits
 	const known = 0b11                         // sampled, and that the id is random
 	t := Trace{Parent: "00-" + m[2] + "-" + m[3] + "-0" + strconv.FormatUint(flags&known, 16)}
+	if len(state) > longestState {
+		return t
+	}
 	for _, member := range strings.Split(state, ",") {
 		if member = strings.Trim(member, " \t"); stateForm.MatchString(member) {
 			t.State = member

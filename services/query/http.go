@@ -157,23 +157,24 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // call answers one route: who asks, may they, is there room, then the route's own work.
 func (s *Server) call(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, end := s.Traces.HTTP(r.Context(), event.TraceOf(r.Header), route.method, route.path)
-		var status int
-		defer func() { end(status) }()
 		caller := auth.Caller{ID: "anybody"}
 		if s.Auth != nil {
 			var err error
-			if caller, err = s.Auth.Authenticate(ctx, r.Header.Get("Authorization")); err != nil {
-				status = s.reply(w, nil, err)
+			if caller, err = s.Auth.Authenticate(r.Context(), r.Header.Get("Authorization")); err != nil {
+				s.reply(w, nil, err)
 				return
 			}
 		}
-		ctx, done, err := s.admit(ctx, caller.ID)
+		ctx, done, err := s.admit(r.Context(), caller.ID)
 		if err != nil {
-			status = s.reply(w, nil, err)
+			s.reply(w, nil, err)
 			return
 		}
 		defer done()
+		// Not before: strangers could fill the queue of spans.
+		ctx, end := s.Traces.HTTP(ctx, event.TraceOf(r.Header), route.method, route.path)
+		var status int
+		defer func() { end(status) }()
 		v, err := route.answer(s, w, r.WithContext(ctx), caller)
 		status = s.reply(w, v, err)
 	})

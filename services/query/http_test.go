@@ -22,6 +22,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/auth"
 	"github.com/radstream/radstream/services/telemetry"
+	"github.com/radstream/radstream/services/telemetry/tracetest"
 )
 
 // fakeAnswers answers every request with what it was asked, or with err.
@@ -515,4 +516,37 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		_ = r.complete() // refuses or fills in, and does not panic
 	})
+}
+
+// TestStrangersLeaveNoSpan: only who is let in can fill the queue of spans.
+func TestStrangersLeaveNoSpan(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	token, line, err := auth.NewToken("north", "")
+	if err == nil {
+		err = os.WriteFile(file, []byte(line), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := auth.OpenTokens(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tracetest.Serve(t)
+	traces, err := telemetry.OpenTraces(t.Context(), c.URL, 100, "test", zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := newFake(nil)
+	s.Auth, s.Traces = auth.New(tokens, nil), traces
+	for _, of := range []string{"", "rs_wrong", token} {
+		r := httptest.NewRequest("GET", "https://radstream.example/v1/studies/1", nil)
+		r.Header.Set("Authorization", "Bearer "+of)
+		r.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		s.Handler().ServeHTTP(httptest.NewRecorder(), r)
+	}
+	traces.Close(t.Context())
+	if spans := c.Spans(); len(spans) != 1 {
+		t.Errorf("one of three callers was let in: %+v", spans)
+	}
 }

@@ -52,13 +52,13 @@ func (s *Server) NATS() bus.Service {
 	endpoint := func(name, subject string, answer func(context.Context, event.Tenant, []byte) (any, error)) bus.Endpoint {
 		prefix := strings.TrimSuffix(subject, "*")
 		return bus.Endpoint{Name: name, Subject: subject, Failed: failed, Answer: func(ctx context.Context, asked string, from event.Trace, body []byte) ([]byte, error) {
-			begun, status := time.Now(), http.StatusOK
-			ctx, end := s.Traces.NATS(ctx, from, strings.TrimSuffix(prefix, "."))
-			out, err := s.onBus(ctx, strings.TrimPrefix(asked, prefix), body, answer)
-			if err != nil {
-				status = httpStatus(err)
-			}
-			end(status)
+			begun := time.Now()
+			out, err := s.onBus(ctx, strings.TrimPrefix(asked, prefix), body, func(ctx context.Context, t event.Tenant, body []byte) (v any, err error) {
+				ctx, end := s.Traces.NATS(ctx, from, strings.TrimSuffix(prefix, "."))
+				defer func() { end(busStatus(err)) }()
+				return answer(ctx, t, body)
+			})
+			status := busStatus(err)
 			s.Metrics.Answered("NATS "+name, status, time.Since(begun))
 			return out, err
 		}}
@@ -72,6 +72,14 @@ func (s *Server) NATS() bus.Service {
 			endpoint("search-tenant", SubjectSearch+".*", s.search),
 		},
 	}
+}
+
+// busStatus is the status of an answer, as HTTP would have it.
+func busStatus(err error) int {
+	if err != nil {
+		return httpStatus(err)
+	}
+	return http.StatusOK
 }
 
 // onBus answers one request; word is what its subject has for a tenant, empty for none.

@@ -3,9 +3,11 @@ package telemetry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,7 @@ const (
 // What a span says is bounded like the labels of the metrics, but for sequences in streams.
 type Traces struct {
 	provider *sdktrace.TracerProvider
+	exporter sdktrace.SpanExporter
 	tracer   trace.Tracer
 	log      zerolog.Logger
 }
@@ -48,7 +51,7 @@ type Traces struct {
 //
 // A collector that is away costs the spans that do not fit into a queue, and one line of the log.
 //
-// Errors: Usage for what the variables say wrong.
+// Errors: Usage for a collector that is no URL. The library passes over variables that are not well-formed.
 func OpenTraces(ctx context.Context, collector string, percent int, version string, log zerolog.Logger) (*Traces, error) {
 	const op = "telemetry.OpenTraces"
 	if collector == "" {
@@ -67,7 +70,7 @@ func OpenTraces(ctx context.Context, collector string, percent int, version stri
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(float64(percent)/100))),
 		sdktrace.WithResource(resource.NewWithAttributes(semconv.SchemaURL, semconv.ServiceName("radstream"), semconv.ServiceVersion(version))),
 	)
-	return &Traces{provider: provider, tracer: provider.Tracer("github.com/radstream/radstream"), log: log}, nil
+	return &Traces{provider: provider, exporter: otlp, tracer: provider.Tracer("github.com/radstream/radstream"), log: log}, nil
 }
 
 // Close sends what is left and returns when that is done or ctx ends.
@@ -76,7 +79,8 @@ func (t *Traces) Close(ctx context.Context) {
 		return
 	}
 	if err := t.provider.Shutdown(ctx); err != nil {
-		t.log.Warn().Err(err).Msg("the last spans were not sent")
+		t.log.Warn().Err(short(err)).Msg("the last spans were not sent")
+		_ = t.exporter.Shutdown(ctx) // ends the uploads that Shutdown waited for in vain
 	}
 }
 
@@ -92,11 +96,20 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpa
 	err := e.SpanExporter.ExportSpans(ctx, spans)
 	switch was := e.away.Swap(err != nil); {
 	case err != nil && !was:
-		e.log.Warn().Err(err).Msg("the collector of traces does not take spans: they are dropped until it does")
+		e.log.Warn().Err(short(err)).Msg("the collector of traces does not take spans: they are dropped until it does")
 	case err == nil && was:
 		e.log.Info().Msg("the collector of traces takes spans again")
 	}
 	return nil
+}
+
+// short cuts what a collector, or a proxy before it, answered: it can be a whole page.
+func short(err error) error {
+	const most = 200
+	if text := err.Error(); len(text) > most {
+		return errors.New(strings.ToValidUTF8(text[:most], "") + "...")
+	}
+	return err
 }
 
 // Stage returns what begins the spans of a stage, as [stage.Deps] wants it; model is "" for a stage
