@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -51,11 +52,17 @@ type Traces struct {
 //
 // A collector that is away costs the spans that do not fit into a queue, and one line of the log.
 //
-// Errors: Usage for a collector that is no URL. The library passes over variables that are not well-formed.
+// Errors: Usage for a collector that is no URL, and for headers that are not well-formed. The library passes
+// over other variables that are not.
 func OpenTraces(ctx context.Context, collector string, percent int, version string, log zerolog.Logger) (*Traces, error) {
 	const op = "telemetry.OpenTraces"
 	if collector == "" {
 		return nil, nil
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		if !wellFormed(os.Getenv(name)) { // the library would print it, secrets and all, and go on without
+			return nil, fault.Errorf(op, fault.Usage, "%s is not of the form name=value,name=value, with %% and other special characters as in URLs", name)
+		}
 	}
 	at, err := url.JoinPath(collector, "v1/traces")
 	if err != nil {
@@ -71,6 +78,21 @@ func OpenTraces(ctx context.Context, collector string, percent int, version stri
 		sdktrace.WithResource(resource.NewWithAttributes(semconv.SchemaURL, semconv.ServiceName("radstream"), semconv.ServiceVersion(version))),
 	)
 	return &Traces{provider: provider, exporter: otlp, tracer: provider.Tracer("github.com/radstream/radstream"), log: log}, nil
+}
+
+// wellFormed tells whether the library can read headers from a variable.
+func wellFormed(headers string) bool {
+	if headers == "" {
+		return true
+	}
+	for header := range strings.SplitSeq(headers, ",") {
+		name, value, found := strings.Cut(header, "=")
+		_, err := url.PathUnescape(value)
+		if !found || err != nil || strings.TrimSpace(name) == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // Close sends what is left and returns when that is done or ctx ends.

@@ -172,3 +172,18 @@ func TestCollectorHangs(t *testing.T) {
 		t.Error("the collector does not hang")
 	}
 }
+
+// TestHeaders: headers that are not well-formed stop the start, and are not told.
+func TestHeaders(t *testing.T) {
+	for value, want := range map[string]bool{
+		"": true, "a=b": true, "Authorization=Bearer%20QXCANARY,x=": true,
+		"Authorization Bearer QXCANARY": false, "a=QXCANARY%": false, "a=b,": false, "=QXCANARY": false,
+	} {
+		t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", value)
+		traces, err := OpenTraces(t.Context(), "http://127.0.0.1:1", 100, "v1", zerolog.Nop())
+		traces.Close(t.Context())
+		if (err == nil) != want || err != nil && (fault.KindOf(err) != fault.Usage || strings.Contains(err.Error(), "QXCANARY")) {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
