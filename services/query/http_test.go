@@ -250,8 +250,9 @@ func TestLimitsOfCallers(t *testing.T) {
 	}
 }
 
-// TestWhoAsks: the credential decides the tenant; without any, only this machine may ask.
-func TestWhoAsks(t *testing.T) {
+// northOnly returns a token of the tenant north, and who takes that one alone.
+func northOnly(t *testing.T) (string, *auth.Authenticator) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "tokens")
 	token, line, err := auth.NewToken("north", "")
 	if err == nil {
@@ -264,8 +265,14 @@ func TestWhoAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return token, auth.New(tokens, nil)
+}
+
+// TestWhoAsks: the credential decides the tenant; without any, only this machine may ask.
+func TestWhoAsks(t *testing.T) {
+	token, authenticator := northOnly(t)
 	s, asked := newFake(nil)
-	s.Auth = auth.New(tokens, nil)
+	s.Auth = authenticator
 	send := func(method, target, body, token string) *http.Response {
 		r := httptest.NewRequest(method, "https://radstream.example"+target, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
@@ -520,25 +527,14 @@ func FuzzDecodeRequest(f *testing.F) {
 
 // TestStrangersLeaveNoSpan: only who is let in can fill the queue of spans.
 func TestStrangersLeaveNoSpan(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
-	token, line, err := auth.NewToken("north", "")
-	if err == nil {
-		err = os.WriteFile(file, []byte(line), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := auth.OpenTokens(file, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token, authenticator := northOnly(t)
 	c := tracetest.Serve(t)
 	traces, err := telemetry.OpenTraces(t.Context(), c.URL, 100, "test", zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, _ := newFake(nil)
-	s.Auth, s.Traces = auth.New(tokens, nil), traces
+	s.Auth, s.Traces = authenticator, traces
 	for _, of := range []string{"", "rs_wrong", token} {
 		r := httptest.NewRequest("GET", "https://radstream.example/v1/studies/1", nil)
 		r.Header.Set("Authorization", "Bearer "+of)
