@@ -23,7 +23,7 @@ typedef struct {
 // A job is one run of a product, or of two, over all rows.
 typedef struct {
   product first;
-  product second;     // of a perceptron: first, GELU, second; without it, panels is 0
+  product second;     // of a feed-forward block (MLP): first, GELU, second; without it, panels is 0
   const float *x;     // [rows][in]
   const float *gain, *shift; // [in]: x is normalised by layer first; null where not
   float epsilon;

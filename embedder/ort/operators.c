@@ -10,7 +10,7 @@
 
 #include "kernels.h"
 
-enum { LINEAR, PERCEPTRON, ATTENTION, KINDS };
+enum { LINEAR, MLP, ATTENTION, KINDS };
 
 // An entry is one kind of operator. The library hands its first field back.
 typedef struct {
@@ -124,7 +124,7 @@ static OrtStatus *parallel(const OrtApi *api, const OrtKernelContext *c, void (*
 
 static OrtStatus *multiply(const node *n, OrtKernelContext *c) {
   const OrtApi *api = n->api;
-  int second = n->kind == PERCEPTRON;
+  int second = n->kind == MLP;
   tensor x;
   size_t outputs;
   TRY(input(api, c, 0, &x));
@@ -195,7 +195,7 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
     TRY(api->KernelInfoGetAttribute_int64(info, "zero", &n.zero[0]));
     TRY(api->KernelInfoGetAttribute_float(info, "epsilon", &n.epsilon));
   }
-  if (e->kind == PERCEPTRON) {
+  if (e->kind == MLP) {
     TRY(api->KernelInfoGetAttribute_float(info, "hidden_scale", &n.scale[1]));
     TRY(api->KernelInfoGetAttribute_int64(info, "hidden_zero", &n.zero[1]));
   }
@@ -209,7 +209,7 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
 static void destroy(void *of) { free(of); }
 
 static const char *name(const OrtCustomOp *op) {
-  static const char *const names[] = {"QuantizedLinear", "QuantizedPerceptron", "Attention"};
+  static const char *const names[] = {"QuantizedLinear", "QuantizedMLP", "Attention"};
   return names[((const entry *)op)->kind];
 }
 

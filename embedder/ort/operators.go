@@ -30,7 +30,7 @@ import "C"
 // scale and zero of what is multiplied, whose bytes are round(x / scale + zero), held to 0 and 255;
 // width, the columns of an output; epsilon of the normalisation. The columns of each output begin a panel.
 //
-// QuantizedPerceptron is two of these with the exact GELU between them; its output is the second's.
+// QuantizedMLP is two of these with the exact GELU between them; its output is the second's.
 // Inputs: x, then four of each product, then those that may be left out. Attributes: scale, zero,
 // hidden_scale, hidden_zero, width, epsilon.
 //

@@ -211,7 +211,7 @@ func TestProducts(t *testing.T) {
 				tolerance := 1e-5
 				if c.hidden > 0 {
 					second = newProduct(rng, c.hidden, c.out, 1, 11)
-					o.kind, o.ints["hidden_zero"], o.floats["hidden_scale"] = "QuantizedPerceptron", second.zero, second.scale
+					o.kind, o.ints["hidden_zero"], o.floats["hidden_scale"] = "QuantizedMLP", second.zero, second.scale
 					o.inputs = append(o.inputs, second.inputs("hidden_")...)
 				}
 				if c.norm || c.hidden > 0 {
@@ -382,7 +382,7 @@ func TestOperatorsRefuse(t *testing.T) {
 			o.inputs, o.unnamed = append([]ownInput{{name: "x"}}, p.inputs("")...), 1
 		},
 		"no such kind":        func(o *own) { o.kind = "QuantizedCube" },
-		"one perceptron":      func(o *own) { o.kind = "QuantizedPerceptron" },
+		"half an MLP":         func(o *own) { o.kind = "QuantizedMLP" },
 		"weights of 16 by 16": func(o *own) { o.inputs[1].shape = []int{1, 16, 16, 4} },
 	} {
 		o := linear()

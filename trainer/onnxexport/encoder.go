@@ -69,9 +69,9 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 		case !b.inInt8(name+".mlp.up") || !b.inInt8(name+".mlp.down"):
 			x = b.add(x, b.adapters(b.mlp(b.norm(x, name+".norm2", i.Epsilon), name), name, c))
 		case c.Adapter > 0:
-			x = b.add(x, b.adapters(b.perceptron(x, name, i.Epsilon, ""), name, c))
+			x = b.add(x, b.adapters(b.mlpInt8(x, name, i.Epsilon, ""), name, c))
 		default:
-			x = b.perceptron(x, name, i.Epsilon, x)
+			x = b.mlpInt8(x, name, i.Epsilon, x)
 		}
 	}
 	x = b.norm(b.toFull(x), "image.norm", i.Epsilon)

@@ -134,14 +134,14 @@ func (b *builder) multiply(x value, norm string, epsilon float64, residual value
 	return outputs
 }
 
-// perceptron is the feed-forward block in int8, behind its norm.
-func (b *builder) perceptron(x value, layer string, epsilon float64, residual value) value {
+// mlpInt8 is the feed-forward block in int8, behind its norm.
+func (b *builder) mlpInt8(x value, layer string, epsilon float64, residual value) value {
 	up, down := layer+".mlp.up", layer+".mlp.down"
 	scale, zero := b.scale(up)
 	hiddenScale, hiddenZero := b.scale(down)
 	inputs := append([]string{string(x)}, b.packed(scale, zero, up)...)
 	inputs = append(inputs, b.packed(hiddenScale, hiddenZero, down)...)
-	n := b.quantized("QuantizedPerceptron", inputs, layer+".norm2", epsilon, residual, b.weights[down+".weight"].Shape[0],
+	n := b.quantized("QuantizedMLP", inputs, layer+".norm2", epsilon, residual, b.weights[down+".weight"].Shape[0],
 		attrFloat("scale", float64(scale)), attrInt("zero", zero),
 		attrFloat("hidden_scale", float64(hiddenScale)), attrInt("hidden_zero", hiddenZero))
 	n.Output = []string{down + ".int8"}
