@@ -85,15 +85,25 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 	if err := caughtUp(ctx, b, models, r.Ref, r.Progress); err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	texts, err := queries(ctx, models, report.Old)
-	if err != nil {
-		return report, fault.Wrap(op, err)
-	}
 	if err := atWork(ctx, client, models, r); err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	if err := report.compare(ctx, client, r, texts); err != nil {
-		return report, fault.Wrap(op, err)
+	for {
+		if report.Old, err = models.Answers(ctx); err != nil {
+			return report, fault.Wrap(op, err)
+		}
+		texts, err := queries(ctx, models, report.Old)
+		if err != nil {
+			return report, fault.Wrap(op, err)
+		}
+		if err = report.compare(ctx, client, r, texts); err == nil {
+			break
+		}
+		// A promotion or rollback that was under way ends meanwhile, and what answered is gone.
+		if fault.ReasonOf(err) != query.ReasonOtherModel || pause(ctx) != nil {
+			return report, fault.Wrap(op, err)
+		}
+		report = Report{New: r.Ref, K: r.K}
 	}
 	if report.Overlap < r.MinOverlap {
 		return report, fault.Reject(op, fault.Conflict, ReasonDiffers, "the first %d hits of both agree by %.2f on average, less than %.2f: %s goes on answering; %s stays on trial, until it is promoted (radstream models promote %s) or freed (radstream reindex --cancel)",
