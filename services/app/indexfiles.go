@@ -9,9 +9,11 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/bus"
 )
 
 // rereadFile, in the directory of the embedded index, says that the index lacks some of what was
@@ -91,7 +93,8 @@ func syncDir(dir string) error {
 	return fault.E("app.syncDir", fault.Unavailable, d.Sync())
 }
 
-// reread lets the index stages begin anew, under every model, when the embedded index says so.
+// reread lets the index stages begin anew, under every model, when the embedded index says so. What
+// was erased leaves the index before that: nobody is answered from it meanwhile.
 func (a *App) reread(ctx context.Context) error {
 	const op = "app.reread"
 	mark := filepath.Join(indexDir(a.conf.DataDir), rereadFile)
@@ -99,8 +102,32 @@ func (a *App) reread(ctx context.Context) error {
 		return nil
 	}
 	a.opt.Log.Warn().Msg("the index was repaired or restored: what it lacks follows from EMBEDDED")
+	if err := a.eraseAgain(ctx); err != nil {
+		return fault.Wrap(op, err)
+	}
 	if err := a.bus.RewindAll(ctx, event.StreamEmbedded, stageIndex+"_"); err != nil {
 		return fault.Wrap(op, err)
 	}
 	return fault.E(op, fault.Unavailable, os.Remove(mark))
+}
+
+// eraseAgain erases from the index every study that PREPARED has a tombstone of.
+func (a *App) eraseAgain(ctx context.Context) error {
+	var tombstones []indexer.Point
+	err := a.bus.Each(ctx, bus.WatchConfig{
+		Stream: event.StreamPrepared, Subjects: []event.Subject{event.PreparedSubject("*", "*", "*")}, Start: bus.LastPerSubject(), HeadersOnly: true,
+	}, func(m bus.Message) error {
+		if m.Type != event.StudyRemoved {
+			return nil
+		}
+		tenant, err := m.Tenant()
+		if err == nil {
+			tombstones = append(tombstones, indexer.NewTombstone(string(tenant), string(m.StudyKey())))
+		}
+		return err
+	})
+	if err != nil || len(tombstones) == 0 {
+		return err
+	}
+	return a.eraseIndex(ctx, tombstones)
 }
