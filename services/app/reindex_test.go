@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,6 +212,49 @@ func TestTrialGoesOn(t *testing.T) {
 	}
 	if _, err := s.client.Search(t.Context(), asked); fault.ReasonOf(err) != query.ReasonOtherModel {
 		t.Errorf("asked by name after the trial: %v", err)
+	}
+}
+
+// TestReindexRollback: the model that answers is rolled back, and gone, while it is compared with one on
+// trial: that one is then compared with the model that answers instead.
+func TestReindexRollback(t *testing.T) {
+	s := start(t, t.TempDir(), io.Discard)
+	s.send(t, "1", study("2.25.1", s.object(t, film(t, 1), frontal)))
+	s.expect(t, "1", event.StudyIndexed, 1)
+	first := s.serves().manifest.Ref
+	_, second := s.another(t, "2.0.0", nil)
+	_, third := s.another(t, "3.0.0", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	if _, err := s.models.Promote(ctx, second, first, registry.ByOperator); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, second)
+	rolledBack := false
+	ask := reindex.Request{Ref: third, Tenant: tenant, K: 5, NoSwitch: true}
+	ask.Progress = func(stage string, _, _ uint64) {
+		if stage != "compare" || rolledBack {
+			return
+		}
+		rolledBack = true
+		if _, err := s.models.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for slices.ContainsFunc(s.atWork(), func(v *version) bool { return v.manifest.Ref == second }) {
+			if ctx.Err() != nil {
+				t.Fatal("the model that was rolled back is still at work")
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	report, err := reindex.Run(ctx, s.bus, s.client, ask)
+	if err != nil || report.Old != first || report.New != third || report.Overlap != 1 || !rolledBack {
+		t.Fatalf("%v, %+v, rolled back: %v", err, report, rolledBack)
+	}
+	for _, q := range report.Queries {
+		if len(q.Old) != 1 || len(q.New) != 1 {
+			t.Errorf("%q was not asked of both: %v, %v", q.Text, q.Old, q.New)
+		}
 	}
 }
 
