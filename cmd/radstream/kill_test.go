@@ -91,7 +91,7 @@ func points(t *testing.T, s *server) map[indexer.PointID]point {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	collection := indexer.CollectionFor(model.Ref{Name: "tiny", Version: "1.0.0"}.Key())
+	collection := indexer.CollectionFor(model.Ref{Name: "tiny", Version: "1.0.1"}.Key())
 	found, next, err := c.Scan(t.Context(), collection, nil, 1000)
 	if err != nil || next != nil {
 		t.Fatalf("%v, more: %v", err, next)
