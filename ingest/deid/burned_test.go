@@ -159,6 +159,8 @@ func TestIsMarker(t *testing.T) {
 	for text, want := range map[string]bool{
 		"R": true, "L": true, "AP": true, "PORTABLE": true, "AP SUPINE": true, "semi-erect": true, "P0RTABLE": true, "PORTAB1E": true,
 		"UPRIGNT": true, "PA/LAT": true, "SUP1NE": true, "RLATDECUB": true, "APPORTABLE": true, "RTPA": true, "A-P": true,
+		"SEMI-ERECI": true, "SEMI ERECI": true, "SEMI UPRIGH": true, "SEMIERET": true, "PORTABL": true, "AP SEMI-ERECT": true,
+		"ERECI": false, "SEMI NOBILE": false, "RPA": false, "BRIGHT": false,
 		"": false, "-": false, "WRIGHT": false, "NOBILE": false, "R JM": false, "AP 1961": false, "LEE": false, "RIGHTLY": false, "A": false, "PAPA": false, "PORTER": false, "APPLE": false,
 	} {
 		if got := isMarker(text); got != want {

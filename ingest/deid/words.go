@@ -20,13 +20,18 @@ func Markers() []string { return strings.Fields(markers) }
 // "SEMI-ERECT".
 func isMarker(text string) bool {
 	all := words(text)
-	return len(all) > 0 && !slices.ContainsFunc(all, func(w string) bool { return !slices.Contains(Markers(), w) })
+	return len(all) > 0 && allMarkers(all)
+}
+
+func allMarkers(words []string) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(Markers(), w) })
 }
 
 // words returns the runs of letters and digits of a text, in capitals, with markers as they
 // are spelt: a word that looks like a marker of five letters or more, or is one of seven or
 // more but for one letter, is that marker (with shorter ones Wright and Nobile would be
-// markers too), and markers that were read without the space between them are several.
+// markers too), markers that were read without the space between them are several, and words that
+// are a marker but for the space or hyphen between them, as SEMI-ERECI is, are that one.
 func words(text string) []string {
 	var all []string
 	text = strings.NewReplacer("A-P", "AP", "P-A", "PA", "A.P", "AP", "P.A", "PA").Replace(strings.ToUpper(text))
@@ -38,6 +43,9 @@ func words(text string) []string {
 		} else {
 			all = append(all, w)
 		}
+	}
+	if m := alike(strings.Join(all, "")); m != "" && !allMarkers(all) {
+		return []string{m}
 	}
 	return all
 }
@@ -51,7 +59,7 @@ func alike(w string) string {
 		return ""
 	}
 	for _, m := range Markers() {
-		if len(m) == len(w) && (fold(w) == fold(m) || len(m) >= 7 && distance(w, m) == 1) {
+		if len(m) == len(w) && fold(w) == fold(m) || len(m) >= 7 && distance(w, m) == 1 {
 			return m
 		}
 	}
