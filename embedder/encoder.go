@@ -71,11 +71,10 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 	if o.Local {
 		ofImages, ofTexts = append(ofImages, "tokens"), append(ofTexts, "tokens")
 	}
-	ofImage := o.Device
-	if manifest.Precision == "int8" { // the operators of int8 run on a CPU
-		ofImage = ort.CPU
+	if manifest.Precision == "int8" { // its operators run on a CPU
+		o.Device = ort.CPU
 	}
-	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph), Device: ofImage},
+	e.image, err = runtime.Session(ort.Model{Name: name(model.ImageGraph), Path: filepath.Join(dir, model.ImageGraph), Device: o.Device},
 		ImageInputs(), ofImages)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
@@ -91,7 +90,7 @@ func Open(ctx context.Context, dir string, runtime *ort.Runtime, o Options) (*En
 	}
 	deadline, patience := cmp.Or(o.Deadline, 5*time.Millisecond), cmp.Or(o.Patience, 30*time.Second)
 	e.images = &queue[Image, Piece]{graph: name(model.ImageGraph), run: e.runImages, bucket: e.imageBucket,
-		max: most, inFlight: batchesInFlight(ofImage), deadline: deadline, patience: patience, stalled: o.Stalled}
+		max: most, inFlight: batchesInFlight(o.Device), deadline: deadline, patience: patience, stalled: o.Stalled}
 	e.texts = &queue[[]int32, text]{graph: name(model.TextGraph), run: e.runTexts,
 		bucket: func(ids []int32) int { return paddedLength(len(ids), manifest.Tokenizer.MaxLength) },
 		max:    most, inFlight: batchesInFlight(o.Device), deadline: deadline, patience: patience, stalled: o.Stalled}

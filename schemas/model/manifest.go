@@ -46,7 +46,7 @@ type Manifest struct {
 	Tokenizer     Tokenizer `json:"tokenizer"`
 	Config        Config    `json:"config"`
 	// Precision is how the graphs store weights, "fp32" or "fp16"; arithmetic is fp32. With "int8"
-	// the large products of the image graph are of int8; with "half" weights are stored as with "fp16",
+	// the large products of the graphs are of int8; with "half" weights are stored as with "fp16",
 	// and the layers of both graphs compute in float16.
 	Precision string `json:"precision"`
 	// Temperature divides cosine differences of zero-shot scores; above 0.

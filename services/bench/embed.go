@@ -180,7 +180,7 @@ func (b *embedBench) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ranges, err := onnxexport.MeasureRanges(ctx, b.lib, c, w, noise(8))
+	ranges, err := onnxexport.MeasureRanges(ctx, b.lib, c, w, noise(8), nil)
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ type QuantizeOptions struct {
 	Ref       model.Ref            // of the model that is made: its vectors are others, so its collection is too
 	Data      []string             // paths of data manifests
 	NATS      bus.Config
-	Films     int // of the training part, on which ranges are measured
-	// Least is the mean cosine to the float model that is wanted: products stay in float until films of
-	// the training part have it. 0: all are in int8. Of INT8 only.
+	Films     int // of the training part, and reports, on which ranges are measured
+	// Least is the mean cosine to the float model that is wanted: products stay in float until films and
+	// reports of the training part have it. 0: all are in int8. Of INT8 only.
 	Least   float64
 	Out     string
 	Version string // of the program
@@ -35,23 +35,26 @@ type QuantizeOptions struct {
 // Quantized says what came of it.
 type Quantized struct {
 	Ref      model.Ref `json:"ref"`
-	Films    int       `json:"films"`    // whose ranges were measured
+	Films    int       `json:"films"`    // that were measured
+	Reports  int       `json:"reports"`  // likewise; 0 leaves the text encoder of an int8 model in float
 	Compared int       `json:"compared"` // films of the validation part
 	Cosine   float64   `json:"cosine"`   // mean over those, to the model that it was made of
 	Least    float64   `json:"least_cosine"`
+	// Of reports of the validation part: how many, the mean and the least; cosines are 0 where there are none.
+	Texts      int     `json:"texts"`
+	TextCosine float64 `json:"text_cosine"`
+	LeastText  float64 `json:"least_text_cosine"`
 	// Of INT8 only.
 	Float    []string `json:"float"`    // products that stay in float, of Products
 	Products int      `json:"products"` // that could be in int8
 	// Of HALF only.
-	Largest   float64 `json:"largest,omitempty"` // number in float16, without its sign, over films and reports of the training part
-	Texts     int     `json:"texts,omitempty"`   // reports of the validation part
-	LeastText float64 `json:"least_text_cosine,omitempty"`
+	Largest float64 `json:"largest,omitempty"` // number in float16, without its sign, over films and reports of the training part
 }
 
-// trialFilms is on how many films it is tried what int8 costs.
-const trialFilms = 24
+// trialInputs is on how many films, and reports, it is tried what int8 costs.
+const trialInputs = 24
 
-// Quantize writes a model whose image encoder multiplies in int8, or whose encoders compute in float16,
+// Quantize writes a model whose encoders multiply in int8, or whose encoders compute in float16,
 // and compares its vectors with those of the model that it was made of. Errors: Usage for options;
 // Invalid with onnxexport.ReasonWeights where float16 would overflow; those of the files.
 //
@@ -84,12 +87,14 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done,
 	}
 	films := filmsOf(d.Train)
 	films = films[:min(o.Films, len(films))]
+	texts := textsOf(d.Train)
+	texts = texts[:min(o.Films, len(texts))]
 	runtime, err := ort.Open("", ort.Options{})
 	if err != nil {
 		return q, fault.Wrap(op, err)
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
-	q = Quantized{Ref: o.Ref, Films: len(films)}
+	q = Quantized{Ref: o.Ref, Films: len(films), Reports: len(texts)}
 	saw := slices.Concat(m.DataManifests, d.Manifests)
 	slices.Sort(saw)
 	made := model.Manifest{
@@ -101,24 +106,23 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done,
 		return onnxexport.WriteModel(o.Out, m.Config, w, onnxexport.HALF, tok, made)
 	}
 	if o.Precision == onnxexport.HALF {
-		texts := textsOf(d.Train)
-		if q.Largest, err = onnxexport.MeasureLargest(ctx, runtime, m.Config, w, films, texts[:min(o.Films, len(texts))]); err != nil {
+		if q.Largest, err = onnxexport.MeasureLargest(ctx, runtime, m.Config, w, films, texts); err != nil {
 			return q, fault.Wrap(op, err)
 		}
 		if !(q.Largest <= onnxexport.LargestFloat16) {
 			return q, fault.Reject(op, fault.Invalid, onnxexport.ReasonWeights, "the layers of %s compute numbers up to %.3g, and float16 ends at %d: keep the float model", m.Ref, q.Largest, onnxexport.LargestFloat16)
 		}
 	} else {
-		ranges, err := onnxexport.MeasureRanges(ctx, runtime, m.Config, w, films)
+		ranges, err := onnxexport.MeasureRanges(ctx, runtime, m.Config, w, films, texts)
 		if err != nil {
 			return q, fault.Wrap(op, err)
 		}
 		q.Products = len(ranges)
-		if ranges, q.Float, err = ranges.Enough(ctx, runtime, m.Config, w, films[:min(trialFilms, len(films))], o.Least, tried); err != nil {
+		if ranges, q.Float, err = ranges.Enough(ctx, runtime, m.Config, w, films[:min(trialInputs, len(films))], texts[:min(trialInputs, len(texts))], o.Least, tried); err != nil {
 			return q, fault.Wrap(op, err)
 		}
 		write = func() error {
-			made.Provenance.CreatedBy = fmt.Sprintf("radtrain quantize of %s on %d films, %d of %d products in float", m.Ref, len(films), len(q.Float), q.Products)
+			made.Provenance.CreatedBy = fmt.Sprintf("radtrain quantize of %s on %d films and %d reports, %d of %d products in float", m.Ref, len(films), len(texts), len(q.Float), q.Products)
 			return onnxexport.WriteInt8Model(o.Out, m.Config, w, ranges, tok, made)
 		}
 	}
@@ -128,11 +132,7 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done,
 	if err := write(); err != nil {
 		return q, fault.Wrap(op, err)
 	}
-	var texts [][]int32
-	if o.Precision == onnxexport.HALF { // the text graph of an int8 model is a float one
-		texts = textsOf(d.Validation)
-	}
-	return q, fault.Wrap(op, q.compare(ctx, runtime, o, filmsOf(d.Validation), texts))
+	return q, fault.Wrap(op, q.compare(ctx, runtime, o, filmsOf(d.Validation), textsOf(d.Validation)))
 }
 
 // filmsOf lists the films of studies.
@@ -191,7 +191,9 @@ func (q *Quantized) compare(ctx context.Context, runtime *ort.Runtime, o Quantiz
 		q.LeastText = 1
 	}
 	for i := len(films); i < len(studies); i++ {
-		q.LeastText = min(q.LeastText, cosine(by[0][i].Text, by[1][i].Text))
+		c := cosine(by[0][i].Text, by[1][i].Text)
+		q.TextCosine += c / float64(len(texts))
+		q.LeastText = min(q.LeastText, c)
 	}
 	return nil
 }

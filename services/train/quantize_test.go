@@ -23,25 +23,25 @@ func TestQuantizeShippedModel(t *testing.T) {
 	if _, err := train.Phantoms(t.Context(), data, c, 0.4, nil); err != nil {
 		t.Fatal(err)
 	}
-	o := train.QuantizeOptions{Model: "../app/tiny", Precision: onnxexport.INT8, Ref: model.Ref{Name: "tiny", Version: "1.0.0-int8"}, NATS: bus.DefaultConfig(), Films: 48, Least: 0.995,
+	o := train.QuantizeOptions{Model: "../app/tiny", Precision: onnxexport.INT8, Ref: model.Ref{Name: "tiny", Version: "1.0.1-int8"}, NATS: bus.DefaultConfig(), Films: 48, Least: 0.995,
 		Data: []string{filepath.Join(data, train.ManifestFile)}, Out: filepath.Join(t.TempDir(), "int8")}
 	q, err := train.Quantize(t.Context(), o, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", q)
-	if len(q.Float) > 0 || q.Products != 16 {
+	if len(q.Float) > 0 || q.Products != 24 || q.Reports == 0 {
 		t.Errorf("%d of %d products are in float", len(q.Float), q.Products)
 	}
-	if q.Compared < 10 || q.Cosine < 0.995 {
-		t.Errorf("cosine %.4f over %d films, want 0.995", q.Cosine, q.Compared)
+	if q.Compared < 10 || q.Cosine < 0.995 || q.Texts < 10 || q.TextCosine < 0.995 {
+		t.Errorf("cosine %.4f over %d films and %.4f over %d reports, want 0.995", q.Cosine, q.Compared, q.TextCosine, q.Texts)
 	}
 	m, err := model.Load(o.Out)
 	if err != nil || m.Precision != "int8" || m.Ref != o.Ref || len(m.Labels) == 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	half := o
-	half.Precision, half.Ref.Version, half.Out = onnxexport.HALF, "1.0.0-half", t.TempDir()
+	half.Precision, half.Ref.Version, half.Out = onnxexport.HALF, "1.0.1-half", t.TempDir()
 	if q, err = train.Quantize(t.Context(), half, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -61,13 +61,13 @@ func TestQuantizeShippedModel(t *testing.T) {
 		t.Error("a model that overflows was written")
 	}
 	twice := o
-	twice.Model, twice.Ref.Version, twice.Out = o.Out, "1.0.0-int4", t.TempDir()
-	if _, err := train.Quantize(t.Context(), twice, nil, nil); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "radtrain quantize of tiny@1.0.0") {
+	twice.Model, twice.Ref.Version, twice.Out = o.Out, "1.0.1-int4", t.TempDir()
+	if _, err := train.Quantize(t.Context(), twice, nil, nil); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "radtrain quantize of tiny@1.0.1") {
 		t.Errorf("an int8 model quantised again: %v", err)
 	}
 	for name, change := range map[string]func(*train.QuantizeOptions){
 		"again":        func(*train.QuantizeOptions) {},
-		"its own name": func(o *train.QuantizeOptions) { o.Ref.Version = "1.0.0" },
+		"its own name": func(o *train.QuantizeOptions) { o.Ref.Version = "1.0.1" },
 		"cosine of 1":  func(o *train.QuantizeOptions) { o.Least, o.Out = 1, t.TempDir() },
 		"float":        func(o *train.QuantizeOptions) { o.Precision, o.Out = onnxexport.FP16, t.TempDir() },
 		"no films":     func(o *train.QuantizeOptions) { o.Films = 0 },

@@ -57,22 +57,11 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 		x = b.add(b.add(x, kept.of(position, 0)), shared)
 	}
 	x = b.invertible(b.toHalf(x), "image", c)
-	attend := b.unsqueeze(bias, 1, 2)
+	wide := b.unsqueeze(bias, 1, 2)
 	for l := range i.Layers {
 		name := layerName("image", l)
-		if b.inInt8(name + ".attention.query") {
-			x = b.attentionInt8(x, name, i.Tower, bias)
-		} else {
-			x = b.add(x, b.attention(b.norm(x, name+".norm1", i.Epsilon), name, i.Tower, attend))
-		}
-		switch {
-		case !b.inInt8(name+".mlp.up") || !b.inInt8(name+".mlp.down"):
-			x = b.add(x, b.adapters(b.mlp(b.norm(x, name+".norm2", i.Epsilon), name), name, c))
-		case c.Adapter > 0:
-			x = b.add(x, b.adapters(b.mlpInt8(x, name, i.Epsilon, ""), name, c))
-		default:
-			x = b.mlpInt8(x, name, i.Epsilon, x)
-		}
+		x = b.attend(x, name, name+".norm1", i.Tower, bias, wide)
+		x = b.feed(x, name, name+".norm2", i.Tower, c)
 	}
 	x = b.norm(b.toFull(x), "image.norm", i.Epsilon)
 
@@ -84,9 +73,8 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 	pooled := b.matmul(b.unsqueeze(weight, 1), x) // [B, 1, h]
 	v := b.reshape(b.matmul(pooled, b.matrices("image.global.weight")), 0, -1)
 
-	if q != nil && q.ranges == nil {
-		b.output("ranges", b.op("Concat", q.observed, attrInt("axis", 0)), "R")
-		return b.bytes()
+	if b.measures() {
+		return b.ranges()
 	}
 	if p == measured {
 		return b.measurement()
@@ -105,10 +93,15 @@ func imageGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, e
 // TextGraph returns the text encoder as an ONNX file; see the package doc. w must pass
 // [Weights.Check] for c.
 func TextGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
+	return textGraph(c, w, p, nil)
+}
+
+func textGraph(c model.Config, w Weights, p Precision, q *quantiser) ([]byte, error) {
 	if err := w.Check(c); err != nil {
 		return nil, err
 	}
 	b, t := newBuilder("clinvla_text", w, p), c.Text
+	b.quantiser = q
 	ids := b.input("input_ids", pb.TensorProto_INT64, "B", "T")
 	mask := b.input("attention_mask", pb.TensorProto_INT64, "B", "T")
 
@@ -123,11 +116,12 @@ func TextGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 	x = b.invertible(b.toHalf(x), "text", c)
 
 	present := b.cast(mask, pb.TensorProto_FLOAT)
-	attend := b.unsqueeze(b.mul(b.sub(present, b.float(1)), b.float(masked)), 1, 2)
+	bias := b.mul(b.sub(present, b.float(1)), b.float(masked)) // [B, T]
+	wide := b.unsqueeze(bias, 1, 2)
 	for l := range t.Layers {
 		name := layerName("text", l)
-		x = b.norm(b.add(x, b.attention(x, name, t.Tower, attend)), name+".norm1", t.Epsilon)
-		x = b.norm(b.add(x, b.adapters(b.mlp(x, name), name, c)), name+".norm2", t.Epsilon)
+		x = b.norm(b.attend(x, name, "", t.Tower, bias, wide), name+".norm1", t.Epsilon)
+		x = b.norm(b.feed(x, name, "", t.Tower, c), name+".norm2", t.Epsilon)
 	}
 
 	x = b.toFull(x)
@@ -136,6 +130,9 @@ func TextGraph(c model.Config, w Weights, p Precision) ([]byte, error) {
 	mean := b.op("Div", []value{sum, b.reduce("ReduceSum", present, 1, 1)})
 	global := b.linear(mean, "text.global")
 	norm := b.op("Sqrt", []value{b.reduce("ReduceSum", b.mul(global, global), 1, 1)})
+	if b.measures() {
+		return b.ranges()
+	}
 	if p == measured {
 		return b.measurement()
 	}
@@ -178,9 +175,33 @@ func (b *builder) linear(x value, name string) value {
 	return b.add(b.matmul(x, b.matrices(name+".weight")), b.vector(name+".bias"))
 }
 
+// norm is a layer norm; x where name is "".
 func (b *builder) norm(x value, name string, epsilon float64) value {
+	if name == "" {
+		return x
+	}
 	return b.op("LayerNormalization", []value{x, b.vector(name + ".weight"), b.vector(name + ".bias")},
 		attrInt("axis", -1), attrFloat("epsilon", epsilon))
+}
+
+// attend is x and, behind a norm, its attention; bias [B, T] is added to the scores of each key, wide
+// is the same as [B, 1, 1, T].
+func (b *builder) attend(x value, layer, norm string, t model.Tower, bias, wide value) value {
+	if b.inInt8(layer + ".attention.query") {
+		return b.attentionInt8(x, layer, norm, t, bias)
+	}
+	return b.add(x, b.attention(b.norm(x, norm, t.Epsilon), layer, t, wide))
+}
+
+// feed is x and, behind a norm, the feed-forward block with its adapters.
+func (b *builder) feed(x value, layer, norm string, t model.Tower, c model.Config) value {
+	switch {
+	case !b.inInt8(layer+".mlp.up") || !b.inInt8(layer+".mlp.down"):
+		return b.add(x, b.adapters(b.mlp(b.norm(x, norm, t.Epsilon), layer), layer, c))
+	case c.Adapter > 0:
+		return b.add(x, b.adapters(b.mlpInt8(x, layer, norm, t.Epsilon, ""), layer, c))
+	}
+	return b.mlpInt8(x, layer, norm, t.Epsilon, x)
 }
 
 // attention is multi-head self-attention of x [B, T, h]; bias [B, 1, 1, T] is added to the

@@ -20,7 +20,7 @@ type Precision string
 const (
 	FP32 Precision = "fp32"
 	FP16 Precision = "fp16" // matrices as float16; vectors (norms, biases) stay float32
-	INT8 Precision = "int8" // see [Int8ImageGraph]; the text graph as FP16
+	INT8 Precision = "int8" // see [Int8ImageGraph] and [Int8TextGraph]
 	// HALF stores what FP16 does, and computes the layers in float16, for GPUs: products, what goes
 	// through them and the sums between them. Embeddings, the statistics of norms, the shares of
 	// attention, pooling, the heads and the outputs are float32. ONNX Runtime has few such operators

@@ -2,7 +2,6 @@ package onnxexport
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/radstream/radstream/embedder"
@@ -69,44 +68,18 @@ func MeasureLargest(ctx context.Context, runtime *ort.Runtime, c model.Config, w
 	if err != nil {
 		return 0, fault.Wrap(op, err)
 	}
-	inputs := make([][]ort.Tensor, len(images))
-	for i := range images {
-		inputs[i] = embedder.ImageTensors(c.Image, images[i:i+1])
-	}
-	ofImages, err := largestOf(ctx, runtime, image, embedder.ImageInputs(), inputs)
-	if err != nil {
-		return 0, fault.Wrap(op, err)
-	}
-	inputs = make([][]ort.Tensor, len(texts))
-	for i, ids := range texts {
-		shape := []int64{1, int64(len(ids))}
-		wide := make([]int64, len(ids))
-		for j, id := range ids {
-			wide[j] = int64(id)
-		}
-		inputs[i] = []ort.Tensor{{Shape: shape, Data: wide}, {Shape: shape, Data: slices.Repeat([]int64{1}, len(ids))}}
-	}
-	ofTexts, err := largestOf(ctx, runtime, text, []string{"input_ids", "attention_mask"}, inputs)
-	return max(ofImages, ofTexts), fault.Wrap(op, err)
-}
-
-// largestOf runs a measured graph on each of many inputs.
-func largestOf(ctx context.Context, runtime *ort.Runtime, graph []byte, names []string, inputs [][]ort.Tensor) (largest float64, err error) {
-	s, err := runtime.Session(ort.Model{Name: "largest", Data: graph, Varying: true}, names, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	for _, in := range inputs {
-		out, err := s.Run(ctx, in...)
+	for _, of := range []struct {
+		graph  []byte
+		names  []string
+		inputs [][]ort.Tensor
+	}{{image, embedder.ImageInputs(), imagesAlone(c, images)}, {text, textInputs, textsAlone(texts)}} {
+		err := runEach(ctx, runtime, of.graph, of.names, nil, of.inputs, func(_ int, out [][]float32) error {
+			largest = max(largest, float64(out[0][0]))
+			return nil
+		})
 		if err != nil {
-			return 0, err
+			return 0, fault.Wrap(op, err)
 		}
-		v, ok := out[0].Data.([]float32)
-		if !ok || len(v) != 1 {
-			return 0, fault.Errorf("onnxexport.largestOf", fault.Internal, "the largest number is not one float")
-		}
-		largest = max(largest, float64(v[0]))
 	}
 	return largest, nil
 }

@@ -14,7 +14,7 @@ import (
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
 )
 
-// Ranges holds what each quantised product of an image graph takes in, by the product's name. A product
+// Ranges holds what each quantised product of both encoders takes in, by the product's name. A product
 // without a range stays in float.
 type Ranges map[string]Range
 
@@ -39,12 +39,19 @@ type quantiser struct {
 	fault    error
 }
 
-// RangesGraph returns the image encoder with one output, ranges: for each product that
+// ImageRangesGraph returns the image encoder with one output, ranges: for each product that
 // [Int8ImageGraph] quantises, the least number in each channel of its input, then the largest, over
 // the batch; [Ranges.Read] reads it.
-func RangesGraph(c model.Config, w Weights) (graph []byte, products []Product, err error) {
+func ImageRangesGraph(c model.Config, w Weights) (graph []byte, products []Product, err error) {
 	q := &quantiser{}
 	graph, err = imageGraph(c, w, FP32, q)
+	return graph, q.products, err
+}
+
+// TextRangesGraph is [ImageRangesGraph] of the text encoder, for [Int8TextGraph].
+func TextRangesGraph(c model.Config, w Weights) (graph []byte, products []Product, err error) {
+	q := &quantiser{}
+	graph, err = textGraph(c, w, FP32, q)
 	return graph, q.products, err
 }
 
@@ -58,17 +65,28 @@ func RangesGraph(c model.Config, w Weights) (graph []byte, products []Product, e
 //
 // Errors: those of [ImageGraph]; Invalid where r is nil, or a range empty or of other channels.
 func Int8ImageGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
+	return int8Graph(c, w, r, func(w Weights, q *quantiser) ([]byte, error) { return imageGraph(c, w, FP32, q) })
+}
+
+// Int8TextGraph is [Int8ImageGraph] of the text encoder; it takes and gives what [TextGraph] does, and
+// stores what stays in float as float16. Its norms stand behind their sums, so that of each layer only what the
+// output of attention takes in can be smoothed. The vector of a text does not depend on its batch.
+func Int8TextGraph(c model.Config, w Weights, r Ranges) ([]byte, error) {
+	return int8Graph(c, w, r, func(w Weights, q *quantiser) ([]byte, error) { return textGraph(c, w, FP16, q) })
+}
+
+func int8Graph(c model.Config, w Weights, r Ranges, graph func(Weights, *quantiser) ([]byte, error)) ([]byte, error) {
 	if err := w.Check(c); err != nil {
 		return nil, err
 	}
 	if r == nil {
-		return nil, fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "there are no ranges: measure them on films")
+		return nil, fault.Reject("onnxexport.int8Graph", fault.Invalid, ReasonWeights, "there are no ranges: measure them on films and reports")
 	}
 	w, r, err := smooth(c, w, r)
 	if err != nil {
 		return nil, err
 	}
-	return imageGraph(c, w, FP32, &quantiser{ranges: r})
+	return graph(w, &quantiser{ranges: r})
 }
 
 // dense is x W^T + b of a layer: what is worth quantising.
@@ -89,9 +107,18 @@ func (b *builder) inInt8(name string) bool {
 	return ok
 }
 
+// measures reports whether ranges are wanted.
+func (b *builder) measures() bool { return b.quantiser != nil && b.quantiser.ranges == nil }
+
+// ranges ends a graph that measures.
+func (b *builder) ranges() ([]byte, error) {
+	b.output("ranges", b.op("Concat", b.quantiser.observed, attrInt("axis", 0)), "R")
+	return b.bytes()
+}
+
 // observe writes down the range of each channel of x under a name, where ranges are wanted.
 func (b *builder) observe(x value, name string) {
-	if b.quantiser == nil || b.quantiser.ranges != nil {
+	if !b.measures() {
 		return
 	}
 	width := b.weights[name+".weight"].Shape[1]
@@ -104,7 +131,7 @@ func (b *builder) observe(x value, name string) {
 func (b *builder) scale(name string) (scale float32, zero int64) {
 	r := b.quantiser.ranges[name]
 	if width := b.weights[name+".weight"].Shape[1]; len(r.Least) != width || len(r.Largest) != width {
-		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is one of %d channels, not of %d", name, len(r.Least), width)
+		b.quantiser.fault = fault.Reject("onnxexport.scale", fault.Invalid, ReasonWeights, "the range of %s is one of %d channels, not of %d", name, len(r.Least), width)
 		return 1, 0
 	}
 	least, largest := 0.0, 0.0
@@ -113,7 +140,7 @@ func (b *builder) scale(name string) (scale float32, zero int64) {
 	}
 	step := (largest - least) / 255
 	if !(float32(step) > 0) || math.IsInf(step, 0) {
-		b.quantiser.fault = fault.Reject("onnxexport.Int8ImageGraph", fault.Invalid, ReasonWeights, "the range of %s is empty: measure it on films", name)
+		b.quantiser.fault = fault.Reject("onnxexport.scale", fault.Invalid, ReasonWeights, "the range of %s is empty: measure it on films and reports", name)
 		return 1, 0
 	}
 	return float32(step), int64(math.Round(-least / step))
@@ -134,14 +161,14 @@ func (b *builder) multiply(x value, norm string, epsilon float64, residual value
 	return outputs
 }
 
-// mlpInt8 is the feed-forward block in int8, behind its norm.
-func (b *builder) mlpInt8(x value, layer string, epsilon float64, residual value) value {
+// mlpInt8 is the feed-forward block in int8, behind a norm unless that is "".
+func (b *builder) mlpInt8(x value, layer, norm string, epsilon float64, residual value) value {
 	up, down := layer+".mlp.up", layer+".mlp.down"
 	scale, zero := b.scale(up)
 	hiddenScale, hiddenZero := b.scale(down)
 	inputs := append([]string{string(x)}, b.packed(scale, zero, up)...)
 	inputs = append(inputs, b.packed(hiddenScale, hiddenZero, down)...)
-	n := b.quantized("QuantizedMLP", inputs, layer+".norm2", epsilon, residual, b.weights[down+".weight"].Shape[0],
+	n := b.quantized("QuantizedMLP", inputs, norm, epsilon, residual, b.weights[down+".weight"].Shape[0],
 		attrFloat("scale", float64(scale)), attrInt("zero", zero),
 		attrFloat("hidden_scale", float64(hiddenScale)), attrInt("hidden_zero", hiddenZero))
 	n.Output = []string{down + ".int8"}
@@ -211,10 +238,10 @@ func (b *builder) packed(scale float32, zero int64, names ...string) []string {
 	}
 }
 
-// attentionInt8 is x and, behind its norm, [builder.attention] with its products by weights in int8.
-func (b *builder) attentionInt8(x value, layer string, t model.Tower, bias value) value {
+// attentionInt8 is [builder.attend] with its products by weights in int8.
+func (b *builder) attentionInt8(x value, layer, norm string, t model.Tower, bias value) value {
 	name := layer + ".attention."
-	inputs := append(b.multiply(x, layer+".norm1", t.Epsilon, "", name+"query", name+"query", name+"key", name+"value"), bias)
+	inputs := append(b.multiply(x, norm, t.Epsilon, "", name+"query", name+"query", name+"key", name+"value"), bias)
 	out := b.op("Attention", inputs, attrInt("heads", int64(t.Heads)))
 	b.graph.Node[len(b.graph.Node)-1].Domain = proto.String(ort.Domain)
 	if !b.inInt8(name + "output") {
@@ -223,7 +250,7 @@ func (b *builder) attentionInt8(x value, layer string, t model.Tower, bias value
 	return b.multiply(out, "", 0, x, name+"output", name+"output")[0]
 }
 
-// Read reads the output of a graph of [RangesGraph] into r, which keeps the widest.
+// Read reads the output of a graph of [ImageRangesGraph] or [TextRangesGraph] into r, which keeps the widest.
 func (r Ranges) Read(products []Product, output []float32) error {
 	for _, p := range products {
 		if len(output) < 2*p.Width {

@@ -3,7 +3,9 @@ package onnxexport_test
 import (
 	"image"
 	"math"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +20,7 @@ import (
 // measured returns the ranges of a model on images.
 func measured(t *testing.T, c model.Config, w onnxexport.Weights, in []imageInput) onnxexport.Ranges {
 	t.Helper()
-	graph, products, err := onnxexport.RangesGraph(c, w)
+	graph, products, err := onnxexport.ImageRangesGraph(c, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +83,78 @@ func TestInt8(t *testing.T) {
 	}
 }
 
+// texts are n of random tokens, [CLS] ... [SEP].
+func texts(c model.Config, n int, seed uint64) [][]int32 {
+	r := rand.New(rand.NewPCG(seed, 0))
+	out := make([][]int32, n)
+	for i := range out {
+		out[i] = append(out[i], 101)
+		for range 3 + r.IntN(c.Text.MaxLength-5) {
+			out[i] = append(out[i], r.Int32N(int32(c.Text.Vocabulary)))
+		}
+		out[i] = append(out[i], 102)
+	}
+	return out
+}
+
+// TestInt8Text holds the text encoder in int8 to the float one, with and without adapters, in batches with
+// padding.
+func TestInt8Text(t *testing.T) {
+	without := model.Tiny()
+	without.Adapter = 0
+	for name, c := range map[string]model.Config{"tiny": model.Tiny(), "without adapters": without} {
+		t.Run(name, func(t *testing.T) {
+			w := onnxexport.Untrained(c, 3)
+			rng := rand.New(rand.NewPCG(7, 0))
+			for name, v := range w { // else a norm more or less would change nothing
+				if strings.HasPrefix(name, "text.") && strings.Contains(name, "norm") {
+					for i := range v.Data {
+						v.Data[i] += rng.Float32() - 0.5
+					}
+				}
+			}
+			film := embedder.Image{Pixels: images(c, 1, 2)[0].pixels, Exposed: image.Rect(0, 0, c.Image.Size, c.Image.Size)}
+			r, err := onnxexport.MeasureRanges(t.Context(), runtime, c, w, []embedder.Image{film}, texts(c, 16, 2))
+			if err != nil || len(r) != 4*(c.Image.Layers+c.Text.Layers) {
+				t.Fatalf("%d ranges, %v", len(r), err)
+			}
+			graph, err := onnxexport.Int8TextGraph(c, w, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := texts(c, 6, 1)
+			got, hidden := runTextGraph(t, c, graph, in)
+			want, states := runText(t, c, w, onnxexport.FP32, in)
+			different := false
+			for i := range in {
+				if cos := cosine(got[i], want[i]); cos < 0.995 {
+					t.Errorf("text %d: cosine to float32 %.4f", i, cos)
+				}
+				for j := range in[i] {
+					if cos := cosine(hidden[i][j], states[i][j]); cos < 0.98 {
+						t.Errorf("text %d, token %d: cosine to float32 %.4f", i, j, cos)
+					}
+				}
+				alone, _ := runTextGraph(t, c, graph, in[i:i+1])
+				near(t, "alone and in a batch", 1e-5, alone[0], got[i])
+				different = different || !slices.Equal(got[i], want[i])
+			}
+			if !different {
+				t.Error("nothing is in int8")
+			}
+			inFloat, err := onnxexport.Int8TextGraph(c, w, onnxexport.Ranges{}) // as without reports
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _ = runTextGraph(t, c, inFloat, in)
+			rounded, _ := runText(t, c, w, onnxexport.FP16, in)
+			for i := range in {
+				near(t, "without ranges", 0, got[i], rounded[i])
+			}
+		})
+	}
+}
+
 // TestInt8Channels: channels that are far larger than the others or far from 0, as encoders have
 // that were trained long, cost no accuracy.
 func TestInt8Channels(t *testing.T) {
@@ -137,16 +211,22 @@ func TestRanges(t *testing.T) {
 func TestEnough(t *testing.T) {
 	c := withCLS(model.Tiny())
 	w := onnxexport.Untrained(c, 3)
-	r := measured(t, c, w, images(c, 8, 2))
-	var films []embedder.Image
-	for _, i := range images(c, 3, 5) {
-		films = append(films, embedder.Image{Pixels: i.pixels, Exposed: image.Rect(0, 0, c.Image.Size, c.Image.Size)})
+	films := func(in []imageInput) (films []embedder.Image) {
+		for _, i := range in {
+			films = append(films, embedder.Image{Pixels: i.pixels, Exposed: image.Rect(0, 0, c.Image.Size, c.Image.Size)})
+		}
+		return films
+	}
+	trial, reports := films(images(c, 3, 5)), texts(c, 3, 5)
+	r, err := onnxexport.MeasureRanges(t.Context(), runtime, c, w, films(images(c, 8, 2)), texts(c, 8, 2))
+	if err != nil {
+		t.Fatal(err)
 	}
 	whole := len(r)
 	last := -1
 	for _, least := range []float64{0, 0.9999, 1 - 1e-9} {
 		tried := 0
-		left, float, err := r.Enough(t.Context(), runtime, c, w, films, least, func(done, most int) {
+		left, float, err := r.Enough(t.Context(), runtime, c, w, trial, reports, least, func(done, most int) {
 			if tried++; done != tried || done > most {
 				t.Errorf("trial %d of %d is told as %d", tried, most, done)
 			}
@@ -176,11 +256,30 @@ func TestEnough(t *testing.T) {
 		if mean < least-1e-6 { // the bias of the projection is left out here
 			t.Errorf("cosine %v, want %v", mean, least)
 		}
+		if graph, err = onnxexport.Int8TextGraph(c, w, left); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := runTextGraph(t, c, graph, reports)
+		text, _ := runText(t, c, w, onnxexport.FP16, reports)
+		mean = 0
+		for i := range reports {
+			mean += cosine(got[i], text[i]) / float64(len(reports))
+		}
+		if mean < least-1e-6 {
+			t.Errorf("cosine of texts %v, want %v", mean, least)
+		}
 	}
-	if _, _, err := r.Enough(t.Context(), runtime, c, w, nil, 0.9, nil); fault.KindOf(err) != fault.Usage {
-		t.Errorf("no images: %v", err)
+	for name, err := range map[string]error{
+		"no images": errorOf(r.Enough(t.Context(), runtime, c, w, nil, reports, 0.9, nil)),
+		"no texts":  errorOf(r.Enough(t.Context(), runtime, c, w, trial, nil, 0.9, nil)),
+	} {
+		if fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
+
+func errorOf(_ onnxexport.Ranges, _ []string, err error) error { return err }
 
 func withCLS(c model.Config) model.Config {
 	c.Image.CLS = true

@@ -15,69 +15,139 @@ import (
 	"github.com/radstream/radstream/schemas/model"
 )
 
-// MeasureRanges returns what the products of the image encoder take in over images, which should be
-// such as it will see: some hundred are enough.
+// MeasureRanges returns what the products of the encoders take in over images and texts, which are
+// [CLS] ... [SEP] and should be such as they will see: some hundred are enough. Without texts the text
+// encoder has no ranges, and so stays in float.
 //
-// Errors: those of [RangesGraph] and of the runtime; Usage for no images.
-func MeasureRanges(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, images []embedder.Image) (_ Ranges, err error) {
+// Errors: those of [ImageRangesGraph] and of the runtime; Usage for no images.
+func MeasureRanges(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, images []embedder.Image, texts [][]int32) (Ranges, error) {
 	const op = "onnxexport.MeasureRanges"
 	if len(images) == 0 {
 		return nil, fault.Errorf(op, fault.Usage, "there are no images to measure ranges on")
 	}
-	graph, products, err := RangesGraph(c, w)
-	if err != nil {
-		return nil, fault.Wrap(op, err)
+	r := Ranges{}
+	graph, products, err := ImageRangesGraph(c, w)
+	if err == nil {
+		err = r.measure(ctx, runtime, graph, products, embedder.ImageInputs(), imagesAlone(c, images))
 	}
-	s, err := runtime.Session(ort.Model{Name: "ranges", Data: graph}, embedder.ImageInputs(), []string{"ranges"})
+	if err != nil || len(texts) == 0 {
+		return r, fault.Wrap(op, err)
+	}
+	if graph, products, err = TextRangesGraph(c, w); err == nil {
+		err = r.measure(ctx, runtime, graph, products, textInputs, textsAlone(texts))
+	}
+	return r, fault.Wrap(op, err)
+}
+
+// measure reads what a graph says of many inputs.
+func (r Ranges) measure(ctx context.Context, runtime *ort.Runtime, graph []byte, products []Product, names []string, inputs [][]ort.Tensor) error {
+	return runEach(ctx, runtime, graph, names, []string{"ranges"}, inputs, func(_ int, out [][]float32) error { return r.Read(products, out[0]) })
+}
+
+var textInputs = []string{"input_ids", "attention_mask"}
+
+// imagesAlone are batches of one image each, so that no padding is seen.
+func imagesAlone(c model.Config, images []embedder.Image) [][]ort.Tensor {
+	inputs := make([][]ort.Tensor, len(images))
+	for i := range images {
+		inputs[i] = embedder.ImageTensors(c.Image, images[i:i+1])
+	}
+	return inputs
+}
+
+// textsAlone are batches of one text each.
+func textsAlone(texts [][]int32) [][]ort.Tensor {
+	inputs := make([][]ort.Tensor, len(texts))
+	for i, ids := range texts {
+		shape := []int64{1, int64(len(ids))}
+		wide := make([]int64, len(ids))
+		for j, id := range ids {
+			wide[j] = int64(id)
+		}
+		inputs[i] = []ort.Tensor{{Shape: shape, Data: wide}, {Shape: shape, Data: slices.Repeat([]int64{1}, len(ids))}}
+	}
+	return inputs
+}
+
+// runEach runs a graph on each of many inputs, and hands f its outputs, which are floats.
+func runEach(ctx context.Context, runtime *ort.Runtime, graph []byte, names, outputs []string, inputs [][]ort.Tensor, f func(i int, out [][]float32) error) (err error) {
+	s, err := runtime.Session(ort.Model{Name: "measured", Data: graph, Varying: true}, names, outputs)
 	if err != nil {
-		return nil, fault.Wrap(op, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	r := Ranges{}
-	for batch := range slices.Chunk(images, 1) { // alone, so that no padding is measured
-		out, err := s.Run(ctx, embedder.ImageTensors(c.Image, batch)...)
+	for i, in := range inputs {
+		tensors, err := s.Run(ctx, in...)
 		if err != nil {
-			return nil, fault.Wrap(op, err)
+			return err
 		}
-		values, ok := out[0].Data.([]float32)
-		if !ok {
-			return nil, fault.Errorf(op, fault.Internal, "ranges are no floats")
+		out := make([][]float32, len(tensors))
+		for j, t := range tensors {
+			var ok bool
+			if out[j], ok = t.Data.([]float32); !ok {
+				return fault.Errorf("onnxexport.runEach", fault.Internal, "output %d holds no floats", j)
+			}
 		}
-		if err := r.Read(products, values); err != nil {
-			return nil, fault.Wrap(op, err)
+		if err := f(i, out); err != nil {
+			return err
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // Enough returns the ranges of r without those of products that have to stay in float, so that the mean
-// cosine between the vectors of images in int8 and in float is at least so much, less two standard errors; and the
-// names of those products, in the order in which they were left out. images should be other ones than those on which
-// the result is judged.
+// cosine between the vectors of images in int8 and in float is at least so much, less two standard errors, and
+// that of texts likewise; and the names of those products, by encoder in the order in which they were left out.
+// images and texts should be other ones than those on which the result is judged.
 //
 // Each product is tried in int8 alone. The losses of all about add up, so those are left out
 // that lose most for the time that they save, until a measurement says that it is enough. progress
 // hears of the graphs that were tried, of at most so many.
 //
-// Errors: those of [Int8ImageGraph] and of the runtime; Usage for no images.
-func (r Ranges) Enough(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, images []embedder.Image, least float64, progress func(done, most int)) (_ Ranges, float []string, err error) {
+// Errors: those of [Int8ImageGraph] and of the runtime; Usage for no images, or no texts where products of the
+// text encoder have ranges.
+func (r Ranges) Enough(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, images []embedder.Image, texts [][]int32, least float64, progress func(done, most int)) (_ Ranges, float []string, err error) {
 	const op = "onnxexport.Ranges.Enough"
-	if len(images) == 0 {
-		return nil, nil, fault.Errorf(op, fault.Usage, "there are no images to measure int8 on")
-	}
-	done, most := 0, 2*len(r)+2
-	vectors := func(r Ranges) ([]embedder.Vector, error) {
-		done++
-		if progress != nil {
-			progress(done, most)
+	left, done, most := Ranges{}, 0, 2*len(r)+4
+	for _, encoder := range []struct {
+		prefix  string
+		inputs  int
+		vectors func(Ranges) ([]embedder.Vector, error)
+	}{
+		{"image.", len(images), func(r Ranges) ([]embedder.Vector, error) { return imageVectors(ctx, runtime, c, w, r, images) }},
+		{"text.", len(texts), func(r Ranges) ([]embedder.Vector, error) { return textVectors(ctx, runtime, c, w, r, texts) }},
+	} {
+		of := maps.Clone(r)
+		maps.DeleteFunc(of, func(name string, _ Range) bool { return !strings.HasPrefix(name, encoder.prefix) })
+		if len(of) == 0 {
+			continue
 		}
-		return imageVectors(ctx, runtime, c, w, r, images)
+		if encoder.inputs == 0 {
+			return nil, nil, fault.Errorf(op, fault.Usage, "there are no inputs to measure int8 of %s on", strings.TrimSuffix(encoder.prefix, "."))
+		}
+		some, kept, err := of.enough(w, least, func(r Ranges) ([]embedder.Vector, error) {
+			done++
+			if progress != nil {
+				progress(done, most)
+			}
+			return encoder.vectors(r)
+		})
+		if err != nil {
+			return nil, nil, fault.Wrap(op, err)
+		}
+		maps.Copy(left, some)
+		float = append(float, kept...)
 	}
+	return left, float, nil
+}
+
+// enough is [Ranges.Enough] of one encoder, whose vectors of the inputs are asked for.
+func (r Ranges) enough(w Weights, least float64, vectors func(Ranges) ([]embedder.Vector, error)) (_ Ranges, float []string, err error) {
 	want, err := vectors(Ranges{})
 	if err != nil {
-		return nil, nil, fault.Wrap(op, err)
+		return nil, nil, err
 	}
-	// cosine is the mean over images, and what is about certain to be reached over many others.
+	// cosine is the mean over the inputs, and what is about certain to be reached over many others.
 	cosine := func(r Ranges) (mean, sure float64, err error) {
 		got, err := vectors(r)
 		var sum, squares float64
@@ -88,9 +158,9 @@ func (r Ranges) Enough(ctx context.Context, runtime *ort.Runtime, c model.Config
 			}
 			sum, squares = sum+c, squares+c*c
 		}
-		n := float64(len(images))
+		n := float64(len(want))
 		mean = sum / n
-		return mean, mean - 2*math.Sqrt(max(0, squares/n-mean*mean)/n), fault.Wrap(op, err)
+		return mean, mean - 2*math.Sqrt(max(0, squares/n-mean*mean)/n), err
 	}
 	_, sure, err := cosine(r)
 	if err != nil || sure >= least {
@@ -129,32 +199,29 @@ func (r Ranges) Enough(ctx context.Context, runtime *ort.Runtime, c model.Config
 }
 
 // imageVectors encodes images one by one, with the products of r in int8.
-func imageVectors(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, r Ranges, images []embedder.Image) (_ []embedder.Vector, err error) {
+func imageVectors(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, r Ranges, images []embedder.Image) ([]embedder.Vector, error) {
 	graph, err := Int8ImageGraph(c, w, r)
 	if err != nil {
 		return nil, err
 	}
-	s, err := runtime.Session(ort.Model{Name: "trial", Data: graph}, embedder.ImageInputs(), []string{"m", "s", "v", "bias"})
+	vectors := make([]embedder.Vector, len(images))
+	err = runEach(ctx, runtime, graph, embedder.ImageInputs(), []string{"m", "s", "v", "bias"}, imagesAlone(c, images), func(i int, out [][]float32) (err error) {
+		vectors[i], err = embedder.Combine([]embedder.Piece{{M: out[0][0], S: out[1][0], V: out[2]}}, out[3])
+		return err
+	})
+	return vectors, err
+}
+
+// textVectors encodes texts one by one, with the products of r in int8.
+func textVectors(ctx context.Context, runtime *ort.Runtime, c model.Config, w Weights, r Ranges, texts [][]int32) ([]embedder.Vector, error) {
+	graph, err := Int8TextGraph(c, w, r)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	vectors := make([]embedder.Vector, len(images))
-	for i := range images {
-		out, err := s.Run(ctx, embedder.ImageTensors(c.Image, images[i:i+1])...)
-		if err != nil {
-			return nil, err
-		}
-		var values [4][]float32
-		for j, t := range out {
-			var ok bool
-			if values[j], ok = t.Data.([]float32); !ok {
-				return nil, fault.Errorf("onnxexport.imageVectors", fault.Internal, "output %d holds no floats", j)
-			}
-		}
-		if vectors[i], err = embedder.Combine([]embedder.Piece{{M: values[0][0], S: values[1][0], V: values[2]}}, values[3]); err != nil {
-			return nil, err
-		}
-	}
-	return vectors, nil
+	vectors := make([]embedder.Vector, len(texts))
+	err = runEach(ctx, runtime, graph, textInputs, []string{"text"}, textsAlone(texts), func(i int, out [][]float32) error {
+		vectors[i] = out[0]
+		return nil
+	})
+	return vectors, err
 }

@@ -77,6 +77,11 @@ func runText(t *testing.T, c model.Config, w onnxexport.Weights, p onnxexport.Pr
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runTextGraph(t, c, graph, texts)
+}
+
+func runTextGraph(t *testing.T, c model.Config, graph []byte, texts [][]int32) (global matrix, hidden []matrix) {
+	t.Helper()
 	s := session(t, graph, []string{"input_ids", "attention_mask"}, []string{"text", "hidden"})
 	length := 0
 	for _, ids := range texts {

@@ -1,6 +1,7 @@
 package onnxexport
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -29,34 +30,38 @@ func smooth(c model.Config, w Weights, r Ranges) (Weights, Ranges, error) {
 	for l := range c.Image.Layers {
 		layer := layerName("image", l)
 		attention := layer + ".attention."
-		for _, p := range []struct {
-			maker []string // weights by output channel, the bias last
-			takes []string // products of one input; its range goes by the first
-		}{
-			{[]string{layer + ".norm1.weight", layer + ".norm1.bias"}, []string{attention + "query", attention + "key", attention + "value"}},
-			{[]string{attention + "value.weight", attention + "value.bias"}, []string{attention + "output"}},
-			{[]string{layer + ".norm2.weight", layer + ".norm2.bias"}, []string{layer + ".mlp.up"}},
-		} {
-			if _, quantised := r[p.takes[0]]; !quantised {
-				continue
-			}
-			middle, scale, err := w.smoothing(r, p.takes...)
-			if err != nil {
-				return nil, nil, err
-			}
-			for i, name := range p.maker {
-				w[name] = w[name].each(func(row, _ int, v float32) float32 {
-					if i == len(p.maker)-1 {
-						v -= middle[row]
-					}
-					return v / scale[row]
-				})
-			}
-			w.take(middle, scale, p.takes...)
-			r[p.takes[0]] = r[p.takes[0]].smoothed(middle, scale)
+		err := errors.Join(
+			w.smooth(r, layer+".norm1", attention+"query", attention+"key", attention+"value"),
+			w.smooth(r, attention+"value", attention+"output"),
+			w.smooth(r, layer+".norm2", layer+".mlp.up"))
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	for l := range c.Text.Layers { // what a norm makes there is a residual, too
+		attention := layerName("text", l) + ".attention."
+		if err := w.smooth(r, attention+"value", attention+"output"); err != nil {
+			return nil, nil, err
 		}
 	}
 	return w, r, nil
+}
+
+// smooth smooths what products of one input take in, whose range goes by the first, where that is quantised.
+// maker has the weights by output channel that make the input.
+func (w Weights) smooth(r Ranges, maker string, takes ...string) error {
+	if _, quantised := r[takes[0]]; !quantised {
+		return nil
+	}
+	middle, scale, err := w.smoothing(r, takes...)
+	if err != nil {
+		return err
+	}
+	w[maker+".weight"] = w[maker+".weight"].each(func(row, _ int, v float32) float32 { return v / scale[row] })
+	w[maker+".bias"] = w[maker+".bias"].each(func(row, _ int, v float32) float32 { return (v - middle[row]) / scale[row] })
+	w.take(middle, scale, takes...)
+	r[takes[0]] = r[takes[0]].smoothed(middle, scale)
+	return nil
 }
 
 // smoothing is the middle and the scale of each channel that products of one input take in.

@@ -25,28 +25,33 @@ func WriteModel(dir string, c model.Config, w Weights, p Precision, k *tokenizer
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
-	return fault.Wrap(op, write(dir, c, w, p, image, p, k, m))
+	text, err := TextGraph(c, w, p)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	return fault.Wrap(op, write(dir, c, p, image, text, k, m))
 }
 
-// WriteInt8Model is [WriteModel] with the image graph in int8; r was measured on films.
+// WriteInt8Model is [WriteModel] with graphs in int8; r was measured on films, and on reports if the text
+// graph is to be.
 func WriteInt8Model(dir string, c model.Config, w Weights, r Ranges, k *tokenizer.Tokenizer, m model.Manifest) error {
 	const op = "onnxexport.WriteInt8Model"
 	image, err := Int8ImageGraph(c, w, r)
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
-	return fault.Wrap(op, write(dir, c, w, INT8, image, FP16, k, m))
+	text, err := Int8TextGraph(c, w, r)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	return fault.Wrap(op, write(dir, c, INT8, image, text, k, m))
 }
 
-// write writes a model directory of precision p with a text graph of precision ofText.
-func write(dir string, c model.Config, w Weights, p Precision, image []byte, ofText Precision, k *tokenizer.Tokenizer, m model.Manifest) error {
+// write writes a model directory of precision p.
+func write(dir string, c model.Config, p Precision, image, text []byte, k *tokenizer.Tokenizer, m model.Manifest) error {
 	const op = "onnxexport.write"
 	if k.Size() != c.Text.Vocabulary {
 		return fault.Reject(op, fault.Invalid, ReasonWeights, "the tokenizer has %d entries, the model %d", k.Size(), c.Text.Vocabulary)
-	}
-	text, err := TextGraph(c, w, ofText)
-	if err != nil {
-		return fault.Wrap(op, err)
 	}
 	if err := os.Remove(filepath.Join(dir, model.ManifestFile)); err != nil && !os.IsNotExist(err) {
 		return fault.E(op, fault.Internal, err)
