@@ -1,6 +1,7 @@
 package report
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -10,8 +11,9 @@ const (
 	findings   = "findings"
 	impression = "impression"
 	dropped    = "drop"
-	signOff    = "end"  // dropped to the next heading: nothing but signatures follows
-	bodyPart   = "part" // "Lungs:" begins findings only when nothing kept is open, and stays in the text
+	title      = "title" // dropped, and no heading behind other words of its line: "CHEST, 2 VIEWS: Clear."
+	signOff    = "end"   // dropped to the next heading: nothing but signatures follows
+	bodyPart   = "part"  // "Lungs:" begins findings only when nothing kept is open, and stays in the text
 )
 
 // sections cuts text at its headings and keeps findings and impressions, in order.
@@ -22,32 +24,36 @@ const (
 //   - behind the end of a sentence, capitalised, before a colon;
 //   - anywhere, in capitals, before a colon.
 //
+// Behind a heading in capitals at the start of a line a dash does as well as a colon, and an
+// addendum may be numbered and dated before it.
+//
 // Without a findings heading, text under no heading is findings: what precedes the first
 // heading, and paragraphs (behind a blank line) that follow the first paragraph of a
 // dropped section. Hospitals that head only INDICATION and COMPARISON write so. With a
 // findings heading such text is letterhead or more history, and is dropped.
 func (l *lexicon) sections(text string) []Section {
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u00a0", " ").Replace(text)
 	type part struct {
 		Section
 		stray bool // under no heading of its own
 	}
 	var parts []part
 	hasFindings := false
+	open, start := "", 0 // the section that is being read
+	ofPart := false      // it is findings by a body part
 	add := func(name, body string, stray bool) {
 		if body = strings.TrimRight(strings.TrimSpace(body), "#*_ \t\n"); body != "" { // without the next heading's ornament
 			parts = append(parts, part{Section{name, body}, stray})
-			hasFindings = hasFindings || name == findings && !stray
+			hasFindings = hasFindings || name == findings && !stray && !ofPart
 		}
 	}
-	open, start := "", 0 // the section that is being read
 	end := func(to int) {
 		body := text[start:to]
 		switch open {
 		case "":
 			add(findings, body, true)
 		case signOff:
-		case dropped:
+		case dropped, title:
 			if _, rest, ok := cutParagraph(body); ok {
 				add(findings, rest, true)
 			}
@@ -61,11 +67,11 @@ func (l *lexicon) sections(text string) []Section {
 				continue
 			}
 			end(h.start)
-			open, start = findings, h.start
+			open, start, ofPart = findings, h.start, true
 			continue
 		}
 		end(h.start)
-		open, start = h.action, h.end
+		open, start, ofPart = h.action, h.end, false
 	}
 	end(len(text))
 
@@ -95,6 +101,9 @@ func (l *lexicon) findHeadings(text string) []heading {
 	return found
 }
 
+// numbering stands between "addendum" and its text: "#2 (3/4/2020 10:30 by Dr. Smith): ".
+var numbering = regexp.MustCompile(`(?i)^(?:[#\d()/., \t-]|\d:\d\d|no\.|number\b|[ap]m\b|on\b|dated\b)+(?:(?:by [^:\n]{1,60})?:(?:[ \t\n]|$)|\n)`)
+
 // headingEnd decides whether the phrase m is a heading and where its text begins.
 func headingEnd(text string, m match) (end int, ok bool) {
 	const ornament = " \t*#_>-•"
@@ -108,10 +117,16 @@ func headingEnd(text string, m match) (end int, ok bool) {
 	end = len(text) - len(after)
 	if strings.HasPrefix(after, ":") {
 		end = len(text) - len(strings.TrimLeft(after[1:], "*_"))
-		return end, atLine || capitals || atSentence && unicode.IsUpper(rune(phrase[0]))
+		return end, atLine || capitals && m.entry.action != title || atSentence && unicode.IsUpper(rune(phrase[0]))
 	}
 	if !atLine || m.entry.action == bodyPart {
 		return 0, false
+	}
+	if which := numbering.FindString(text[m.end:]); which != "" && strings.EqualFold(phrase, HeadingAddendum) {
+		return m.end + len(which), true
+	}
+	if text := strings.TrimLeft(after, "-–—"); capitals && text != after && (text == "" || text[0] == ' ' || text[0] == '\n') {
+		return end + len(after) - len(text), true
 	}
 	if after == "" || after[0] == '\n' {
 		return end, true

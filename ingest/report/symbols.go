@@ -7,59 +7,97 @@ import (
 	"unicode"
 )
 
+const bullets = "•‣◦▪●·►▶▸➢➤✓✔■□◆◇○∙①-⑳"
+
 var (
 	// mask is what de-identification left in place of words: XXXX (Open-i) or ___
 	// (MIMIC), with what hangs on it by a hyphen or slash, as in x-XXXX and XXXX-year-old.
 	// A title before it goes too: "Dr. XXXX was informed" must not become "Dr. was informed".
 	mask       = regexp.MustCompile(`(?:\b(?:[Dd]rs?|DRS?|M(?:rs?|s)|Prof)\b\.?\s+)?(?:\w+-)?(?:X{3,}|_{2,})(?:[-/]\w+)*`)
-	bullet     = regexp.MustCompile(`^(?:[-*>#~=+]+|[•‣◦▪●·–—]+)\s+`)
-	glued      = regexp.MustCompile(`^(?:[-*+]|[•‣◦▪●·])([A-Z])`) // "-No effusion"
+	bullet     = regexp.MustCompile(`^(?:[-*>#~=+]+|[` + bullets + `–—]+|#\d{1,2}[.):]?|\(?(?:[a-h]|[ivx]{1,4})\))\s+`)
+	glued      = regexp.MustCompile(`^(?:[-*+]|[` + bullets + `])([A-Z])`) // "-No effusion"
+	rule       = regexp.MustCompile(`^[-=_*~#+–—]{3,}$`)
 	numbered   = regexp.MustCompile(`^\(?(\d{1,2})[.)](?:\s+|([A-Z]))`)
 	subheading = regexp.MustCompile(`^[A-Z][A-Za-z /]{1,40}:\s`)
 	inlineItem = regexp.MustCompile(`\s\(?(\d{1,2})[.)]\s+[A-Z]`)
+
+	// denial ends a line above a list of what is denied; of the words before a colon it denies
+	// what follows.
+	denial      = regexp.MustCompile(`(?i)\b(?:no|without|negative for|free of|absence of|(?:evidence|signs?|features) (?:of|for))\s*:?$`)
+	deniedColon = regexp.MustCompile(`(?i)(\b(?:no|without|negative for|free of|absence of|no (?:evidence|signs?|features) (?:of|for))):\s+([a-z])`)
+	// unfinished ends a line whose sentence goes on.
+	unfinished = regexp.MustCompile(`(?i)(?:[^\pL\pN)%"']|\b(?:a|an|the|of|to|in|on|at|by|for|from|with|without|and|or|nor|no|not|is|are|was|were|dr|drs|mr|mrs|ms|prof))$`)
+	sentence   = regexp.MustCompile(`^[A-Z][a-z]`)
 
 	emptyPairs  = regexp.MustCompile(`\(\s*\)|\[\s*\]`)
 	spaceBefore = regexp.MustCompile(`\s+([.,;:])`)
 	repeated    = regexp.MustCompile(`([.,;:])(?:\s*[.,;:])+`)
 	spaces      = regexp.MustCompile(`\s+`)
 	plain       = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u00a0", " ", "\u2018", "'", "\u2019", "'",
-		"\u201c", `"`, "\u201d", `"`, "\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", " - ", "\u00d7", "x", "\ufeff", "")
+		"\u201c", `"`, "\u201d", `"`, "\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", " - ", "\u2212", "-", "\u00d7", "x", "\ufeff", "",
+		"\u2028", "\n", "\u2029", "\n", "\uf0b7", "•", "\uf0a7", "•", "\uf0d8", "•", "\uf0fc", "•") // the last are bullets of Word
 )
 
 // cleanSymbols removes what is layout and returns one line. List items and paragraphs
-// end as sentences, so that the splitter sees them; hard-wrapped lines are joined.
+// end as sentences, so that the splitter sees them; hard-wrapped lines are joined. A list
+// below a denial ("No evidence of:") becomes one sentence: alone, its items would be affirmed.
 func cleanSymbols(text string) string {
 	text = strings.Map(printable, plain.Replace(text))
 	var b strings.Builder
 	item := 0 // the number of the open list item
 	open := false
-	end := func() { // closes the sentence that is open
+	denied, listed := false, false // the open sentence ends with a denial; with items below it
+	end := func() {                // closes the sentence that is open
 		if open {
 			b.WriteString(" . ")
 		}
-		open = false
+		open, denied, listed = false, false, false
 	}
-	for _, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			end()
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	width, left := 0, 0 // the longest line of the paragraph, and how many of its lines are left
+	for i, line := range lines {
+		if line == "" || rule.MatchString(line) {
+			if left = 0; !denied || listed {
+				end()
+			}
 			continue
 		}
+		if left == 0 {
+			for width = 0; i+left < len(lines) && lines[i+left] != ""; left++ {
+				width = max(width, len(lines[i+left]))
+			}
+		}
+		left--
+		broken := open && sentence.MatchString(line) && endsEarly(lines[i-1], line, width)
+		marked := true
 		if m := bullet.FindString(line); m != "" {
-			end()
 			line = line[len(m):]
 		} else if m := glued.FindStringSubmatchIndex(line); m != nil {
-			end()
 			line = line[m[2]:]
+		} else {
+			marked = false
 		}
 		if m := numbered.FindStringSubmatch(line); m != nil {
-			end()
+			marked = true
 			item, _ = strconv.Atoi(m[1])
 			line = line[len(m[0])-len(m[2]):]
-		} else if subheading.MatchString(line) {
+		}
+		switch {
+		case marked && denied:
+			if line = strings.TrimRight(line, ".,; "); listed {
+				b.WriteString(", ")
+			}
+			listed = true
+		case marked || broken || listed && !smallLetter(line[0]) || subheading.MatchString(line):
 			end()
 		}
 		line, item = inlineItems(line, item)
+		if denied = listed || denial.MatchString(line); denied && !listed {
+			line = strings.TrimRight(line, ": ")
+		}
 		b.WriteString(line)
 		b.WriteByte(' ')
 		open = true
@@ -68,6 +106,7 @@ func cleanSymbols(text string) string {
 		return strings.Join(negationCue.FindAllString(m, -1), " ") // non-XXXX: a denial is never removed
 	})
 	s = strings.NewReplacer("*", "", "_", " ", "|", " ", "^", " ", "~", " ").Replace(s)
+	s = deniedColon.ReplaceAllString(s, "$1 $2")
 	s = emptyPairs.ReplaceAllString(s, "")
 	s = spaceBefore.ReplaceAllString(s, "$1")
 	s = repeated.ReplaceAllStringFunc(s, func(run string) string {
@@ -78,6 +117,13 @@ func cleanSymbols(text string) string {
 	})
 	s = spaces.ReplaceAllString(s, " ")
 	return strings.TrimLeft(strings.TrimSpace(s), ".,;: ")
+}
+
+// endsEarly tells whether somebody ended line on purpose, though without a point: the first word
+// of next would still have fitted, and the sentence need not go on.
+func endsEarly(line, next string, width int) bool {
+	word, _, _ := strings.Cut(next, " ")
+	return len(line)+1+len(word) <= width && !unfinished.MatchString(line)
 }
 
 // inlineItems turns "1. A 2. B" on one line into sentences. item is the number of the
