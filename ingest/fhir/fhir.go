@@ -14,8 +14,8 @@
 // # Text
 //
 // presentedForm is "the entire result as issued" and goes first; where the conclusion is
-// not in it, it is added. Without one, the text of the result Observations (valueString,
-// else the words of valueCodeableConcept) stands under the headings of their codes, and
+// not in it, it is added. Without one, the text of the result Observations and of their
+// components (valueString, else the words of valueCodeableConcept) stands under the headings of their codes, and
 // the conclusion behind it under IMPRESSION. The narrative, text.div, is generated from
 // all fields by many servers, so it is the last resort.
 //
@@ -230,15 +230,22 @@ func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report
 			continue
 		}
 		seen[o] = true
-		text := strings.TrimSpace(o.ValueString)
-		if text == "" {
-			text = o.ValueCodeableConcept.words()
+		part := func(code concept, value string, coded concept) {
+			text := strings.TrimSpace(value)
+			if text == "" {
+				text = coded.words()
+			}
+			s.bytes += len(text)
+			if text != "" && status(o.Status) != report.StatusRetracted {
+				*parts = append(*parts, report.Part{Heading: code.heading(), Text: text})
+			}
 		}
-		if s.bytes += len(text); s.bytes > 2*MaxBytes {
+		part(o.Code, o.ValueString, o.ValueCodeableConcept)
+		for _, c := range o.Component {
+			part(c.Code, c.ValueString, c.ValueCodeableConcept)
+		}
+		if s.bytes > 2*MaxBytes {
 			return tooManyShared()
-		}
-		if text != "" && status(o.Status) != report.StatusRetracted {
-			*parts = append(*parts, report.Part{Heading: o.Code.heading(), Text: text})
 		}
 		if err := s.results(o, seen, parts); err != nil {
 			return err

@@ -86,12 +86,18 @@ func TestText(t *testing.T) {
 		{"plain form", `,"presentedForm":[` + form("text/plain", "FINDINGS: Clear.\r\nIMPRESSION: Normal chest.\r\n") + `],"conclusion":"normal  chest."`, "FINDINGS: Clear.\nIMPRESSION: Normal chest."},
 		{"form without the conclusion", `,"presentedForm":[` + form("text/plain", "Clear.") + `],"conclusion":"Normal."`, "Clear.\n\nIMPRESSION:\nNormal."},
 		{"Latin-1 form", `,"presentedForm":[` + form("text/plain; charset=iso-8859-1", "caf\xe9") + `]`, "café"},
+		{"UTF-16 form", `,"presentedForm":[` + form("text/plain;charset=UTF-16LE", "N\x00\xe9\x00") + `]`, "Né"},
+		{"UTF-16 HTML form with a mark", `,"presentedForm":[` + form("text/html", "\xfe\xff\x00<\x00p\x00>\x00N\x00o") + `]`, "No"},
+		{"ASCII form of another character set", `,"presentedForm":[` + form("text/plain; charset=windows-1250", "Clear.") + `]`, "Clear."},
+		{"HTML list", `,"presentedForm":[` + form("text/html", "<p>No:</p><ul><li><p>edema</p></li>\n<li>mass</li></ul>Clear.") + `]`, "No:\n\n- edema\n\n- mass\n\nClear."},
 		{"HTML form", `,"presentedForm":[` + form("text/html", html) + `]`, "Findings:\nLungs < clear & dry.\n\nImpression: Normal."},
 		{"text before HTML", `,"presentedForm":[` + form("text/html", html) + `,` + form("text/plain", "Clear.") + `]`, "Clear."},
 		{"text beside a PDF", `,"presentedForm":[` + form("application/pdf", "%PDF-1.4") + `,` + form("text/plain", "Clear.") + `]`, "Clear."},
 		{"conclusion beside a PDF", `,"presentedForm":[` + form("application/pdf", "%PDF-1.4") + `],"conclusion":"Normal."`, "IMPRESSION:\nNormal."},
 		{"contained results", `,"contained":[` + observation("a", `,"code":{"text":"Impression"},"valueString":"Normal."`) + `,` + observation("b", `,"valueCodeableConcept":{"coding":[{"display":"Effusion"}]}`) +
 			`],"result":[{"reference":"#b"},{"reference":"#a"},{"reference":"#c"}]`, "FINDINGS:\nEffusion\nIMPRESSION:\nNormal."},
+		{"components", `,"contained":[` + observation("a", `,"component":[{"code":{"text":"Findings"},"valueString":"Clear."},{"code":{"text":"Impression"},"valueCodeableConcept":{"text":"Normal."}}]`) +
+			`],"result":[{"reference":"#a"}]`, "FINDINGS:\nClear.\nIMPRESSION:\nNormal."},
 		{"panel that holds itself", `,"contained":[` + observation("a", `,"hasMember":[{"reference":"#a"},{"reference":"#b"}]`) + `,` + observation("b", `,"valueString":"Clear."`) + `],"result":[{"reference":"#a"}]`, "Clear."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,14 +165,14 @@ const document = `<?xml version="1.0" encoding="UTF-8"?>
 
 func TestDocument(t *testing.T) {
 	want := report.Message{
-		Kind: report.KindReport, Status: report.StatusCorrected, Text: "PATIENT HISTORY:\nCough.\nFINDINGS:\nClear.\n\nDry.\nIMPRESSION:\nNormal.",
+		Kind: report.KindReport, Status: report.StatusCorrected, Text: "PATIENT HISTORY:\nCough.\nFINDINGS:\nClear.\n\n- Dry.\nIMPRESSION:\nNormal.",
 		Accession: "AC1", StudyUID: "1.2.3.4", PatientID: "P1",
 	}
 	got := one(t, document)
 	if diff := cmp.Diff(want, got, unordered); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]report.Section{{Name: "findings", Text: "Clear.\n\nDry."}, {Name: "impression", Text: "Normal."}}, sections(t, got.Text)); diff != "" {
+	if diff := cmp.Diff([]report.Section{{Name: "findings", Text: "Clear.\n\n- Dry."}, {Name: "impression", Text: "Normal."}}, sections(t, got.Text)); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)
 	}
 }
@@ -203,6 +209,7 @@ func TestRefusals(t *testing.T) {
 		{"no text", dr(`,"subject":{"display":"` + secret + `"}`), fault.Unsupported, fhir.ReasonNoText, "conclusion"},
 		{"PDF", dr(`,"presentedForm":[` + form("application/pdf", secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "a PDF"},
 		{"PDF without its type", dr(`,"presentedForm":[` + form("", "%PDF-1.4"+secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "a PDF"},
+		{"form of another character set", dr(`,"presentedForm":[` + form("text/plain; charset=iso-8859-2", "\xb1"+secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "charset"},
 		{"RTF", dr(`,"presentedForm":[` + form("text/plain", `{\rtf1 `+secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "an RTF"},
 		{"image", dr(`,"presentedForm":[` + form("image/png", secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "neither"},
 		{"elsewhere", dr(`,"presentedForm":[{"url":"http://` + secret + `"}]`), fault.Unsupported, fhir.ReasonDocument, "url"},

@@ -3,8 +3,10 @@ package fhir
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"mime"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/radstream/radstream/ingest/report"
@@ -32,14 +34,17 @@ func presented(forms []attachment) (string, error) {
 			continue
 		}
 		kind, parameters, _ := mime.ParseMediaType(a.ContentType)
+		data, known := decodeText(data, parameters["charset"])
 		switch name := formName(kind, data); {
+		case !known && (name == "plain" || name == "html"):
+			refused = fault.Reject(op, fault.Unsupported, ReasonDocument, "the charset of presentedForm.contentType is UTF-8, UTF-16, ISO-8859-1 or windows-1252")
 		case name == "plain":
-			if text := strings.TrimSpace(lines(decodeText(data, parameters["charset"]))); text != "" {
+			if text := strings.TrimSpace(lines(string(data))); text != "" {
 				return text, nil
 			}
 		case name == "html":
 			if page == "" {
-				page = htmlText(decodeText(data, parameters["charset"]))
+				page = htmlText(string(data))
 			}
 		default:
 			refused = fault.Reject(op, fault.Unsupported, ReasonDocument, "presentedForm is %s, which is not read: send text/plain or text/html, or the text in conclusion", name)
@@ -71,17 +76,40 @@ func formName(kind string, data []byte) string {
 	return "neither text nor HTML"
 }
 
-// decodeText makes data UTF-8: as it is if it can be and nothing else was said, else
-// Latin-1.
-func decodeText(data []byte, charset string) string {
-	switch strings.ToLower(charset) {
+// decodeText makes data UTF-8: by its byte order mark, else as charset says, else as it is if it
+// can be, else from Latin-1. A PDF is still one then. known is false where charset is another one and data not ASCII.
+func decodeText(data []byte, charset string) (text []byte, known bool) {
+	charset = strings.ToLower(charset)
+	switch {
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return data[3:], true
+	case bytes.HasPrefix(data, []byte("\xff\xfe")):
+		return utf16Text(data[2:], binary.LittleEndian), true
+	case bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return utf16Text(data[2:], binary.BigEndian), true
+	}
+	switch charset {
+	case "utf-16le":
+		return utf16Text(data, binary.LittleEndian), true
+	case "utf-16", "utf-16be": // big endian without a mark (RFC 2781, 4.3)
+		return utf16Text(data, binary.BigEndian), true
 	case "iso-8859-1", "latin1", "windows-1252":
-		return report.Latin1(data)
+		return []byte(report.Latin1(data)), true
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+		if !utf8.Valid(data) {
+			data = []byte(report.Latin1(data))
+		}
+		return data, true
 	}
-	if utf8.Valid(data) {
-		return strings.TrimPrefix(string(data), "\ufeff")
+	return data, !bytes.ContainsFunc(data, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+func utf16Text(data []byte, order binary.ByteOrder) []byte {
+	units := make([]uint16, len(data)/2)
+	for i := range units {
+		units[i] = order.Uint16(data[2*i:])
 	}
-	return report.Latin1(data)
+	return []byte(string(utf16.Decode(units)))
 }
 
 // lines makes all line ends \n.

@@ -6,7 +6,8 @@ import (
 )
 
 // htmlText returns the text of XHTML or of the HTML of a report: blocks become lines,
-// paragraphs and headings get a blank line before them, cells of a table a blank between.
+// paragraphs and headings get a blank line before them, items of a list a dash, cells of a table
+// a blank between.
 // Outside of pre, white space is one blank. Scripts, styles and comments are left out;
 // a "<" that begins no tag is itself.
 func htmlText(s string) string {
@@ -42,6 +43,9 @@ func htmlText(s string) string {
 			}
 		case "div", "tr", "li", "dt", "dd", "section", "article", "header", "footer", "hr", "item", "title", "body":
 			w.breakLines(1)
+			if name == "li" || name == "item" {
+				w.item = !closing
+			}
 		case "td", "th":
 			w.space = true
 		case "script", "style", "head":
@@ -59,6 +63,7 @@ type htmlWriter struct {
 	b        strings.Builder
 	newlines int
 	space    bool
+	item     bool // the text that comes is that of a list item
 }
 
 func (w *htmlWriter) breakLines(n int) { w.newlines = max(w.newlines, n) }
@@ -91,7 +96,10 @@ func (w *htmlWriter) word(s string) {
 			w.b.WriteByte(' ')
 		}
 	}
-	w.newlines, w.space = 0, false
+	if w.item {
+		w.b.WriteString("- ")
+	}
+	w.newlines, w.space, w.item = 0, false, false
 	w.b.WriteString(s)
 }
 

@@ -40,6 +40,11 @@ type resource struct {
 	ValueString          string      `json:"valueString"`
 	ValueCodeableConcept concept     `json:"valueCodeableConcept"`
 	HasMember            []reference `json:"hasMember"`
+	Component            []struct {
+		Code                 concept `json:"code"`
+		ValueString          string  `json:"valueString"`
+		ValueCodeableConcept concept `json:"valueCodeableConcept"`
+	} `json:"component"`
 
 	url       string               // its fullUrl, or that of the resource that contains it
 	in        *bundle              // where references are looked up

@@ -53,7 +53,11 @@ func readMessage(data []byte) (message, error) {
 	add := func(to int) {
 		if open >= 0 {
 			line := strings.TrimRight(strings.Join(lines[open:to], "\n"), "\n")
-			m.segments = append(m.segments, segment{lines[open][:3], line, sep})
+			if last := len(m.segments) - 1; last >= 0 && strings.HasPrefix(line, "ADD"+string(rune(sep.field))) {
+				m.segments[last].line += line[4:] // continues its last field (HL7 v2 chapter 2.10.2)
+			} else {
+				m.segments = append(m.segments, segment{lines[open][:3], line, sep})
+			}
 		}
 		open = to
 	}

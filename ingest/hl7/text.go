@@ -40,7 +40,7 @@ func orderText(obx []segment) (string, error) {
 	case file != nil:
 		return "", file
 	}
-	return "", fault.Reject("hl7.text", fault.Unsupported, ReasonNoText, "OBX-5 holds text in an OBX whose OBX-2 is TX, FT, ST, CE, CWE or ED, behind OBR or TXA")
+	return "", fault.Reject("hl7.text", fault.Unsupported, ReasonNoText, "OBX-5 holds text in an OBX whose OBX-2 is TX, FT, ST, CE, CWE, ED or empty, behind OBR or TXA")
 }
 
 // lineEnds makes all line ends \n.
@@ -57,7 +57,7 @@ func value(s segment) (text string, ok bool, err error) {
 		return "", false, nil
 	}
 	switch strings.ToUpper(s.part(2, 1)) {
-	case "TX", "FT", "ST":
+	case "TX", "FT", "ST", "": // what has no type is text that somebody wrote
 		// These have no components: a lone separator is a typed character.
 		raw = strings.ReplaceAll(raw, string(rune(s.sep.repetition)), "\n")
 		text = unescape(raw, s.sep)
@@ -77,17 +77,24 @@ func value(s segment) (text string, ok bool, err error) {
 		}
 		return strings.Join(lines, "\n"), len(lines) > 0, nil
 	case "ED":
-		return encapsulated(s)
+		var texts []string
+		for _, r := range s.repetitions(5) {
+			one, some, refused := encapsulated(s, r)
+			if some {
+				texts, ok = append(texts, one), true
+			} else if refused != nil {
+				err = refused
+			}
+		}
+		return strings.Join(texts, "\n"), ok, err
 	}
 	return "", false, nil
 }
 
 // encapsulated reads ED: source ^ type ^ subtype ^ encoding ^ data (HL7 v2 chapter 2A, ED).
-func encapsulated(s segment) (string, bool, error) {
+func encapsulated(s segment, ed string) (string, bool, error) {
 	const op = "hl7.text"
-	component := func(n int) string {
-		return s.text(nth(nth(s.field(5), s.sep.repetition, 0), s.sep.component, n-1))
-	}
+	component := func(n int) string { return s.text(nth(ed, s.sep.component, n-1)) }
 	raw := component(5)
 	if raw == "" {
 		return "", false, nil

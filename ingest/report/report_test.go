@@ -148,6 +148,7 @@ func TestStages(t *testing.T) {
 		{"symbols", "No evidence of:\n- effusion.\n- edema\n  at the base\nThe heart is large", "No evidence of effusion, edema at the base. The heart is large"},
 		{"symbols", "There is no:\n1. Edema\n2. Mass\n\nScar", "There is no Edema, Mass. Scar"},
 		{"symbols", "Negative for\n\n• edema;\n• mass\n\nScar", "Negative for edema, mass. Scar"},
+		{"symbols", "No:\n\n- edema\n\n- mass\n\nscar", "No edema, mass. scar"},
 		{"symbols", "No evidence of\nedema\n- Scar", "No evidence of edema. Scar"},
 		{"symbols", "No: edema. Rib No: 5", "No edema. Rib No: 5"},
 		{"symbols", "① No edema\n② Scar\n➢ Mass\n\uf0b7 Rib\n#4 Cyst\na) Air\n(ii) Line", "No edema. Scar. Mass. Rib. Cyst. Air. Line"},

@@ -60,7 +60,7 @@ func cleanSymbols(text string) string {
 	width, left := 0, 0 // the longest line of the paragraph, and how many of its lines are left
 	for i, line := range lines {
 		if line == "" || rule.MatchString(line) {
-			if left = 0; !denied || listed {
+			if left = 0; !denied {
 				end()
 			}
 			continue
@@ -91,7 +91,7 @@ func cleanSymbols(text string) string {
 				b.WriteString(", ")
 			}
 			listed = true
-		case marked || broken || listed && !smallLetter(line[0]) || subheading.MatchString(line):
+		case marked || broken || listed && (!smallLetter(line[0]) || lines[i-1] == "") || subheading.MatchString(line):
 			end()
 		}
 		line, item = inlineItems(line, item)
