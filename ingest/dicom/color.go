@@ -1,6 +1,9 @@
 package dicom
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+)
 
 // palettes are the elements of the Palette Color Lookup Table Module (PS3.3 C.7.9): for
 // red, green and blue a descriptor and a table.
@@ -25,7 +28,8 @@ func (f *File) colorKnown() bool {
 // colour it takes the luma of ITU-R BT.601, Y = 0.299 R + 0.587 G + 0.114 B, in 8 bits,
 // which is the first sample of YBR_FULL (PS3.3 section C.7.6.3.1.2); the colours of
 // PALETTE COLOR are looked up first. Frames of YBR_RCT and YBR_ICT are RGB when they come
-// out of their decoder, which undoes that transform (PS3.5 section 8.2.4).
+// out of their decoder, which undoes that transform (PS3.5 section 8.2.4). JPEG says by itself
+// which of the two it holds, and many files have the other one in Photometric Interpretation.
 func (f *File) grey(s stored) (*Pixels, error) {
 	p := &Pixels{Rows: f.Rows, Columns: f.Columns, Signed: s.signed, Wide: f.BitsAllocated > 8, Samples: s.values}
 	switch {
@@ -33,7 +37,7 @@ func (f *File) grey(s stored) (*Pixels, error) {
 		p.narrow(s.long, &f.Header)
 		return p, nil
 	case f.Samples == 3:
-		p.Samples = f.luma(s.values)
+		p.Samples = f.luma(s.values, cmp.Or(s.color, f.Photometric))
 	case f.Photometric == "PALETTE COLOR":
 		table, first, err := f.paletteLuma()
 		if err != nil {
@@ -112,10 +116,10 @@ func (p *Pixels) narrow(long []uint32, h *Header) {
 	}
 }
 
-func (f *File) luma(values []uint16) []uint16 {
+func (f *File) luma(values []uint16, color string) []uint16 {
 	out := make([]uint16, len(values)/3)
 	down := max(0, f.BitsStored-8)
-	y := f.Photometric == "YBR_FULL" || f.Photometric == "YBR_FULL_422"
+	y := color == "YBR_FULL" || color == "YBR_FULL_422"
 	for i := range out {
 		v := uint32(values[3*i])
 		if !y {

@@ -1,6 +1,7 @@
 package dicom_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -172,6 +173,33 @@ func TestUnreadableAttributes(t *testing.T) {
 			element("\x10\x00\x20\x00", "M\xfcller") + element("\x20\x00\x0d\x00", "1.2.3\x00")))
 		if err != nil || h.Modality != "CR" || h.StudyUID != "1.2.3" || patient != "" && string(h.PatientID) != patient {
 			t.Errorf("%s: %+v, %v", charset, h, err)
+		}
+	}
+}
+
+// TestNumbersOfAnotherVR: Rows and the like are read where a sender writes text, or 32 bits.
+func TestNumbersOfAnotherVR(t *testing.T) {
+	for _, syntax := range []string{string(dicom.FilmExplicitLE), bigEndian} {
+		var order binary.AppendByteOrder = binary.LittleEndian
+		if syntax == bigEndian {
+			order = binary.BigEndian
+		}
+		whole := object{syntax: syntax, rows: 3, columns: 2, allocated: 16, pixels: make([]byte, 12)}.bytes(t)
+		element := func(vr string, value []byte) []byte {
+			return append(append(order.AppendUint16(order.AppendUint16(nil, 0x28), 0x10), vr...), append(order.AppendUint16(nil, uint16(len(value))), value...)...)
+		}
+		for _, tc := range []struct {
+			vr    string
+			value []byte
+			want  int
+		}{
+			{"IS", []byte("3 "), 3}, {"DS", []byte(" 3.0"), 3}, {"UL", order.AppendUint32(nil, 3), 3}, {"SL", order.AppendUint32(nil, 3), 3},
+			{"SS", order.AppendUint16(nil, 3), 3}, {"IS", []byte("-3"), 0}, {"IS", []byte("3x"), 0}, {"DS", []byte("65539 "), 0}, {"UL", order.AppendUint32(nil, 1<<16+3), 0}, {"IS", nil, 0},
+		} {
+			f, err := dicom.Parse(bytes.Replace(whole, element("US", order.AppendUint16(nil, 3)), element(tc.vr, tc.value), 1))
+			if err != nil || f.Rows != tc.want || f.Columns != 2 {
+				t.Errorf("%s %s %q: %d rows, %v", syntax, tc.vr, tc.value, f.Rows, err)
+			}
 		}
 	}
 }

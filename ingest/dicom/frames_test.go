@@ -86,6 +86,52 @@ func TestStoredValues(t *testing.T) {
 	}
 }
 
+// TestJPEGColor: what JPEG says of its own colour counts more than Photometric Interpretation.
+func TestJPEGColor(t *testing.T) {
+	img := image.NewRGBA(image.Rect(0, 0, 8, 8))
+	for i := range img.Pix {
+		img.Pix[i] = [4]uint8{255, 0, 0, 255}[i%4] // Y 76, Cb 85, Cr 255
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	const red, asRGB = 76, 102 // 0.299 76 + 0.587 85 + 0.114 255
+	jfif, adobe := "\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00", "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
+	named := func(stream []byte) []byte {
+		stream = bytes.Replace(stream, []byte{3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1}, []byte{3, 'R', 0x22, 0, 'G', 0x11, 1, 'B', 0x11, 1}, 1)
+		return bytes.Replace(stream, []byte{3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0}, []byte{3, 'R', 0, 'G', 0x11, 'B', 0x11, 0, 63, 0}, 1)
+	}
+	for _, tc := range []struct {
+		name, photometric, markers string
+		named                      bool
+		want                       int
+	}{
+		{"nothing, YBR", "YBR_FULL_422", "", false, red},
+		{"nothing, RGB", "RGB", "", false, asRGB},
+		{"JFIF, RGB", "RGB", jfif, false, red},
+		{"Adobe YCbCr, RGB", "RGB", adobe + "\x01", false, red},
+		{"Adobe RGB, YBR", "YBR_FULL_422", adobe + "\x00", false, asRGB},
+		{"Adobe RGB behind JFIF", "RGB", jfif + adobe + "\x00", false, red},
+		{"another APP14", "YBR_FULL", "\xff\xee\x00\x0eOthers\x00\x00\x00\x00\x00\x00", false, red},
+		{"called RGB, YBR", "YBR_FULL", "", true, asRGB},
+	} {
+		stream := append([]byte("\xff\xd8"+tc.markers), b.Bytes()[2:]...)
+		if tc.named {
+			stream = named(stream)
+		}
+		f := object{syntax: codec.JPEGBaseline, photometric: tc.photometric, samples: 3, rows: 8, columns: 8, allocated: 8, fragments: [][]byte{nil, stream}}.parse(t)
+		p, err := f.Pixels(codec.Standard())
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		if d := int(p.Samples[0]) - tc.want; d < -2 || d > 2 {
+			t.Errorf("%s: %d, want %d", tc.name, p.Samples[0], tc.want)
+		}
+	}
+}
+
 // TestFrames: the figures are over all frames, however these are found.
 func TestFrames(t *testing.T) {
 	a, b := jpegOf(t, 10), jpegOf(t, 200)

@@ -191,6 +191,9 @@ func (d *decoder) frame(i int) (stored, error) {
 		BitsAllocated: d.BitsAllocated, BitsStored: d.BitsStored, HighBit: d.HighBit, Signed: d.signed,
 	})
 	s := stored{values: values, signed: d.signed}
+	if d.Samples == 3 && codec.IsDCT(d.TransferSyntax) {
+		s.color = codec.JPEGColor(value)
+	}
 	if err == nil && d.TransferSyntax == codec.RLE {
 		if d.BitsAllocated == 32 {
 			s = stored{long: pairs(values), signed: d.signed}

@@ -13,6 +13,7 @@ type stored struct {
 	values []uint16
 	long   []uint32 // in place of values, when 32 bits are allocated
 	signed bool
+	color  string // of a codestream that says its own Photometric Interpretation: RGB or YBR_FULL
 }
 
 // Stats are figures over all stored values of all frames.

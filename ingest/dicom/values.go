@@ -65,19 +65,40 @@ func smallFile(elements []element, order binary.ByteOrder) []byte {
 	b = append(b, 2, 0, 0x10, 0, 'U', 'I', 18, 0)
 	b = append(b, implicitLE+"\x00"...)
 	for _, e := range elements {
+		value := e.value
+		if isShort(e.tag) {
+			value = shorts(e, order)
+		}
 		b = le.AppendUint16(b, uint16(e.tag>>16))
 		b = le.AppendUint16(b, uint16(e.tag))
-		b = le.AppendUint32(b, uint32(len(e.value)))
-		if order != le && isShort(e.tag) {
-			for i := 0; i+1 < len(e.value); i += 2 {
-				b = append(b, e.value[i+1], e.value[i])
-			}
-			b = append(b, e.value[len(e.value)&^1:]...)
-			continue
-		}
-		b = append(b, e.value...)
+		b = le.AppendUint32(b, uint32(len(value)))
+		b = append(b, value...)
 	}
 	return b
+}
+
+// shorts returns the value of an element of 16-bit numbers in little endian. Some senders write
+// a number of another VR there; one that does not fit is none.
+func shorts(e element, order binary.ByteOrder) (value []byte) {
+	le := binary.LittleEndian
+	n := -1
+	switch {
+	case e.vr == "IS" || e.vr == "DS":
+		if v, ok := decimal(strings.Trim(string(e.value), " \x00")); ok && v == float64(uint16(v)) {
+			n = int(v)
+		}
+	case (e.vr == "UL" || e.vr == "SL") && len(e.value) == 4:
+		n = int(order.Uint32(e.value))
+	default:
+		for i := 0; i+1 < len(e.value); i += 2 {
+			value = le.AppendUint16(value, order.Uint16(e.value[i:]))
+		}
+		return value
+	}
+	if n < 0 || n > 1<<16-1 {
+		return nil
+	}
+	return le.AppendUint16(nil, uint16(n))
 }
 
 // isShort tells whether a wanted element holds 16-bit numbers.

@@ -1,7 +1,9 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"github.com/radstream/radstream/schemas/fault"
 )
@@ -25,6 +27,8 @@ const (
 	jpegDRI  = 0xDD
 	jpegDHP  = 0xDE
 	jpegEXP  = 0xDF
+	jpegAPP0 = 0xE0
+	jpegAPPE = 0xEE
 	jpegTEM  = 0x01
 )
 
@@ -160,6 +164,39 @@ func (s *jpegStream) nextScan() (*jpegScan, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+	}
+}
+
+// JPEGColor returns what the three components of a DCT codestream are, as libjpeg tells it:
+// YBR_FULL where there is a JFIF marker, else what an Adobe marker says, else RGB where the
+// components are called so. It returns "" where nothing says it.
+func JPEGColor(codestream []byte) string {
+	s := &jpegStream{data: codestream}
+	color := ""
+	for {
+		marker, err := s.marker()
+		if err != nil {
+			return color
+		}
+		if marker == jpegSOI || marker == jpegTEM {
+			continue
+		}
+		p, err := s.segment()
+		switch {
+		case err != nil:
+			return color
+		case marker == jpegAPP0 && bytes.HasPrefix(p, []byte("JFIF\x00")):
+			return "YBR_FULL"
+		case marker == jpegAPPE && len(p) >= 12 && bytes.HasPrefix(p, []byte("Adobe")):
+			if color = "YBR_FULL"; p[11] == 0 { // its transform
+				color = "RGB"
+			}
+		case marker >= jpegSOF0 && marker <= jpegSOF2:
+			if color == "" && len(p) == 15 && strings.EqualFold(string([]byte{p[6], p[9], p[12]}), "RGB") {
+				color = "RGB"
+			}
+			return color
 		}
 	}
 }
