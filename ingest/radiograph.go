@@ -66,10 +66,10 @@ func filmOf(h dicom.Header, p *dicom.Pixels) (pixel.Film, error) {
 		return pixel.Film{}, err
 	}
 	if p.Display {
-		return pixel.Film{Rows: p.Rows, Columns: p.Columns, Samples: p.Samples, Display: true}, nil
+		return pixel.Film{Rows: p.Rows, Columns: p.Columns, Aspect: h.PixelAspect, Samples: p.Samples, Display: true}, nil
 	}
 	f := pixel.Film{
-		Rows: p.Rows, Columns: p.Columns, Samples: p.Samples, Signed: p.Signed,
+		Rows: p.Rows, Columns: p.Columns, Aspect: h.PixelAspect, Samples: p.Samples, Signed: p.Signed,
 		Slope: h.Slope * float64(int(1)<<p.Shift), Intercept: h.Intercept,
 		Invert: inverted(h),
 	}

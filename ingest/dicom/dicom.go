@@ -23,6 +23,7 @@
 package dicom
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -72,9 +73,10 @@ type Header struct {
 	Laterality   string   // Image Laterality, else Laterality
 
 	Rows, Columns int
-	Frames        int  // 1 when absent, 0 when it is not a number
-	Samples       int  // Samples per Pixel, 1 when absent
-	Planar        bool // Planar Configuration: uncompressed colour lies plane after plane
+	PixelAspect   float64 // height of a pixel over its width; 1 when nothing, or nothing sound, says another
+	Frames        int     // 1 when absent, 0 when it is not a number
+	Samples       int     // Samples per Pixel, 1 when absent
+	Planar        bool    // Planar Configuration: uncompressed colour lies plane after plane
 	BitsAllocated int
 	BitsStored    int
 	HighBit       int
@@ -227,6 +229,7 @@ func header(v values) Header {
 
 		Rows:          short(tagRows, 0),
 		Columns:       short(tagColumns, 0),
+		PixelAspect:   pixelAspect(v),
 		Frames:        1,
 		Samples:       short(tagSamples, 1),
 		Planar:        short(tagPlanar, 0) == 1,
@@ -266,6 +269,32 @@ func header(v values) Header {
 		h.PaddingLow, h.PaddingHigh = h.padding(padding, short(tagPaddingLimit, padding))
 	}
 	return h
+}
+
+// maxAspect bounds how far from square a pixel is believed to be: the widest known, of binned
+// detectors, are 2 to 1.
+const maxAspect = 4
+
+// pixelAspect reads Imager Pixel Spacing, Pixel Spacing or Pixel Aspect Ratio, each vertical \
+// horizontal (PS3.3 sections 10.7.1.3 and C.7.6.3.1.7). Differences below a hundredth are rounding.
+func pixelAspect(v values) float64 {
+	for _, tag := range []uint32{tagImagerSpacing, tagPixelSpacing, tagPixelAspect} {
+		pair := v.texts(tag)
+		if len(pair) != 2 {
+			continue
+		}
+		vertical, first := decimal(pair[0])
+		horizontal, second := decimal(pair[1])
+		aspect := vertical / horizontal
+		if !first || !second || !(aspect >= 1.0/maxAspect && aspect <= maxAspect) {
+			continue
+		}
+		if math.Abs(aspect-1) < 0.01 {
+			aspect = 1
+		}
+		return aspect
+	}
+	return 1
 }
 
 // viewCode returns the code meaning of the first item of a View Code Sequence.

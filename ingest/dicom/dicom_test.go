@@ -48,7 +48,7 @@ func TestEncodedFilm(t *testing.T) {
 		want := dicom.Header{
 			TransferSyntax: string(syntax), SOPClass: "1.2.840.10008.5.1.4.1.1.1.1", Modality: "DX", BodyPart: "CHEST",
 			StudyUID: "1.2.3", SeriesUID: "1.2.3.1", InstanceUID: "1.2.3.1.1", PatientID: "P1", PatientName: "Doe^J", Accession: "A1", People: []string{"Doe^J"}, StudyTime: f.StudyTime, ContentTime: f.StudyTime,
-			ViewPosition: "LL", Orientation: []string{"P", "F"}, Laterality: "L", Rows: 5, Columns: 7, Frames: 1, Samples: 1,
+			ViewPosition: "LL", Orientation: []string{"P", "F"}, Laterality: "L", Rows: 5, Columns: 7, PixelAspect: 1, Frames: 1, Samples: 1,
 			BitsAllocated: 16, BitsStored: 12, HighBit: 11, Photometric: "MONOCHROME1", Slope: 2, Intercept: -10,
 			Windows: []dicom.Window{{Center: 2000.5, Width: 3000}}, Shape: "INVERSE",
 		}

@@ -246,6 +246,27 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+func TestPixelAspect(t *testing.T) {
+	for _, tc := range []struct {
+		imager, spacing, aspect string
+		want                    float64
+	}{
+		{"", "", "", 1},
+		{`0.2\0.1`, `0.1\0.1`, `1\2`, 2},
+		{"", `0.1\0.2`, `2\1`, 0.5},
+		{"0.2 ", `0.1\0.0`, `4\3`, 4.0 / 3},
+		{`0.1430\0.1432`, "", "", 1},
+		{`0\0`, `NaN\1`, `x\1`, 1},
+		{"", "", `-2\1`, 1},
+		{"", "", `50\1`, 1},
+	} {
+		h := explicit.header(t, explicit.element(0x00181164, "DS", pad(tc.imager)), explicit.element(0x00280030, "DS", pad(tc.spacing)), explicit.element(0x00280034, "IS", pad(tc.aspect)))
+		if h.PixelAspect != tc.want {
+			t.Errorf("%q, %q, %q: %g, want %g", tc.imager, tc.spacing, tc.aspect, h.PixelAspect, tc.want)
+		}
+	}
+}
+
 func pad(s string) []byte { return []byte(s + strings.Repeat(" ", len(s)%2)) }
 
 func TestPadding(t *testing.T) {

@@ -67,6 +67,7 @@ const (
 	tagOtherPatientNames   = 0x00101001
 	tagRequesting          = 0x00321032
 	tagBodyPart            = 0x00180015
+	tagImagerSpacing       = 0x00181164
 	tagViewPosition        = 0x00185101
 	tagStudyUID            = 0x0020000D
 	tagSeriesUID           = 0x0020000E
@@ -79,6 +80,8 @@ const (
 	tagFrames              = 0x00280008
 	tagRows                = 0x00280010
 	tagColumns             = 0x00280011
+	tagPixelSpacing        = 0x00280030
+	tagPixelAspect         = 0x00280034
 	tagBitsAllocated       = 0x00280100
 	tagBitsStored          = 0x00280101
 	tagHighBit             = 0x00280102
@@ -110,7 +113,7 @@ func isWanted(tag uint32) bool {
 	case tagCharacterSet, tagSOPClass, tagInstanceUID, tagStudyDate, tagStudyTime, tagTimezone, tagAccession, tagModality,
 		tagPatientID, tagBirthDate, tagBodyPart, tagViewPosition, tagStudyUID, tagSeriesUID, tagOrientation, tagLaterality,
 		tagImageLaterality, tagPhotometric, tagFrames, tagWindowCenter, tagWindowWidth, tagIntercept, tagSlope,
-		tagVOIFunction, tagShape, tagOtherPatientIDs, tagCreationDate, tagCreationTime, tagContentDate, tagContentTime:
+		tagVOIFunction, tagShape, tagImagerSpacing, tagPixelSpacing, tagPixelAspect, tagOtherPatientIDs, tagCreationDate, tagCreationTime, tagContentDate, tagContentTime:
 		return true
 	}
 	return isShort(tag) || slices.Contains(personTags, tag)

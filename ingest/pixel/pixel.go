@@ -23,6 +23,8 @@
 package pixel
 
 import (
+	"math"
+
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -52,6 +54,7 @@ const (
 // Film is one grey image as stored, with what is needed to show it.
 type Film struct {
 	Rows, Columns int
+	Aspect        float64 // height of a pixel over its width; 0 for square ones
 	// Samples is row-major, Rows*Columns long; with Signed, int16 in two's complement.
 	Samples []uint16
 	Signed  bool
@@ -100,7 +103,7 @@ func Render(f Film, p Policy) (Rendered, error) {
 		return Rendered{}, err
 	}
 	r.Pixels, r.Scale = make([]byte, Side*Side), float64(max(f.Columns, f.Rows))/Side
-	columns, rows := fit(f.Columns, f.Rows)
+	columns, rows := fit(f.Columns, f.Rows, f.Aspect)
 	x0, y0 := (Side-columns)/2, (Side-rows)/2
 	r.Exposed = &radstreamv1.Box{X0: uint32(x0), Y0: uint32(y0), X1: uint32(x0 + columns), Y1: uint32(y0 + rows)}
 	resize(f, grey, r.Pixels[y0*Side+x0:], columns, rows)
@@ -108,7 +111,10 @@ func Render(f Film, p Policy) (Rendered, error) {
 }
 
 // fit returns the largest size of the film's proportions inside the square.
-func fit(columns, rows int) (int, int) {
+func fit(columns, rows int, aspect float64) (int, int) {
+	if aspect != 0 {
+		columns, rows = 1000*columns, int(math.Round(1000*aspect*float64(rows)))
+	}
 	long := max(columns, rows)
 	scale := func(n int) int { return max(1, (2*n*Side+long)/(2*long)) }
 	return scale(columns), scale(rows)

@@ -56,14 +56,20 @@ func TestVersusPillow(t *testing.T) {
 func TestExposed(t *testing.T) {
 	for _, tc := range []struct {
 		columns, rows int
+		aspect        float64
 		want          [4]uint32
 	}{
-		{1000, 500, [4]uint32{0, 56, 224, 168}},
-		{500, 1000, [4]uint32{56, 0, 168, 224}},
-		{64, 64, [4]uint32{0, 0, 224, 224}},
-		{1000, 999, [4]uint32{0, 0, 224, 224}},
+		{1000, 500, 0, [4]uint32{0, 56, 224, 168}},
+		{500, 1000, 1, [4]uint32{56, 0, 168, 224}},
+		{64, 64, 1, [4]uint32{0, 0, 224, 224}},
+		{1000, 999, 1, [4]uint32{0, 0, 224, 224}},
+		{1000, 500, 2, [4]uint32{0, 0, 224, 224}},
+		{500, 500, 0.5, [4]uint32{0, 56, 224, 168}},
+		{100, 100, 4, [4]uint32{84, 0, 140, 224}},
 	} {
-		r, err := pixel.Render(film(tc.columns, tc.rows), pixel.Auto)
+		f := film(tc.columns, tc.rows)
+		f.Aspect = tc.aspect
+		r, err := pixel.Render(f, pixel.Auto)
 		if err != nil {
 			t.Fatal(err)
 		}
