@@ -38,9 +38,6 @@ var process sync.Mutex
 type Options struct {
 	// IntraThreads is how many threads one operator may use; 0 is one a physical core.
 	IntraThreads int
-	// Spin lets idle worker threads spin between runs: lower latency, but a busy core
-	// after each run. Off by default, because other stages share the machine.
-	Spin bool
 }
 
 // Runtime is the opened library. Its methods are safe for concurrent use.
@@ -192,13 +189,10 @@ func (r *Runtime) sessionOptions(m Model) (*onnx.SessionOptions, error) {
 	if err != nil {
 		return nil, err
 	}
-	spin := "0"
-	if r.options.Spin {
-		spin = "1"
-	}
 	err = errors.Join(
 		o.SetIntraOpNumThreads(cmp.Or(m.Threads, r.options.IntraThreads)),
-		o.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
+		// Idle worker threads that spin would keep a core busy: other stages share the machine.
+		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 	)
 	if m.Varying {
 		err = errors.Join(err, o.SetMemPattern(false))

@@ -24,7 +24,7 @@ func BenchmarkStore(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv := qdrantd.New(db, qdrantd.Config{})
+	srv := qdrantd.New(db)
 	go func() { _ = srv.Serve(l) }()
 	c, err := Dial(l.Addr().String(), "", false)
 	if err != nil {

@@ -56,7 +56,7 @@ func (e *embedded) start() {
 		e.t.Fatal(err)
 	}
 	e.addr = l.Addr().String()
-	srv := qdrantd.New(db, qdrantd.Config{})
+	srv := qdrantd.New(db)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	e.stop = func() {

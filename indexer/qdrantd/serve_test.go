@@ -21,7 +21,7 @@ func serve(t testing.TB, dir string) (addr string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(db, Config{})
+	s := New(db)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	stopped := false

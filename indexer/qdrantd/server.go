@@ -49,10 +49,8 @@ import (
 // Version is the Qdrant version whose API is served; clients compare it with their own.
 const Version = "1.17.1"
 
-// Config bounds the server; the zero value is the default.
-type Config struct {
-	MaxMessage int // bytes of a request or an answer; default 64 MiB
-}
+// maxMessage bounds a request or an answer, in bytes.
+const maxMessage = 64 << 20
 
 // Server is a Qdrant gRPC server over one DB. It does not close the DB.
 type Server struct {
@@ -61,13 +59,10 @@ type Server struct {
 }
 
 // New makes a server; it listens nowhere before Serve.
-func New(db *flat.DB, c Config) *Server {
-	if c.MaxMessage <= 0 {
-		c.MaxMessage = 64 << 20
-	}
+func New(db *flat.DB) *Server {
 	s := &Server{
 		grpc: grpc.NewServer(
-			grpc.MaxRecvMsgSize(c.MaxMessage), grpc.MaxSendMsgSize(c.MaxMessage), grpc.UnaryInterceptor(guard(db)),
+			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage), grpc.UnaryInterceptor(guard(db)),
 			// Official clients ping every 10 s; by default gRPC cuts off who pings that often.
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		),

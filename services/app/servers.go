@@ -81,7 +81,7 @@ func (a *App) startQdrant(ctx context.Context) (running, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	a.addresses.Qdrant = listener.Addr().String()
-	srv := qdrantd.New(db, qdrantd.Config{})
+	srv := qdrantd.New(db)
 	return func(ctx context.Context) error {
 		served := make(chan error, 1)
 		go func() { served <- srv.Serve(listener) }()

@@ -228,7 +228,7 @@ func serveIndex(dir string) (*qdrant.Client, *flat.DB, func() error, error) {
 	if err != nil {
 		return nil, nil, nil, errors.Join(fault.E(op, fault.Unavailable, err), db.Close())
 	}
-	server := qdrantd.New(db, qdrantd.Config{})
+	server := qdrantd.New(db)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	client, err := qdrant.Dial(l.Addr().String(), "", false)

@@ -36,11 +36,10 @@ type Config struct {
 	URL string
 	// Name of this client in the server's lists; default radstream.
 	Name string
-	// At most one of these is set: a token, a user with password, or a file with a JWT
-	// and its seed (.creds).
-	Token          string
-	User, Password string
-	CredsFile      string
+	// At most one of these is set: a token, or a file with a JWT and its seed (.creds). A user
+	// with password may stand in URL.
+	Token     string
+	CredsFile string
 	// Timeout of a call whose context has no deadline; default 10 s.
 	Timeout time.Duration
 }
@@ -60,13 +59,7 @@ func (c Config) Validate() error {
 	}
 	wrong(c.URL == "", "url must be the address of a NATS server, such as nats://127.0.0.1:4222")
 	wrong(c.Timeout <= 0, "timeout must be above zero")
-	ways := 0
-	for _, v := range []string{c.Token, c.User, c.CredsFile} {
-		if v != "" {
-			ways++
-		}
-	}
-	wrong(ways > 1, "only one of token, user and creds file may be set")
+	wrong(c.Token != "" && c.CredsFile != "", "only one of token and creds file may be set")
 	return fault.E("bus.Config", fault.Usage, errors.Join(errs...))
 }
 
@@ -174,8 +167,6 @@ func options(ctx context.Context, c Config, log zerolog.Logger) []nats.Option {
 	switch {
 	case c.Token != "":
 		o = append(o, nats.Token(c.Token))
-	case c.User != "":
-		o = append(o, nats.UserInfo(c.User, c.Password))
 	case c.CredsFile != "":
 		o = append(o, nats.UserCredentials(c.CredsFile))
 	}

@@ -75,7 +75,7 @@ func TestConnectNamesTheServer(t *testing.T) {
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "secret") {
 		t.Fatal(err)
 	}
-	c.Token, c.User, c.Timeout = "a", "b", 0
+	c.Token, c.CredsFile, c.Timeout = "a", "b", 0
 	_, err = bus.Connect(t.Context(), c, zerolog.Nop())
 	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "only one of") || !strings.Contains(err.Error(), "timeout") {
 		t.Fatal(err)

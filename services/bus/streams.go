@@ -133,13 +133,11 @@ func differences(have, want jetstream.StreamConfig) []string {
 
 // StreamState is what a stream holds.
 type StreamState struct {
-	Name     string
 	Messages uint64
 	Bytes    uint64
 	Subjects uint64
 	FirstSeq uint64 // of the oldest message; LastSeq + 1 where there is none
 	LastSeq  uint64
-	LastTime time.Time // when the last message was stored; zero where there is none
 }
 
 // StreamState asks the server about a stream. Errors: NotFound, or the bus's own.
@@ -150,17 +148,15 @@ func (b *Bus) StreamState(ctx context.Context, stream string) (StreamState, erro
 		return StreamState{}, Failure(op, err)
 	}
 	st := s.CachedInfo().State
-	return StreamState{Name: stream, Messages: st.Msgs, Bytes: st.Bytes, Subjects: st.NumSubjects, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq, LastTime: st.LastTime}, nil
+	return StreamState{Messages: st.Msgs, Bytes: st.Bytes, Subjects: st.NumSubjects, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq}, nil
 }
 
 // ConsumerState is how far a durable consumer came.
 type ConsumerState struct {
-	Name        string
-	Pending     uint64 // messages never delivered yet
-	AckPending  int    // delivered, not settled
-	Redelivered int    // of these, delivered more than once
-	AckedTo     uint64 // every message up to this stream sequence is settled
-	Delivered   uint64 // stream sequence of the last message that was delivered
+	Pending    uint64 // messages never delivered yet
+	AckPending int    // delivered, not settled
+	AckedTo    uint64 // every message up to this stream sequence is settled
+	Delivered  uint64 // stream sequence of the last message that was delivered
 }
 
 // ConsumerState asks the server about a consumer. Errors: NotFound, or the bus's own.
@@ -171,7 +167,7 @@ func (b *Bus) ConsumerState(ctx context.Context, stream, durable string) (Consum
 		return ConsumerState{}, Failure(op, err)
 	}
 	i := c.CachedInfo()
-	return ConsumerState{Name: durable, Pending: i.NumPending, AckPending: i.NumAckPending, Redelivered: i.NumRedelivered, AckedTo: i.AckFloor.Stream, Delivered: i.Delivered.Stream}, nil
+	return ConsumerState{Pending: i.NumPending, AckPending: i.NumAckPending, AckedTo: i.AckFloor.Stream, Delivered: i.Delivered.Stream}, nil
 }
 
 // Rewind makes a durable consumer read its stream from the start again: it is deleted, and made

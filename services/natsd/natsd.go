@@ -46,18 +46,11 @@ type Config struct {
 	// StoreDir is the folder of JetStream's files; created when missing. Required. One
 	// running server at a time.
 	StoreDir string
-	// MaxPayload bounds a message with its headers, in bytes; default 1 MiB.
-	MaxPayload int32
-	// MaxMemory bounds memory streams, in bytes; default 64 MiB (Radstream makes none).
-	MaxMemory int64
-	// MaxStore bounds what JetStream puts on disk, in bytes; default 0: three quarters of
-	// the space free at start.
-	MaxStore int64
 }
 
 // DefaultConfig listens on 127.0.0.1:4222 and stores in dir.
 func DefaultConfig(dir string) Config {
-	return Config{Host: "127.0.0.1", Port: DefaultPort, StoreDir: dir, MaxPayload: 1 << 20, MaxMemory: 64 << 20}
+	return Config{Host: "127.0.0.1", Port: DefaultPort, StoreDir: dir}
 }
 
 // Validate returns a [fault.Usage] that lists everything that is wrong.
@@ -70,9 +63,6 @@ func (c Config) Validate() error {
 	}
 	wrong(c.StoreDir == "", "store dir must name a folder")
 	wrong(c.Port < 0 || c.Port > 65535, "port must be 1 to 65535, or 0 for any free port")
-	wrong(c.MaxPayload < 1024 || c.MaxPayload > 64<<20, "max payload must be 1024 bytes to 64 MiB")
-	wrong(c.MaxMemory < 0, "max memory must not be negative")
-	wrong(c.MaxStore < 0, "max store must not be negative; 0 leaves it to the server")
 	ip := net.ParseIP(c.Host)
 	wrong(ip == nil, "host must be an IP address, such as 127.0.0.1")
 	wrong(ip != nil && !ip.IsLoopback() && c.Token == "", "host is reachable from other machines, so a token is required")
@@ -165,11 +155,10 @@ func options(c Config) *server.Options {
 		Host:                   c.Host,
 		Port:                   port,
 		Authorization:          c.Token,
-		MaxPayload:             c.MaxPayload,
+		MaxPayload:             1 << 20,
 		JetStream:              true,
 		StoreDir:               c.StoreDir,
-		JetStreamMaxMemory:     c.MaxMemory,
-		JetStreamMaxStore:      c.MaxStore,
+		JetStreamMaxMemory:     64 << 20, // Radstream makes no memory streams
 		SyncAlways:             true,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,

@@ -143,13 +143,10 @@ func TestCanceledStart(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for name, spoil := range map[string]func(*natsd.Config){
-		"store dir":   func(c *natsd.Config) { c.StoreDir = "" },
-		"port":        func(c *natsd.Config) { c.Port = 70000 },
-		"max payload": func(c *natsd.Config) { c.MaxPayload = 0 },
-		"max memory":  func(c *natsd.Config) { c.MaxMemory = -1 },
-		"max store":   func(c *natsd.Config) { c.MaxStore = -1 },
-		"host must":   func(c *natsd.Config) { c.Host = "example" },
-		"token":       func(c *natsd.Config) { c.Host = "0.0.0.0" },
+		"store dir": func(c *natsd.Config) { c.StoreDir = "" },
+		"port":      func(c *natsd.Config) { c.Port = 70000 },
+		"host must": func(c *natsd.Config) { c.Host = "example" },
+		"token":     func(c *natsd.Config) { c.Host = "0.0.0.0" },
 	} {
 		c := natsd.DefaultConfig(filepath.Join(t.TempDir(), "x"))
 		if err := c.Validate(); err != nil {

@@ -29,8 +29,6 @@ type Config struct {
 	Tenant event.Tenant
 	// Wait follows every arrival until it is settled; else Run ends when all are published.
 	Wait bool
-	// Parallel bounds how many studies are published at once; default 4.
-	Parallel int
 	// Patience is how long a server may be away before the run gives up; default 2 minutes.
 	Patience time.Duration
 	// MaxBytes bounds one file; larger ones become problems. Default blob.DefaultMaxBytes.
@@ -68,9 +66,6 @@ type Publisher struct {
 
 // New makes a publisher for one run.
 func New(b *bus.Bus, o objects, c Config) *Publisher {
-	if c.Parallel <= 0 {
-		c.Parallel = 4
-	}
 	if c.Patience <= 0 {
 		c.Patience = 2 * time.Minute
 	}
@@ -99,7 +94,7 @@ func (p *Publisher) Run(ctx context.Context, plan Plan) (Summary, error) {
 	p.t.Total = len(arrivals) + len(plan.Messages)
 	p.mu.Unlock()
 	send, sendCtx := errgroup.WithContext(ctx)
-	send.SetLimit(p.config.Parallel)
+	send.SetLimit(4) // so many are published at once
 	for _, s := range arrivals {
 		send.Go(func() error { return p.send(sendCtx, s) })
 	}

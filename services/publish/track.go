@@ -53,8 +53,7 @@ type arrival struct {
 	paths map[string]string // by the sha256 in hex
 
 	refused  map[string]bool // parts rejected, by hash or name: a dead letter may be seen twice
-	key      event.StudyKey
-	rev      event.Rev // revision that holds it; 0 until prepared
+	rev      event.Rev       // revision that holds it; 0 until prepared
 	embedded bool
 	settled  bool
 }
@@ -97,7 +96,7 @@ func (t *tracker) see(e event.Envelope) (lookUp bool) {
 		if !mine || a.rev != 0 || a.merge {
 			return false
 		}
-		a.key, a.rev = key, e.Rev
+		a.rev = e.Rev
 		t.byStudy[key] = append(t.byStudy[key], a)
 		t.Prepared++
 		t.settle(key)
