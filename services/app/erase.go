@@ -38,7 +38,7 @@ import (
 type eraser struct {
 	h        *prepareHandler
 	bus      *bus.Bus
-	store    blob.Store
+	store    *blob.JetStream
 	identity identity
 	models   *registry.Registry
 	// journal keeps, for a request under way, which arrivals go that nothing but their objects tells

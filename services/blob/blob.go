@@ -5,17 +5,15 @@
 // then announces its reference, so a reference to nothing is a fault of the sender, not
 // a matter of waiting.
 //
-//	publisher: bytes -> Store.Put -> ObjectRef "objects:<sha256>" -> StudyArrived
+//	publisher: bytes -> JetStream.Put -> ObjectRef "objects:<sha256>" -> StudyArrived
 //	ingest:    StudyArrived -> ObjectRef -> Reader.Get -> bytes, size and hash checked
 //
-// [Directory] keeps objects in a folder, [JetStream] in a NATS Object Store; both pass
-// blobtest.Run. [Reader] also resolves "file:<path>" below folders that the operator
-// allowed. Objects are held in memory whole, up to a limit that is checked before
-// anything is allocated.
+// [JetStream] keeps objects in a NATS Object Store. [Reader] also resolves "file:<path>" below
+// folders that the operator allowed. Objects are held in memory whole, up to a limit that is
+// checked before anything is allocated.
 package blob
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -42,25 +40,6 @@ const (
 	objectScheme = "objects:"
 	fileScheme   = "file:"
 )
-
-// Store keeps objects by the hash of their bytes. Every method may be called from many
-// goroutines. Besides the errors named below: Unavailable when the place where objects
-// lie cannot be reached, Transient when it failed this time.
-type Store interface {
-	// Put stores data durably and returns its reference, without a media type, which the
-	// caller knows. Errors: Unsupported with [ReasonTooLarge].
-	Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRef, error)
-	// Get returns the bytes. A size of 0 and an empty sha256 in ref are not compared; the
-	// hash in the URI always is. Errors: Invalid with [ReasonMissing], [ReasonMalformed]
-	// or [ReasonMismatch] (ref contradicts itself or its size is wrong), Unsupported with
-	// [ReasonTooLarge] or [ReasonNotAllowed], Corrupt when the stored bytes have changed.
-	Get(ctx context.Context, ref *radstreamv1.ObjectRef) ([]byte, error)
-	// Stat returns the size in bytes without reading them. Errors as for Get, but
-	// damage is not found.
-	Stat(ctx context.Context, ref *radstreamv1.ObjectRef) (uint64, error)
-	// Delete removes the object; one that is not there is no error.
-	Delete(ctx context.Context, ref *radstreamv1.ObjectRef) error
-}
 
 // newRef describes data.
 func newRef(data []byte) *radstreamv1.ObjectRef {

@@ -15,83 +15,214 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/blob"
-	"github.com/radstream/radstream/services/blob/blobtest"
 )
 
-func TestDirectory(t *testing.T) {
-	var dir string // of the store opened last
-	blobtest.Run(t, blobtest.Harness{
-		Open: func(t *testing.T, maxBytes uint64) blob.Store {
-			dir = t.TempDir()
-			return openDirectory(t, dir, maxBytes)
-		},
-		Damage: func(t *testing.T, name string) {
-			file := filepath.Join(dir, "objects", name[:2], name)
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data[0] ^= 1
-			if err := os.WriteFile(file, data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		},
-	})
-}
-
 func TestJetStream(t *testing.T) {
-	var bucket jetstream.ObjectStore
-	var stream jetstream.Stream
-	var stop func()
-	blobtest.Run(t, blobtest.Harness{
-		Open: func(t *testing.T, maxBytes uint64) blob.Store {
-			bucket, stream, stop = startBucket(t)
-			return blob.NewJetStream(bucket, stream, maxBytes)
-		},
-		Damage: func(t *testing.T, name string) {
-			data, err := bucket.GetBytes(t.Context(), name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data[0] ^= 1
-			if _, err := bucket.PutBytes(t.Context(), name, data); err != nil {
-				t.Fatal(err)
-			}
-		},
-		Stop: func(*testing.T) { stop() },
-	})
+	for name, c := range map[string]func(*testing.T){
+		"round trip": roundTrip, "same bytes same ref": twice, "missing": missing, "delete": deletes,
+		"limit": limit, "malformed refs": malformed, "mismatch": mismatch, "damage": damage,
+		"concurrent": concurrent, "canceled": canceled, "stopped": stopped,
+	} {
+		t.Run(name, c)
+	}
 }
 
-func TestDirectoryMends(t *testing.T) {
-	dir := t.TempDir()
-	s := openDirectory(t, dir, 100)
-	ref, err := s.Put(t.Context(), []byte("film"))
-	if err != nil {
-		t.Fatal(err)
+// store is an object store with what lies under it.
+type store struct {
+	*blob.JetStream
+	bucket jetstream.ObjectStore
+	stop   func()
+}
+
+// open returns an empty store that takes objects of up to maxBytes.
+func open(t *testing.T, maxBytes uint64) store {
+	t.Helper()
+	bucket, stream, stop := startBucket(t)
+	return store{blob.NewJetStream(bucket, stream, maxBytes), bucket, stop}
+}
+
+const limitBytes = 4 << 20
+
+func roundTrip(t *testing.T) {
+	s := open(t, limitBytes)
+	for _, size := range []int{1, 131, 128 << 10, 128<<10 + 1, 3 << 20, limitBytes, 0} {
+		data := bytes.Repeat([]byte{byte(size), 7, byte(size >> 8)}, size/3+1)[:size]
+		ref := put(t, s, data)
+		if ref.Size != uint64(size) || len(ref.Sha256) != 32 {
+			t.Errorf("%d bytes have the reference %v", size, ref)
+		}
+		got, err := s.Get(t.Context(), ref)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes came back as %d: %v", size, len(got), err)
+		}
+		n, err := s.Stat(t.Context(), ref)
+		if err != nil || n != uint64(size) {
+			t.Errorf("Stat of %d bytes: %d %v", size, n, err)
+		}
+		// What a sender that writes JSON by hand may leave out.
+		if got, err := s.Get(t.Context(), &radstreamv1.ObjectRef{Uri: ref.Uri}); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("by uri alone: %v", err)
+		}
 	}
-	name := strings.TrimPrefix(ref.Uri, "objects:")
-	file := filepath.Join(dir, "objects", name[:2], name)
-	for _, leftover := range []string{file, file + ".tmpX"} {
-		if err := os.WriteFile(leftover, []byte("f"), 0o600); err != nil {
+}
+
+func twice(t *testing.T) {
+	s := open(t, limitBytes)
+	if a, b := put(t, s, []byte("film")), put(t, s, []byte("film")); !proto.Equal(a, b) {
+		t.Errorf("%v and %v", a, b)
+	}
+}
+
+func missing(t *testing.T) {
+	ref := put(t, open(t, limitBytes), []byte("elsewhere"))
+	s := open(t, limitBytes)
+	_, err := s.Get(t.Context(), ref)
+	want(t, err, fault.Invalid, blob.ReasonMissing)
+	_, err = s.Stat(t.Context(), ref)
+	want(t, err, fault.Invalid, blob.ReasonMissing)
+}
+
+func deletes(t *testing.T) {
+	s := open(t, limitBytes)
+	ref, other := put(t, s, []byte("film")), put(t, s, []byte("other"))
+	for range 2 { // the second finds nothing, which is no error
+		if err := s.Delete(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Put(t.Context(), []byte("film")); err != nil {
-		t.Fatal(err)
+	_, err := s.Get(t.Context(), ref)
+	want(t, err, fault.Invalid, blob.ReasonMissing)
+	if _, err := s.Get(t.Context(), other); err != nil {
+		t.Error("another object went as well:", err)
 	}
+	put(t, s, []byte("film"))
 	if _, err := s.Get(t.Context(), ref); err != nil {
-		t.Error("putting again does not mend a damaged object:", err)
+		t.Error("put again after delete:", err)
 	}
-	if err := s.Delete(t.Context(), ref); err != nil {
+}
+
+func limit(t *testing.T) {
+	s := open(t, 10)
+	put(t, s, make([]byte, 10))
+	_, err := s.Put(t.Context(), make([]byte, 11))
+	want(t, err, fault.Unsupported, blob.ReasonTooLarge)
+}
+
+func malformed(t *testing.T) {
+	s := open(t, limitBytes)
+	ref := put(t, s, []byte("film"))
+	for uri, c := range map[string]struct {
+		kind   fault.Kind
+		reason fault.Reason
+	}{
+		"":                       {fault.Unsupported, blob.ReasonNotAllowed},
+		"file:/etc/passwd":       {fault.Unsupported, blob.ReasonNotAllowed},
+		"http://example.org/a":   {fault.Unsupported, blob.ReasonNotAllowed},
+		"objects:":               {fault.Invalid, blob.ReasonMalformed},
+		"objects:ab":             {fault.Invalid, blob.ReasonMalformed},
+		"objects:../../etc":      {fault.Invalid, blob.ReasonMalformed},
+		ref.Uri + "00":           {fault.Invalid, blob.ReasonMalformed},
+		upper(ref.Uri):           {fault.Invalid, blob.ReasonMalformed},
+		ref.Uri[:len(ref.Uri)-2]: {fault.Invalid, blob.ReasonMalformed},
+	} {
+		bad := &radstreamv1.ObjectRef{Uri: uri}
+		_, err := s.Get(t.Context(), bad)
+		want(t, err, c.kind, c.reason)
+		_, err = s.Stat(t.Context(), bad)
+		want(t, err, c.kind, c.reason)
+		want(t, s.Delete(t.Context(), bad), c.kind, c.reason)
+	}
+}
+
+func mismatch(t *testing.T) {
+	s := open(t, limitBytes)
+	ref := put(t, s, []byte("film"))
+	for _, bad := range []*radstreamv1.ObjectRef{
+		{Uri: ref.Uri, Size: 4, Sha256: make([]byte, 32)},
+		{Uri: ref.Uri, Size: 4, Sha256: ref.Sha256[:31]},
+		{Uri: ref.Uri, Size: 5, Sha256: ref.Sha256},
+	} {
+		_, err := s.Get(t.Context(), bad)
+		want(t, err, fault.Invalid, blob.ReasonMismatch)
+	}
+}
+
+func damage(t *testing.T) {
+	s := open(t, limitBytes)
+	ref := put(t, s, []byte("film"))
+	_, err := s.bucket.PutBytes(t.Context(), ref.Uri[len("objects:"):], []byte("blur"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 0 {
-		t.Errorf("delete leaves %v %v", left, err)
+	_, err = s.Get(t.Context(), ref)
+	want(t, err, fault.Corrupt, "")
+}
+
+func concurrent(t *testing.T) {
+	s := open(t, limitBytes)
+	data := bytes.Repeat([]byte("film"), 100_000)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			ref, err := s.Put(t.Context(), data)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got, err := s.Get(t.Context(), ref); err != nil || !bytes.Equal(got, data) {
+				t.Error("while others put the same bytes:", err)
+			}
+		})
 	}
+	wg.Wait()
+}
+
+func canceled(t *testing.T) {
+	s := open(t, limitBytes)
+	ref := put(t, s, []byte("film"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Get(ctx, ref)
+	want(t, err, fault.Canceled, "")
+	_, err = s.Put(ctx, []byte("other"))
+	want(t, err, fault.Canceled, "")
+}
+
+func stopped(t *testing.T) {
+	s := open(t, limitBytes)
+	ref := put(t, s, []byte("film"))
+	s.stop()
+	_, err := s.Get(t.Context(), ref)
+	want(t, err, fault.Unavailable, "")
+	_, err = s.Put(t.Context(), []byte("other"))
+	want(t, err, fault.Unavailable, "")
+}
+
+func put(t *testing.T, s store, data []byte) *radstreamv1.ObjectRef {
+	t.Helper()
+	ref, err := s.Put(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func want(t *testing.T, err error, kind fault.Kind, reason fault.Reason) {
+	t.Helper()
+	if err == nil || fault.KindOf(err) != kind || fault.ReasonOf(err) != reason {
+		t.Errorf("want %v %q, got %v %q: %v", kind, reason, fault.KindOf(err), fault.ReasonOf(err), err)
+	}
+}
+
+// upper writes the hash of an object in capitals.
+func upper(uri string) string {
+	const scheme = "objects:"
+	return scheme + string(bytes.ToUpper([]byte(uri[len(scheme):])))
 }
 
 func TestReader(t *testing.T) {
@@ -117,7 +248,7 @@ func TestReader(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(root, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	store := openDirectory(t, filepath.Join(base, "store"), 100)
+	store := open(t, 100).JetStream
 	stored, err := store.Put(t.Context(), []byte("stored"))
 	if err != nil {
 		t.Fatal(err)
@@ -188,16 +319,6 @@ func TestReader(t *testing.T) {
 			t.Errorf("root %s: %v", bad, err)
 		}
 	}
-}
-
-func openDirectory(t *testing.T, dir string, maxBytes uint64) *blob.Directory {
-	t.Helper()
-	d, err := blob.OpenDirectory(dir, maxBytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
 }
 
 // TestIncompleteObject: a server that died in the middle of a Put has the description of an

@@ -21,13 +21,14 @@ import (
 // A plain delete of the client library leaves the bytes in the server's files, and makes it
 // impossible to overwrite them afterwards. So Delete overwrites each piece, and Put removes in
 // that way what it puts anew; nothing here is removed in another.
+//
+// Every method may be called from many goroutines. Besides the errors named below: Unavailable
+// when the server cannot be reached, Transient when it failed this time.
 type JetStream struct {
 	bucket   jetstream.ObjectStore
 	stream   jetstream.Stream // that holds the bucket
 	maxBytes uint64
 }
-
-var _ Store = (*JetStream)(nil)
 
 // NewJetStream keeps objects of up to maxBytes each in bucket, which lies in stream;
 // services/bus makes both.
@@ -35,7 +36,8 @@ func NewJetStream(bucket jetstream.ObjectStore, stream jetstream.Stream, maxByte
 	return &JetStream{bucket: bucket, stream: stream, maxBytes: maxBytes}
 }
 
-// Put implements [Store].
+// Put stores data durably and returns its reference, without a media type, which the caller
+// knows. Errors: Unsupported with [ReasonTooLarge].
 func (s *JetStream) Put(ctx context.Context, data []byte) (*radstreamv1.ObjectRef, error) {
 	const op = "blob.JetStream.Put"
 	if uint64(len(data)) > s.maxBytes {
@@ -87,7 +89,10 @@ func (s *JetStream) whole(ctx context.Context, info *jetstream.ObjectInfo) error
 	return nil
 }
 
-// Get implements [Store].
+// Get returns the bytes. A size of 0 and an empty sha256 in ref are not compared; the hash in the
+// URI always is. Errors: Invalid with [ReasonMissing], [ReasonMalformed] or [ReasonMismatch] (ref
+// contradicts itself or its size is wrong), NotFound with [ReasonIncomplete], Unsupported with
+// [ReasonTooLarge] or [ReasonNotAllowed], Corrupt when the stored bytes have changed.
 func (s *JetStream) Get(ctx context.Context, ref *radstreamv1.ObjectRef) (_ []byte, err error) {
 	const op = "blob.JetStream.Get"
 	name, err := objectName(op, ref)
@@ -143,7 +148,8 @@ func (s *JetStream) read(ctx context.Context, info *jetstream.ObjectInfo) ([]byt
 	return data, nil
 }
 
-// Stat implements [Store].
+// Stat returns the size in bytes without reading them. Errors as for Get, but damage is not
+// found.
 func (s *JetStream) Stat(ctx context.Context, ref *radstreamv1.ObjectRef) (uint64, error) {
 	const op = "blob.JetStream.Stat"
 	name, err := objectName(op, ref)
@@ -157,7 +163,8 @@ func (s *JetStream) Stat(ctx context.Context, ref *radstreamv1.ObjectRef) (uint6
 	return info.Size, checkSize(op, ref, info.Size, s.maxBytes)
 }
 
-// Delete implements [Store]: the pieces first, so that one that was broken off is found again.
+// Delete removes the object, the pieces first, so that one that was broken off is found again. An
+// object that is not there is no error.
 func (s *JetStream) Delete(ctx context.Context, ref *radstreamv1.ObjectRef) error {
 	const op = "blob.JetStream.Delete"
 	name, err := objectName(op, ref)

@@ -4,22 +4,25 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
-// Reader resolves the references of events: "objects:<sha256>" in a [Store],
+// Reader resolves the references of events: "objects:<sha256>" in a [JetStream],
 // "file:<path>" below the folders that the operator allowed.
 //
 // A path is absolute, in the letters of the file system (no %-encoding), and lies below
 // an allowed folder as that folder was configured. Neither ".." nor a symbolic link leads
 // out of it: the operating system resolves the path inside the folder ([os.Root]).
 type Reader struct {
-	store    Store
+	store    *JetStream
 	roots    []allowedRoot
 	maxBytes uint64
 }
@@ -32,7 +35,7 @@ type allowedRoot struct {
 // NewReader reads objects from store and files below roots (absolute folders that
 // exist). maxBytes bounds one file; the store has its own limit. Close it after use.
 // Errors: Usage for a root that cannot be opened.
-func NewReader(store Store, roots []string, maxBytes uint64) (*Reader, error) {
+func NewReader(store *JetStream, roots []string, maxBytes uint64) (*Reader, error) {
 	const op = "blob.NewReader"
 	r := &Reader{store: store, maxBytes: maxBytes}
 	for _, path := range roots {
@@ -58,7 +61,7 @@ func (r *Reader) Close() error {
 }
 
 // Get returns the bytes that ref points at, checked against its size and sha256; a file
-// needs a sha256 of 32 bytes. Errors: those of [Store.Get]; Invalid with [ReasonMismatch]
+// needs a sha256 of 32 bytes. Errors: those of [JetStream.Get]; Invalid with [ReasonMismatch]
 // when a file has other bytes; Unsupported with [ReasonNotAllowed] for a file outside the
 // allowed folders and for other URIs.
 func (r *Reader) Get(ctx context.Context, ref *radstreamv1.ObjectRef) ([]byte, error) {
@@ -94,4 +97,51 @@ func (r *Reader) Get(ctx context.Context, ref *radstreamv1.ObjectRef) ([]byte, e
 		return data, nil
 	}
 	return nil, fault.Reject(op, fault.Unsupported, ReasonNotAllowed, "the file does not lie below a folder that ingest.allowed_roots names")
+}
+
+// readFile reads a regular file below root. The size is checked before memory is taken;
+// non-blocking, so that a pipe in the folder cannot hold the reader up.
+func readFile(op string, root *os.Root, name string, ref *radstreamv1.ObjectRef, maxBytes uint64) ([]byte, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fileFault(op, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.E(op, fault.Transient, cause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.Reject(op, fault.Unsupported, ReasonNotAllowed, "an object is a regular file")
+	}
+	if err := checkSize(op, ref, uint64(info.Size()), maxBytes); err != nil {
+		return nil, err
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fault.E(op, fault.Transient, cause(err)) // it became shorter meanwhile, or the disk failed
+	}
+	return data, nil
+}
+
+// fileFault sorts the error of opening a file. os.Root refuses a path that leaves it
+// with an error of its own, so whatever is not known here is a refusal.
+func fileFault(op string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return missing(op)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO),
+		errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ESTALE), errors.Is(err, fs.ErrClosed):
+		return fault.E(op, fault.Transient, cause(err))
+	}
+	return fault.Reject(op, fault.Unsupported, ReasonNotAllowed, "the file lies outside the allowed folders or may not be read")
+}
+
+// cause strips the path from err: file names may hold a patient's name.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
