@@ -3,7 +3,6 @@ package ingest_test
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -21,59 +20,29 @@ import (
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/ingest/dicom/codec"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
-
-// realData returns the folder of the collected data, or "".
-func realData(t testing.TB) string {
-	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = "../../shared/data"
-	}
-	if _, err := os.Stat(filepath.Join(root, "dicom", "manifest.csv")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real films are needed: set RADSTREAM_DATA")
-		}
-		t.Log("NOT RUN: the real films are not there; set RADSTREAM_DATA")
-		return ""
-	}
-	return root
-}
 
 // TestInspectCollection holds inspect to the figures of the reference decoder: a file
 // without an error has them, a file without them has an error. It pins the views of all
 // files that have one, prepared or not, with the policy and the window or table that made
 // them.
 func TestInspectCollection(t *testing.T) {
-	root := realData(t)
-	if root == "" {
+	rows := realdata.Table(t, "dicom/manifest.csv")
+	if rows == nil {
 		return
-	}
-	in, err := os.Open(filepath.Join(root, "dicom", "manifest.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	records, err := csv.NewReader(in).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	column := map[string]int{}
-	for i, name := range records[0] {
-		column[name] = i
 	}
 	var views strings.Builder
 	defer func() { compareGolden(t, "views.golden", views.String()) }()
-	for _, row := range records[1:] {
-		get := func(name string) string { return row[column[name]] }
-		data, err := os.ReadFile(filepath.Join(root, "dicom", get("file")))
+	for _, row := range rows {
+		data, err := os.ReadFile(filepath.Join(realdata.Dir(t), "dicom", row["file"]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ingest.Inspect(data, get("file"))
+		got := ingest.Inspect(data, row["file"])
 		if got.ViewSHA256 != "" {
 			used := "-"
 			if got.VOIUsed != nil {
@@ -88,13 +57,13 @@ func TestInspectCollection(t *testing.T) {
 			t.Errorf("%s: %+v", got.File, got.Error)
 		}
 		// Colour lies otherwise in the reference; one row is wrong (see package dicom).
-		if got.PxSHA256 == "" || get("px_mean") == "" || get("samples_per_pixel") == "3" || got.File == "pydicom-data_JLSL_16_15_1_1F.dcm" {
+		if got.PxSHA256 == "" || row["px_mean"] == "" || row["samples_per_pixel"] == "3" || got.File == "pydicom-data_JLSL_16_15_1_1F.dcm" {
 			continue
 		}
-		uid := get("transfer_syntax_uid")
+		uid := row["transfer_syntax_uid"]
 		lossy := codec.IsDCT(uid) || uid == codec.JPEG2000
-		mean, _ := strconv.ParseFloat(get("px_mean"), 64)
-		if math.Abs(*got.PxMean-mean) > 0.1 || !lossy && got.PxSHA256 != get("px_sha256") {
+		mean, _ := strconv.ParseFloat(row["px_mean"], 64)
+		if math.Abs(*got.PxMean-mean) > 0.1 || !lossy && got.PxSHA256 != row["px_sha256"] {
 			t.Errorf("%s: mean %f, hash %s", got.File, *got.PxMean, got.PxSHA256)
 		}
 	}
@@ -102,8 +71,7 @@ func TestInspectCollection(t *testing.T) {
 
 // TestGolden pins what inspect and prepare make of real films.
 func TestGolden(t *testing.T) {
-	root := realData(t)
-	if root == "" {
+	if realdata.Path(t, "dicom") == "" {
 		return
 	}
 	type golden struct {
@@ -117,7 +85,7 @@ func TestGolden(t *testing.T) {
 		"dicom/cornerstone_no-pixel-data.dcm", "covidcxr/studies.csv",
 		"covidcxr/images/cov-p5-d2017_frontal.jpg", "rocov2cxr/images/rocov2-0046ae3b_frontal.jpg",
 	} {
-		data, err := os.ReadFile(filepath.Join(root, name))
+		data, err := os.ReadFile(filepath.Join(realdata.Dir(t), name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,18 +117,18 @@ func TestGolden(t *testing.T) {
 // TestWorkers: real films give the same views whatever the number of workers, which are the
 // views of inspect.
 func TestWorkers(t *testing.T) {
-	root := realData(t)
-	if root == "" {
+	dir := realdata.Path(t, "dicom")
+	if dir == "" {
 		return
 	}
-	plain, err := filepath.Glob(filepath.Join(root, "covidcxr", "images", "*.jpg"))
+	plain, err := filepath.Glob(filepath.Join(realdata.Dir(t), "covidcxr", "images", "*.jpg"))
 	if err != nil || len(plain) < 4 {
 		t.Fatal(plain, err)
 	}
 	for _, film := range []string{"fo-dicom_CR-MONO1-10-chest.dcm", "torchxrayvision_chest_pa.dcm"} {
 		var arrival ingest.Arrival
 		var want []string
-		for _, name := range append([]string{filepath.Join(root, "dicom", film)}, plain[:4]...) {
+		for _, name := range append([]string{filepath.Join(dir, film)}, plain[:4]...) {
 			data, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)

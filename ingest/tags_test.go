@@ -16,6 +16,7 @@ import (
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/ingest/assemble"
 	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -101,11 +102,11 @@ func TestTags(t *testing.T) {
 
 // TestTagsOfTheCollection: every real DICOM file can be listed to its end, or is damaged.
 func TestTagsOfTheCollection(t *testing.T) {
-	root := realData(t)
-	if root == "" {
+	dir := realdata.Path(t, "dicom")
+	if dir == "" {
 		return
 	}
-	files, err := filepath.Glob(filepath.Join(root, "dicom", "*.dcm"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.dcm"))
 	if err != nil || len(files) < 50 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

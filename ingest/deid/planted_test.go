@@ -1,15 +1,15 @@
 package deid
 
 import (
-	"encoding/csv"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/radstream/radstream/ingest/realdata"
 )
 
 // Names that are planted: of the census lists, of none of them, and ordinary words.
@@ -284,32 +284,13 @@ type indianaReport struct {
 	text string
 }
 
-// indiana reads findings and impressions of the Open-i reports. Without the data the test
-// ends: failed where CI=true, else with a line that says that it did not run.
+// indiana reads findings and impressions of the Open-i reports.
 func indiana(t *testing.T) []indianaReport {
 	t.Helper()
-	dir := os.Getenv("RADSTREAM_DATA")
-	if dir == "" {
-		dir = "../../../shared/data"
-	}
-	f, err := os.Open(filepath.Join(dir, "indiana", "openi_reports.csv"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("real data is needed where CI=true:", err)
-		}
-		fmt.Fprintf(os.Stderr, "\n*** %s DID NOT RUN: no real data (set RADSTREAM_DATA) ***\n\n", t.Name())
-		return nil
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	column := func(name string) int { return slices.Index(rows[0], name) }
 	var out []indianaReport
-	for _, row := range rows[1:] {
-		uid, _ := strconv.Atoi(row[column("uid")])
-		out = append(out, indianaReport{uid, row[column("findings")] + "\n\n" + row[column("impression")]})
+	for _, row := range realdata.Table(t, "indiana/openi_reports.csv") {
+		uid, _ := strconv.Atoi(row["uid"])
+		out = append(out, indianaReport{uid, row["findings"] + "\n\n" + row["impression"]})
 	}
 	return out
 }

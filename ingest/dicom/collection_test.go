@@ -1,7 +1,6 @@
 package dicom_test
 
 import (
-	"encoding/csv"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -14,38 +13,14 @@ import (
 
 	"github.com/radstream/radstream/ingest/dicom"
 	"github.com/radstream/radstream/ingest/dicom/codec"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
 // realData returns the folder of the collected DICOM files and its manifest by column.
 func realData(t testing.TB) (dir string, rows []map[string]string) {
 	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = "../../../shared/data"
-	}
-	dir = filepath.Join(root, "dicom")
-	in, err := os.Open(filepath.Join(dir, "manifest.csv"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the real DICOM files are needed: set RADSTREAM_DATA")
-		}
-		t.Logf("NOT RUN: the real DICOM files are not there; set RADSTREAM_DATA")
-		return "", nil
-	}
-	defer in.Close()
-	records, err := csv.NewReader(in).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, record := range records[1:] {
-		row := map[string]string{}
-		for i, name := range records[0] {
-			row[name] = record[i]
-		}
-		rows = append(rows, row)
-	}
-	return dir, rows
+	return filepath.Join(realdata.Dir(t), "dicom"), realdata.Table(t, "dicom/manifest.csv")
 }
 
 // TestCollection decodes every collected file: the stored values must be those of the

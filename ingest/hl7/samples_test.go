@@ -10,27 +10,10 @@ import (
 
 	"github.com/radstream/radstream/ingest/deid"
 	"github.com/radstream/radstream/ingest/hl7"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/fault"
 )
-
-// samples returns the folder of the collected messages, or "".
-func samples(t testing.TB) string {
-	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = "../../../shared/data"
-	}
-	dir := filepath.Join(root, "hl7fhir", "hl7v2")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the sample messages are needed: set RADSTREAM_DATA")
-		}
-		t.Log("NOT RUN: the sample messages are not there; set RADSTREAM_DATA")
-		return ""
-	}
-	return dir
-}
 
 // outcome puts what became of a message in one line: kinds, statuses and the sections that
 // package report finds, or kind and reason of the refusal. No text, no identifiers.
@@ -79,7 +62,7 @@ func (words) Encode(text string) []int32 { return make([]int32, len(strings.Fiel
 func (words) ID() string                 { return "words" }
 
 func TestSamples(t *testing.T) {
-	dir := samples(t)
+	dir := realdata.Path(t, "hl7fhir/hl7v2")
 	if dir == "" {
 		return
 	}

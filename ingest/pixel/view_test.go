@@ -1,16 +1,14 @@
 package pixel_test
 
 import (
-	"encoding/csv"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
@@ -86,56 +84,20 @@ func TestWeigh(t *testing.T) {
 	})
 }
 
-// data returns the folder of the collected data, or "".
-func data(t testing.TB) string {
-	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = "../../../shared/data"
-	}
-	if _, err := os.Stat(root); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real data is needed: set RADSTREAM_DATA")
-		}
-		t.Log("NOT RUN: the real data is not there; set RADSTREAM_DATA")
-		return ""
-	}
-	return root
-}
-
 // TestIndianaHeaders counts how often the headers of the Indiana collection say the truth
 // about the projection: what View.Weigh rests on.
 func TestIndianaHeaders(t *testing.T) {
-	root := data(t)
-	if root == "" {
+	projections, headers := realdata.Table(t, "indiana/indiana_projections.csv"), realdata.Table(t, "indiana/dicom_headers.csv")
+	if projections == nil || headers == nil {
 		return
 	}
-	read := func(name string) (rows []map[string]string) {
-		in, err := os.Open(filepath.Join(root, "indiana", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		records, err := csv.NewReader(in).ReadAll()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range records[1:] {
-			row := map[string]string{}
-			for i, name := range records[0] {
-				row[name] = r[i]
-			}
-			rows = append(rows, row)
-		}
-		return rows
-	}
 	truth := map[string]radstreamv1.Projection{}
-	for _, row := range read("indiana_projections.csv") {
+	for _, row := range projections {
 		truth[strings.TrimSuffix(row["filename"], ".dcm.png")] = map[string]radstreamv1.Projection{"Frontal": frontal, "Lateral": lateral}[row["projection"]]
 	}
 	type pair struct{ said, is radstreamv1.Projection }
 	got := map[pair]int{}
-	for _, row := range read("dicom_headers.csv") {
+	for _, row := range headers {
 		is, known := truth[strings.TrimSuffix(strings.TrimPrefix(row["filename"], "./"), ".dcm")]
 		if !known {
 			continue

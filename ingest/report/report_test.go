@@ -2,7 +2,6 @@ package report
 
 import (
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -339,7 +339,7 @@ func TestNegationSurvives(t *testing.T) {
 // TestIndiana holds, on all reports of the data folder, that none that says something
 // empties and that no stage changes a negation; the digest guards every cleaned byte.
 func TestIndiana(t *testing.T) {
-	rows := table(t, "indiana/openi_reports.csv")
+	rows := realdata.Table(t, "indiana/openi_reports.csv")
 	if rows == nil {
 		return
 	}
@@ -401,7 +401,7 @@ func TestIndiana(t *testing.T) {
 }
 
 func TestClinicalNotes(t *testing.T) {
-	for _, r := range table(t, "covidcxr/studies.csv") {
+	for _, r := range realdata.Table(t, "covidcxr/studies.csv") {
 		_, err := Prepare(r["clinical_notes"], deid.Known{}, wordTokenizer{}, 128)
 		if empty := strings.TrimSpace(r["clinical_notes"]) == ""; (err != nil) != empty {
 			t.Errorf("study %s: empty %v, error %v", r["study_id"], empty, err)
@@ -448,36 +448,4 @@ func lexiconOf(t *testing.T) *lexicon {
 		t.Fatal(err)
 	}
 	return lex
-}
-
-// table reads a CSV file of the data folder. Without the folder the test ends: failed
-// where CI=true, else with a line that says that it did not run.
-func table(t *testing.T, name string) []map[string]string {
-	t.Helper()
-	dir := os.Getenv("RADSTREAM_DATA")
-	if dir == "" {
-		dir = "../../../shared/data"
-	}
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("real data is needed where CI=true:", err)
-		}
-		fmt.Fprintf(os.Stderr, "\n*** %s DID NOT RUN: no real data (set RADSTREAM_DATA) ***\n\n", t.Name())
-		return nil
-	}
-	defer f.Close()
-	all, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []map[string]string
-	for _, r := range all[1:] {
-		row := map[string]string{}
-		for i, v := range r {
-			row[all[0][i]] = v
-		}
-		rows = append(rows, row)
-	}
-	return rows
 }

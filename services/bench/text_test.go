@@ -2,7 +2,6 @@ package bench_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/radstream/radstream/embedder/ort"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/app"
 	"github.com/radstream/radstream/services/bench"
@@ -23,22 +23,14 @@ var sets = []string{"nih14", "rocov2cxr", "covidcxr", "rococxr", "vqarad", "hann
 // run, and fails where CI=true.
 func realFilms(t *testing.T) []string {
 	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
 	var dirs []string
-	for _, s := range sets {
-		if _, err := os.Stat(filepath.Join(root, s)); err == nil {
-			dirs = append(dirs, filepath.Join(root, s))
+	for _, set := range sets {
+		if dir := realdata.Path(t, set); dir != "" {
+			dirs = append(dirs, dir)
 		}
 	}
 	if len(dirs) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real films are needed: set RADSTREAM_DATA")
-		}
-		fmt.Fprintf(os.Stderr, "\n*** %s DID NOT RUN: no real data (set RADSTREAM_DATA) ***\n\n", t.Name())
-		t.Skip("no real data")
+		t.Skip("no real films")
 	}
 	return dirs
 }

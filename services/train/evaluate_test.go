@@ -284,14 +284,6 @@ func TestLabelsForReports(t *testing.T) {
 	}
 }
 
-// sharedFilms is the folder of films and captions that tests read where they lie.
-func sharedFilms() string {
-	if dir := os.Getenv("RADSTREAM_DATA"); dir != "" {
-		return dir
-	}
-	return "../../../shared/data"
-}
-
 // TestReport: a page of two models that needs no other file, and the same tables as JSON has.
 func TestReport(t *testing.T) {
 	micro := "../../embedder/testdata/micro"

@@ -20,6 +20,7 @@ import (
 
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer/backbone"
 	pb "github.com/radstream/radstream/trainer/internal/onnxpb"
@@ -123,7 +124,7 @@ func TestImage(t *testing.T) {
 	}
 	theirs := session(t, withOutput(t, original, func(n *pb.NodeProto) bool { return n.GetName() == "/backbone/layernorm/Add_1" }), []string{"input_image"}, []string{"state"})
 
-	films, err := filepath.Glob(filepath.Join(data(), "nih14/images/*"))
+	films, err := filepath.Glob(filepath.Join(realdata.Dir(t), "nih14/images/*"))
 	if err != nil || len(films) < 20 {
 		t.Fatalf("%d films of nih14: %v", len(films), err)
 	}
@@ -203,13 +204,6 @@ func film(t *testing.T, path string, size int) []uint8 {
 	grey := image.NewGray(image.Rect(0, 0, size, size))
 	draw.BiLinear.Scale(grey, grey.Bounds(), src, src.Bounds(), draw.Src, nil)
 	return grey.Pix
-}
-
-func data() string {
-	if dir := os.Getenv("RADSTREAM_DATA"); dir != "" {
-		return dir
-	}
-	return "../../../shared/data"
 }
 
 func golden(t *testing.T, name string) []float32 {

@@ -3,13 +3,13 @@ package films
 import (
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/radstream/radstream/ingest/pixel"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -160,15 +160,10 @@ func must(t *testing.T, f pixel.Film) pixel.Rendered {
 // all laterals, some of the frontals. `radtrain eval views` and `eval quality` take all.
 func TestRealFilms(t *testing.T) {
 	o := DefaultOptions()
-	if o.Data = os.Getenv("RADSTREAM_DATA"); o.Data == "" {
-		o.Data = "../../../shared/data"
+	if realdata.Path(t, "rocov2cxr") == "" {
+		return
 	}
-	if _, err := os.Stat(filepath.Join(o.Data, "rocov2cxr")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real films are needed: set RADSTREAM_DATA")
-		}
-		t.Skip("NOT RUN: the real films are not there; set RADSTREAM_DATA")
-	}
+	o.Data = realdata.Dir(t)
 	o.Every, o.Phantoms = 7, 30
 	c, err := Read(t.Context(), o, func(int, int) {})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer/onnxexport"
@@ -248,20 +249,13 @@ func TestUntrainedIsReproducible(t *testing.T) {
 }
 
 func TestUntrainedSpreadsFilms(t *testing.T) {
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	films, err := filepath.Glob(filepath.Join(root, "nih14", "images", "*.jpg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(films) < 30 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no films in %s", root)
-		}
-		t.Logf("NOT RUN: real data is missing: no films in %s", root)
+	dir := realdata.Path(t, "nih14/images")
+	if dir == "" {
 		return
+	}
+	films, err := filepath.Glob(filepath.Join(dir, "*.jpg"))
+	if err != nil || len(films) < 30 {
+		t.Fatalf("%d films, %v", len(films), err)
 	}
 	c := model.Tiny()
 	w := onnxexport.Untrained(c, 1)

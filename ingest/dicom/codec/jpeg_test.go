@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/csv"
 	"encoding/hex"
 	"math"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -156,37 +156,16 @@ type jpegRealFile struct {
 	streams  [][]byte
 }
 
-// jpegRealFiles reads the collected files, or says loudly that they are missing.
+// jpegRealFiles reads the collected files.
 func jpegRealFiles(t testing.TB) (files []jpegRealFile) {
 	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = "../../../../shared/data"
-	}
-	in, err := os.Open(filepath.Join(root, "dicom", "manifest.csv"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real DICOM files are needed: set RADSTREAM_DATA")
-		}
-		t.Log("NOT RUN: the real DICOM files are not there; set RADSTREAM_DATA")
-		return nil
-	}
-	defer in.Close()
-	records, err := csv.NewReader(in).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, record := range records[1:] {
-		row := map[string]string{}
-		for i, name := range records[0] {
-			row[name] = record[i]
-		}
+	for _, row := range realdata.Table(t, "dicom/manifest.csv") {
 		syntax := row["transfer_syntax_uid"]
 		lossless := syntax == "1.2.840.10008.1.2.4.57" || syntax == "1.2.840.10008.1.2.4.70"
 		if !lossless && syntax != "1.2.840.10008.1.2.4.50" && syntax != "1.2.840.10008.1.2.4.51" && syntax != "1.2.840.10008.1.2.4.55" {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(root, "dicom", row["file"]))
+		data, err := os.ReadFile(filepath.Join(realdata.Dir(t), "dicom", row["file"]))
 		if err != nil {
 			t.Fatal(err)
 		}

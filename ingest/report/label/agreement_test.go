@@ -1,16 +1,14 @@
 package label_test
 
 import (
-	"encoding/csv"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/radstream/radstream/ingest/deid"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/ingest/report/label"
 )
@@ -27,9 +25,9 @@ var errorsFlag = flag.Int("errors", 0, "print the figures and so many disagreeme
 // limits has cardiomegaly, a mediastinum of normal size is enlarged, "no displaced rib
 // fractures" is a fracture). [New] disagrees on purpose; its bounds only guard what it has.
 func TestAgreement(t *testing.T) {
-	labels, texts := readTable(t, "indiana/chexpert_labels.csv"), readTable(t, "indiana/openi_reports.csv")
+	labels, texts := realdata.Table(t, "indiana/chexpert_labels.csv"), realdata.Table(t, "indiana/openi_reports.csv")
 	if labels == nil || texts == nil {
-		return // readTable said so
+		return
 	}
 	findings := map[string]string{}
 	for _, r := range texts {
@@ -208,35 +206,3 @@ type noTokens struct{}
 
 func (noTokens) Encode(string) []int32 { return []int32{101, 102} }
 func (noTokens) ID() string            { return "none" }
-
-// readTable reads a CSV file of the data folder. Without it the test ends: failed where
-// CI=true, else with a line that says that it did not run.
-func readTable(t *testing.T, name string) []map[string]string {
-	t.Helper()
-	dir := os.Getenv("RADSTREAM_DATA")
-	if dir == "" {
-		dir = "../../../../shared/data"
-	}
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("real data is needed where CI=true:", err)
-		}
-		fmt.Fprintf(os.Stderr, "\n*** %s DID NOT RUN: no real data (set RADSTREAM_DATA) ***\n\n", t.Name())
-		return nil
-	}
-	defer f.Close()
-	all, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []map[string]string
-	for _, r := range all[1:] {
-		row := map[string]string{}
-		for i, v := range r {
-			row[all[0][i]] = v
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/csv"
 	"encoding/hex"
 	"math"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/radstream/radstream/ingest/dicom/codec/jpeg2000"
+	"github.com/radstream/radstream/ingest/realdata"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -32,34 +32,13 @@ func (f realFile) number(t *testing.T, column string) int {
 	return n
 }
 
-// realFiles reads the collected JPEG 2000 files, or says loudly that they are missing.
+// realFiles reads the collected JPEG 2000 files.
 func realFiles(t *testing.T) (files []realFile) {
 	t.Helper()
-	root := os.Getenv("RADSTREAM_DATA")
-	if root == "" {
-		root = "../../../../../shared/data"
-	}
-	in, err := os.Open(filepath.Join(root, "dicom", "manifest.csv"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real DICOM files are needed: set RADSTREAM_DATA")
-		}
-		t.Log("NOT RUN: the real DICOM files are not there; set RADSTREAM_DATA")
-		return nil
-	}
-	defer in.Close()
-	records, err := csv.NewReader(in).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, record := range records[1:] {
-		row := map[string]string{}
-		for i, name := range records[0] {
-			row[name] = record[i]
-		}
+	for _, row := range realdata.Table(t, "dicom/manifest.csv") {
 		switch strings.TrimPrefix(row["transfer_syntax_uid"], "1.2.840.10008.1.2.4.") {
 		case "90", "91", "201", "202", "203":
-			data, err := os.ReadFile(filepath.Join(root, "dicom", row["file"]))
+			data, err := os.ReadFile(filepath.Join(realdata.Dir(t), "dicom", row["file"]))
 			if err != nil {
 				t.Fatal(err)
 			}
