@@ -14,6 +14,7 @@ import (
 
 	"github.com/radstream/radstream/ingest/fhir"
 	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/ingest/report/reporttest"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -68,7 +69,7 @@ func TestBundle(t *testing.T) {
 		if diff := cmp.Diff(want, got, unordered); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", field, diff)
 		}
-		if diff := cmp.Diff([]report.Section{{Name: "findings", Text: "Clear."}, {Name: "impression", Text: "Normal chest."}}, sections(t, got.Text)); diff != "" {
+		if diff := cmp.Diff([]report.Section{{Name: "findings", Text: "Clear."}, {Name: "impression", Text: "Normal chest."}}, reporttest.Sections(t, got.Text)); diff != "" {
 			t.Errorf("sections (-want +got):\n%s", diff)
 		}
 	}
@@ -172,7 +173,7 @@ func TestDocument(t *testing.T) {
 	if diff := cmp.Diff(want, got, unordered); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]report.Section{{Name: "findings", Text: "Clear.\n\n- Dry."}, {Name: "impression", Text: "Normal."}}, sections(t, got.Text)); diff != "" {
+	if diff := cmp.Diff([]report.Section{{Name: "findings", Text: "Clear.\n\n- Dry."}, {Name: "impression", Text: "Normal."}}, reporttest.Sections(t, got.Text)); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)
 	}
 }

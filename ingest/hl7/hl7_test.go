@@ -13,6 +13,7 @@ import (
 
 	"github.com/radstream/radstream/ingest/hl7"
 	"github.com/radstream/radstream/ingest/report"
+	"github.com/radstream/radstream/ingest/report/reporttest"
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -64,7 +65,7 @@ func TestResult(t *testing.T) {
 	if diff := cmp.Diff([]report.Section{
 		{Name: "findings", Text: "Heart size is normal.\nNo effusion & no pneumothorax."},
 		{Name: "impression", Text: "Normal chest.\nNo change."},
-	}, sections(t, got.Text)); diff != "" {
+	}, reporttest.Sections(t, got.Text)); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)
 	}
 }

@@ -27,7 +27,7 @@ type Config struct {
 	Variants int
 
 	// Broken studies have one damaged object and no report. They are spread evenly over
-	// the run and take the BrokenKinds in turn. (0)
+	// the run and take the kinds of [BrokenKind] in turn. (0)
 	Broken int
 
 	// SingleFinding gives every study exactly one finding and deals the Kinds out evenly:
@@ -81,5 +81,5 @@ func (c Config) brokenKind(i int) (BrokenKind, bool) {
 	if i < 0 || i >= c.Studies || before == after {
 		return "", false
 	}
-	return BrokenKinds()[before%len(BrokenKinds())], true
+	return brokenKinds()[before%len(brokenKinds())], true
 }

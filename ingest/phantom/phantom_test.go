@@ -356,7 +356,7 @@ func TestFilesParse(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != len(BrokenKinds()) {
+	if len(seen) != len(brokenKinds()) {
 		t.Errorf("kinds of damage seen: %v", seen)
 	}
 }

@@ -24,8 +24,8 @@ const (
 	BrokenUnknownCodec BrokenKind = "unsupported_syntax" // a transfer syntax UID that nobody knows
 )
 
-// BrokenKinds lists the kinds of damage in the order in which a run deals them out.
-func BrokenKinds() []BrokenKind {
+// brokenKinds lists the kinds of damage in the order in which a run deals them out.
+func brokenKinds() []BrokenKind {
 	return []BrokenKind{BrokenTruncated, BrokenEmpty, BrokenText, BrokenCT, BrokenHuge, BrokenNoPixels, BrokenUnknownCodec}
 }
 

@@ -11,8 +11,8 @@ import (
 
 const frontal = radstreamv1.Projection_PROJECTION_FRONTAL
 
-// LeftOut are the collections that have laterals. Each is left out in turn.
-func LeftOut() []string { return []string{"rocov2cxr", "covidcxr", "rococxr", "indiana"} }
+// leftOut are the collections that have laterals. Each is left out in turn.
+func leftOut() []string { return []string{"rocov2cxr", "covidcxr", "rococxr", "indiana"} }
 
 // Count is how many were right of how many.
 type Count struct {
@@ -68,10 +68,10 @@ func (c *Collection) EvaluateViews(progress func(done, total int)) Views {
 	var margins []float64
 	var answers []bool
 	var chosen []*sample
-	nets := c.fitEach(len(LeftOut()), func(k int, s *sample) bool { return s.set != LeftOut()[k] }, progress)
+	nets := c.fitEach(len(leftOut()), func(k int, s *sample) bool { return s.set != leftOut()[k] }, progress)
 	for i := range c.samples {
 		s := &c.samples[i]
-		k := slices.Index(LeftOut(), s.set)
+		k := slices.Index(leftOut(), s.set)
 		if _, asked := ask(pixel.Lateral, s); k < 0 || !asked {
 			continue
 		}
@@ -80,7 +80,7 @@ func (c *Collection) EvaluateViews(progress func(done, total int)) Views {
 	}
 	slope := slopeOf(margins, answers)
 	rows := map[string]*ViewsOfSet{}
-	for _, set := range LeftOut() {
+	for _, set := range leftOut() {
 		rows[set] = &ViewsOfSet{Set: set}
 	}
 	var inverted [2]Count
@@ -105,7 +105,7 @@ func (c *Collection) EvaluateViews(progress func(done, total int)) Views {
 			v.Misses = append(v.Misses, Miss{s.set, s.name, listed, p})
 		}
 	}
-	for _, set := range LeftOut() {
+	for _, set := range leftOut() {
 		v.Sets = append(v.Sets, *rows[set])
 	}
 	f := eval.BalancedMean(right[0], right[1])
