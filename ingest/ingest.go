@@ -330,7 +330,7 @@ func (p *Preparer) radiograph(data []byte) (pixel.Film, dicom.Header, error) {
 	if err != nil {
 		return pixel.Film{}, dicom.Header{}, err
 	}
-	if err := firstOf(gate(file.Header), single(file.Header)); err != nil {
+	if err := cmp.Or(gate(file.Header), single(file.Header)); err != nil {
 		return pixel.Film{}, file.Header, err
 	}
 	pixels, err := file.Pixels(p.codecs)

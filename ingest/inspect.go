@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 
@@ -102,7 +103,7 @@ func (i *Inspection) inspect(data []byte) error {
 		return err
 	}
 	film, err := filmOf(h, pixels)
-	return i.look(film, stated, firstOf(gate(h), single(h), refused, err))
+	return i.look(film, stated, cmp.Or(gate(h), single(h), refused, err))
 }
 
 func (i *Inspection) figures(s dicom.Stats) {
@@ -143,7 +144,7 @@ func (i *Inspection) look(film pixel.Film, stated pixel.View, refused error) err
 		err = limits.Check(pixel.Measure(rendered), look)
 	}
 	i.Quality = "ok"
-	if err := firstOf(refused, err); err != nil {
+	if err := cmp.Or(refused, err); err != nil {
 		i.Quality, i.QualityDetail = string(fault.ReasonOf(err)), fault.Detail(err)
 	}
 	return nil
@@ -155,13 +156,4 @@ func (i *Inspection) show(r pixel.Rendered) {
 	sum := sha256.Sum256(r.Pixels)
 	i.ViewSHA256 = hex.EncodeToString(sum[:])
 	i.shown(r)
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

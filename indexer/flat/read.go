@@ -72,7 +72,7 @@ func (db *DB) Scroll(name string, s Scroll) (page []Record, next *PointID, err e
 		found, err := c.orderBy(*s.OrderBy, scope{pass: pass})
 		for _, f := range found[:min(s.Limit, len(found))] {
 			h, e := c.hit(f, s.Vectors)
-			page, err = append(page, h.Record), firstError(err, e)
+			page, err = append(page, h.Record), cmp.Or(err, e)
 		}
 		return page, nil, err
 	}

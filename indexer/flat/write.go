@@ -1,6 +1,8 @@
 package flat
 
 import (
+	"cmp"
+
 	"github.com/radstream/radstream/schemas/fault"
 )
 
@@ -104,7 +106,7 @@ func (db *DB) UpdateVectors(name string, points []Point, filter *Filter) error {
 				}
 			}
 		}
-		return firstError(b.flushIf(true), missing)
+		return cmp.Or(b.flushIf(true), missing)
 	})
 }
 
@@ -196,7 +198,7 @@ func (db *DB) edit(name string, sel Selector, f func(*collection, uint32) (chang
 				return err
 			}
 		}
-		return firstError(b.flushIf(true), missing)
+		return cmp.Or(b.flushIf(true), missing)
 	})
 }
 
@@ -278,7 +280,7 @@ func (db *DB) mutate(f func(*txn) error) error {
 	if t.lsn == 0 {
 		return err
 	}
-	return firstError(db.log.commit(t.lsn), err)
+	return cmp.Or(db.log.commit(t.lsn), err)
 }
 
 // onCollection is mutate for one collection. Its points change only under the writers'
@@ -328,13 +330,4 @@ func (b *batch) flushIf(now bool) error {
 
 func noPoint(id PointID) error {
 	return fault.Errorf("flat", fault.NotFound, "no point with id %s found", id)
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

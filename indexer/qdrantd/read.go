@@ -1,6 +1,7 @@
 package qdrantd
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -34,7 +35,7 @@ func (s *points) Get(_ context.Context, r *qdrant.GetPoints) (*qdrant.GetRespons
 func (s *points) Scroll(_ context.Context, r *qdrant.ScrollPoints) (*qdrant.ScrollResponse, error) {
 	start := time.Now()
 	w, err := newView(r.GetWithPayload(), r.GetWithVectors(), true)
-	if err := firstError(shardKeys(r.GetShardKeySelector()), err); err != nil {
+	if err := cmp.Or(shardKeys(r.GetShardKeySelector()), err); err != nil {
 		return nil, err
 	}
 	in := flat.Scroll{Limit: defaultLimit, Vectors: w.vectors}
@@ -74,7 +75,7 @@ func (s *points) Scroll(_ context.Context, r *qdrant.ScrollPoints) (*qdrant.Scro
 func (s *points) Count(_ context.Context, r *qdrant.CountPoints) (*qdrant.CountResponse, error) {
 	start := time.Now()
 	f, err := filter(r.GetFilter())
-	if err := firstError(shardKeys(r.GetShardKeySelector()), err); err != nil {
+	if err := cmp.Or(shardKeys(r.GetShardKeySelector()), err); err != nil {
 		return nil, err
 	}
 	n, err := s.db.Count(r.GetCollectionName(), f)
@@ -85,7 +86,7 @@ func (s *points) Count(_ context.Context, r *qdrant.CountPoints) (*qdrant.CountR
 func (s *points) Facet(_ context.Context, r *qdrant.FacetCounts) (*qdrant.FacetResponse, error) {
 	start := time.Now()
 	f, err := filter(r.GetFilter())
-	if err := firstError(shardKeys(r.GetShardKeySelector()), err); err != nil {
+	if err := cmp.Or(shardKeys(r.GetShardKeySelector()), err); err != nil {
 		return nil, err
 	}
 	limit := defaultLimit
@@ -122,7 +123,7 @@ func (s *points) Query(_ context.Context, r *qdrant.QueryPoints) (*qdrant.QueryR
 
 func (s *points) query(r *qdrant.QueryPoints) ([]*qdrant.ScoredPoint, error) {
 	w, err := newView(r.GetWithPayload(), r.GetWithVectors(), false)
-	if err := firstError(shardKeys(r.GetShardKeySelector()), err); err != nil {
+	if err := cmp.Or(shardKeys(r.GetShardKeySelector()), err); err != nil {
 		return nil, err
 	}
 	q, err := queryFrom(r, r.ScoreThreshold, r.Limit, prefetchDepth)
@@ -163,7 +164,7 @@ func (s *points) QueryGroups(_ context.Context, r *qdrant.QueryPointGroups) (*qd
 
 func (s *points) groups(r *qdrant.QueryPointGroups) (*qdrant.GroupsResult, error) {
 	w, err := newView(r.GetWithPayload(), r.GetWithVectors(), false)
-	if err := firstError(shardKeys(r.GetShardKeySelector()), firstOf(field{"with_lookup", r.GetWithLookup() != nil}), err); err != nil {
+	if err := cmp.Or(shardKeys(r.GetShardKeySelector()), firstOf(field{"with_lookup", r.GetWithLookup() != nil}), err); err != nil {
 		return nil, err
 	}
 	q, err := queryFrom(r, r.ScoreThreshold, r.Limit, prefetchDepth)

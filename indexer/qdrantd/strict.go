@@ -1,6 +1,7 @@
 package qdrantd
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/qdrant/go-client/qdrant"
@@ -134,7 +135,7 @@ func (l limits) request(req any) error {
 			}
 		}
 	}
-	return firstError(errs...)
+	return cmp.Or(errs...)
 }
 
 // filter refuses one that asks for too much, or for fields without an index where those are not allowed.

@@ -1,6 +1,7 @@
 package qdrantd
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -33,7 +34,7 @@ func (s *points) Upsert(_ context.Context, r *qdrant.UpsertPoints) (*qdrant.Poin
 
 func (s *points) upsert(name string, ps []*qdrant.PointStruct, only *qdrant.Filter, mode qdrant.UpdateMode, shards *qdrant.ShardKeySelector) error {
 	f, err := filter(only)
-	if err := firstError(shardKeys(shards), err); err != nil {
+	if err := cmp.Or(shardKeys(shards), err); err != nil {
 		return err
 	}
 	opt := flat.UpsertOptions{Filter: f}
@@ -84,7 +85,7 @@ func (s *points) UpdateVectors(_ context.Context, r *qdrant.UpdatePointVectors) 
 
 func (s *points) updateVectors(name string, ps []*qdrant.PointVectors, only *qdrant.Filter, shards *qdrant.ShardKeySelector) error {
 	f, err := filter(only)
-	if err := firstError(shardKeys(shards), err); err != nil {
+	if err := cmp.Or(shardKeys(shards), err); err != nil {
 		return err
 	}
 	in := make([]flat.Point, len(ps))
@@ -147,7 +148,7 @@ func (s *points) OverwritePayload(_ context.Context, r *qdrant.SetPayloadPoints)
 
 func (s *points) overwritePayload(name string, p map[string]*qdrant.Value, key *string, which *qdrant.PointsSelector, shards *qdrant.ShardKeySelector) error {
 	sel, err := selector(which, shards)
-	if err := firstError(firstOf(field{"overwrite payload at a key", key != nil}), err); err != nil {
+	if err := cmp.Or(firstOf(field{"overwrite payload at a key", key != nil}), err); err != nil {
 		return err
 	}
 	o, err := payload(p)
@@ -261,13 +262,4 @@ func selector(p *qdrant.PointsSelector, shards *qdrant.ShardKeySelector) (flat.S
 
 func shardKeys(s *qdrant.ShardKeySelector) error {
 	return firstOf(field{"shard_key_selector", len(s.GetShardKeys()) > 0 || s.GetFallback() != nil})
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -169,9 +169,9 @@ func (e Envelope) Message() (proto.Message, error) {
 	const op = "event.Message"
 	m, ok := newMessage(e.Type)
 	if !ok {
-		base, version, _ := cutVersion(e.Type)
+		base, version := cutVersion(e.Type)
 		for _, t := range types() {
-			if b, v, _ := cutVersion(t); b == base && v != version {
+			if b, v := cutVersion(t); b == base && v != version {
 				return nil, fault.Reject(op, fault.Unsupported, ReasonVersion, "the event is of a version that is not known here; versions known: %s", v)
 			}
 		}
@@ -271,12 +271,12 @@ func (e Envelope) HospitalMessage() bool {
 	return false
 }
 
-func cutVersion(t Type) (base, version string, ok bool) {
+func cutVersion(t Type) (base, version string) {
 	i := strings.LastIndex(string(t), ".v")
 	if i < 0 {
-		return string(t), "", false
+		return string(t), ""
 	}
-	return string(t[:i]), string(t[i+1:]), true
+	return string(t[:i]), string(t[i+1:])
 }
 
 var publicForm = regexp.MustCompile(`^[0-9a-f]{32}$`)

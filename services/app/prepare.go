@@ -252,7 +252,7 @@ func (h *prepareHandler) one(ctx context.Context, key deid.Key, a arrived) ([]st
 			}
 		}
 	}
-	joined, err := h.join(ctx, key, inputs, all)
+	joined, err := h.join(ctx, inputs, all)
 	for _, o := range joined {
 		if _, revision := o.Body.(*radstreamv1.StudyPrepared); revision { // else they were told when the study became what it is
 			outs = append(outs, refused...)
@@ -315,7 +315,7 @@ func (h *prepareHandler) prepare(ctx context.Context, key deid.Key, a arrived) (
 // join adds facts about one study to what is known of it. The first are those of the arrival
 // that is handled; of the others, which waited for the study, a refusal is a dead letter of
 // its own.
-func (h *prepareHandler) join(ctx context.Context, key deid.Key, inputs []arrived, all []assemble.Facts) ([]stage.Output, error) {
+func (h *prepareHandler) join(ctx context.Context, inputs []arrived, all []assemble.Facts) ([]stage.Output, error) {
 	a, facts := inputs[0], all[0]
 	known, last, err := h.known(ctx, a.tenant, facts.StudyKey)
 	if err != nil {

@@ -66,7 +66,7 @@ func (h *prepareHandler) byAccession(ctx context.Context, key deid.Key, a arrive
 		if err != nil {
 			return nil, err
 		}
-		joined, err := h.join(ctx, key, []arrived{a}, []assemble.Facts{facts})
+		joined, err := h.join(ctx, []arrived{a}, []assemble.Facts{facts})
 		switch {
 		case fault.ReasonOf(err) == assemble.ReasonPatient:
 			mismatch = err // of no matter when another study of the number is this patient's
