@@ -82,7 +82,7 @@ func parseXML(data []byte) (report.Message, error) {
 	if len(parts) == 0 {
 		return report.Message{}, fault.Reject(op, fault.Unsupported, ReasonNoText, "a C-CDA document has sections with text in its structuredBody")
 	}
-	m := report.Message{Kind: report.KindReport, Text: lines(report.JoinParts(parts))}
+	m := report.Message{Kind: report.KindReport, Text: report.LineEnds(report.JoinParts(parts))}
 	if d.Signed != nil {
 		m.Status = report.StatusFinal
 	}

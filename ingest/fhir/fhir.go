@@ -160,7 +160,7 @@ func (s *store) message(r *resource) (report.Message, error) {
 	if err != nil && m.Status != report.StatusRetracted {
 		return report.Message{}, err
 	}
-	m.Text = lines(text)
+	m.Text = report.LineEnds(text)
 	if r.Subject != nil {
 		m.PatientID = patientID(r.identifiersOf([]reference{*r.Subject}))
 	}

@@ -39,7 +39,7 @@ func presented(forms []attachment) (string, error) {
 		case !known && (name == "plain" || name == "html"):
 			refused = fault.Reject(op, fault.Unsupported, ReasonDocument, "the charset of presentedForm.contentType is UTF-8, UTF-16, ISO-8859-1 or windows-1252")
 		case name == "plain":
-			if text := strings.TrimSpace(lines(string(data))); text != "" {
+			if text := strings.TrimSpace(report.LineEnds(string(data))); text != "" {
 				return text, nil
 			}
 		case name == "html":
@@ -110,9 +110,4 @@ func utf16Text(data []byte, order binary.ByteOrder) []byte {
 		units[i] = order.Uint16(data[2*i:])
 	}
 	return []byte(string(utf16.Decode(units)))
-}
-
-// lines makes all line ends \n.
-func lines(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }

@@ -43,7 +43,7 @@ func readMessage(data []byte) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	text = unglue(lineEnds(strings.ReplaceAll(strings.ReplaceAll(text, "\x0b", ""), "\x1c", "")), sep)
+	text = unglue(report.LineEnds(strings.ReplaceAll(strings.ReplaceAll(text, "\x0b", ""), "\x1c", "")), sep)
 	if strings.Count(text, "\n") > 4*MaxSegments { // before they cost memory
 		return message{}, tooMany(op)
 	}

@@ -36,16 +36,11 @@ func orderText(obx []segment) (string, error) {
 	}
 	switch {
 	case some:
-		return lineEnds(report.JoinParts(parts)), nil
+		return report.LineEnds(report.JoinParts(parts)), nil
 	case file != nil:
 		return "", file
 	}
 	return "", fault.Reject("hl7.text", fault.Unsupported, ReasonNoText, "OBX-5 holds text in an OBX whose OBX-2 is TX, FT, ST, CE, CWE, ED or empty, behind OBR or TXA")
-}
-
-// lineEnds makes all line ends \n.
-func lineEnds(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
 // value returns the text of OBX-5 by the type of OBX-2; ok is false for types without

@@ -78,6 +78,11 @@ func StudyUID(s string) event.StudyUID {
 	return event.StudyUID(s)
 }
 
+// LineEnds makes all line ends \n.
+func LineEnds(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+}
+
 // Latin1 decodes ISO 8859-1. Where that has control characters nobody means, 0x80 to 0x9F,
 // it reads Windows-1252, which is what senders of "Latin-1" send (WHATWG Encoding, 9.1).
 func Latin1(data []byte) string {

@@ -32,7 +32,7 @@ const (
 // dropped section. Hospitals that head only INDICATION and COMPARISON write so. With a
 // findings heading such text is letterhead or more history, and is dropped.
 func (l *lexicon) sections(text string) []Section {
-	text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u00a0", " ").Replace(text)
+	text = strings.ReplaceAll(LineEnds(text), "\u00a0", " ")
 	type part struct {
 		Section
 		stray bool // under no heading of its own

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // Kind says what can be done about an error. The numbers are stored; append only.
@@ -154,6 +155,16 @@ func ReasonOf(err error) Reason {
 		err = e.Err
 	}
 	return ""
+}
+
+// WithoutPath drops the path that errors of the file system begin with: the caller has said it, or
+// must not, since the names of files and folders may hold a patient's.
+func WithoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // Detail returns the text of the innermost fault's cause, without the operations around

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -62,5 +65,17 @@ func TestKindOfOthers(t *testing.T) {
 		if got := KindOf(c.err); got != c.want {
 			t.Errorf("KindOf(%v) = %s, want %s", c.err, got, c.want)
 		}
+	}
+}
+
+func TestWithoutPath(t *testing.T) {
+	_, err := os.Open(filepath.Join(t.TempDir(), "Doe^Jane"))
+	for _, err := range []error{err, fmt.Errorf("a film: %w", err)} {
+		if got := WithoutPath(err); got != syscall.ENOENT {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	if WithoutPath(io.EOF) != io.EOF || WithoutPath(nil) != nil {
+		t.Error("another error changes")
 	}
 }

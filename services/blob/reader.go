@@ -109,7 +109,7 @@ func readFile(op string, root *os.Root, name string, ref *radstreamv1.ObjectRef,
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fault.E(op, fault.Transient, cause(err))
+		return nil, fault.E(op, fault.Transient, fault.WithoutPath(err))
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fault.Reject(op, fault.Unsupported, ReasonNotAllowed, "an object is a regular file")
@@ -119,7 +119,7 @@ func readFile(op string, root *os.Root, name string, ref *radstreamv1.ObjectRef,
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, fault.E(op, fault.Transient, cause(err)) // it became shorter meanwhile, or the disk failed
+		return nil, fault.E(op, fault.Transient, fault.WithoutPath(err)) // it became shorter meanwhile, or the disk failed
 	}
 	return data, nil
 }
@@ -132,16 +132,7 @@ func fileFault(op string, err error) error {
 		return missing(op)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO),
 		errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ESTALE), errors.Is(err, fs.ErrClosed):
-		return fault.E(op, fault.Transient, cause(err))
+		return fault.E(op, fault.Transient, fault.WithoutPath(err))
 	}
 	return fault.Reject(op, fault.Unsupported, ReasonNotAllowed, "the file lies outside the allowed folders or may not be read")
-}
-
-// cause strips the path from err: file names may hold a patient's name.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -218,9 +217,5 @@ func readBounded(path string, limit int64) ([]byte, error) {
 
 // unreadable says that the command line names a file that cannot be read.
 func unreadable(path string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return fault.Errorf("", fault.Usage, "%s cannot be read: %w", path, err)
+	return fault.Errorf("", fault.Usage, "%s cannot be read: %w", path, fault.WithoutPath(err))
 }

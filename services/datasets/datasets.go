@@ -199,7 +199,7 @@ func (r *reader) image(at row, endings []string, files ...string) (*publish.Obje
 			path := filepath.Join(r.root, file+ending)
 			info, err := os.Stat(path)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, at.reject("the image cannot be looked at: %w", cause(err))
+				return nil, at.reject("the image cannot be looked at: %w", fault.WithoutPath(err))
 			}
 			if err != nil || !info.Mode().IsRegular() {
 				continue
@@ -235,13 +235,4 @@ func projection(view string) radstreamv1.Projection {
 		return radstreamv1.Projection_PROJECTION_LATERAL
 	}
 	return radstreamv1.Projection_PROJECTION_UNSPECIFIED
-}
-
-// cause drops the path that os errors repeat: below the root it names a patient.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

@@ -116,7 +116,7 @@ func (r *reader) each(list string, needs []string, f func(row) error) error {
 			at.line = broken.StartLine
 			return at.reject("%w", broken.Err)
 		case err != nil:
-			return fault.Reject(op, fault.Invalid, ReasonSet, "%s cannot be read after line %d: %w", list, at.line, cause(err))
+			return fault.Reject(op, fault.Invalid, ReasonSet, "%s cannot be read after line %d: %w", list, at.line, fault.WithoutPath(err))
 		}
 		at.line, _ = records.FieldPos(0)
 		if err := f(at); err != nil {
@@ -133,7 +133,7 @@ func open(path string) (file *os.File, zipped bool, err error) {
 			return file, ending != "", nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, false, fault.Reject(op, fault.NotFound, ReasonSet, "%s cannot be opened: %w", path+ending, cause(err))
+			return nil, false, fault.Reject(op, fault.NotFound, ReasonSet, "%s cannot be opened: %w", path+ending, fault.WithoutPath(err))
 		}
 	}
 	return nil, false, fault.Reject(op, fault.NotFound, ReasonSet, "there is no list %s, nor %s.gz", path, filepath.Base(path))

@@ -123,12 +123,12 @@ func (r *reader) report(at row, file string) (string, error) {
 			continue
 		}
 		if err != nil {
-			return "", at.reject("the report cannot be read: %w", cause(err))
+			return "", at.reject("the report cannot be read: %w", fault.WithoutPath(err))
 		}
 		text, err := io.ReadAll(io.LimitReader(f, report.MaxBytes+1)) // one more, so that ingest sees that it is too long
 		f.Close()
 		if err != nil {
-			return "", at.reject("the report cannot be read: %w", cause(err))
+			return "", at.reject("the report cannot be read: %w", fault.WithoutPath(err))
 		}
 		return string(text), nil
 	}

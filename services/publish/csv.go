@@ -14,6 +14,7 @@ import (
 
 	"github.com/radstream/radstream/ingest/report"
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
@@ -48,7 +49,7 @@ func (s *scanner) readCSV(path string, needs ...string) []row {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 		return nil
 	}
 	if !utf8.Valid(data) {
@@ -186,7 +187,7 @@ func (s *scanner) reportsCSV(path string) {
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
-			s.problem(path, ReasonUnread, "line %d: the report cannot be read: %v", r.line, pathCause(err))
+			s.problem(path, ReasonUnread, "line %d: the report cannot be read: %v", r.line, fault.WithoutPath(err))
 			continue
 		}
 		if !utf8.Valid(text) {

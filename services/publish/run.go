@@ -238,7 +238,7 @@ func (p *Publisher) read(path string) ([]byte, *Problem) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &Problem{path, ReasonUnread, pathCause(err).Error()}
+		return nil, &Problem{path, ReasonUnread, fault.WithoutPath(err).Error()}
 	}
 	return data, nil
 }

@@ -3,7 +3,6 @@ package publish
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -110,7 +109,7 @@ func Scan(ctx context.Context, paths []string) (Plan, error) {
 	for _, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
-			return Plan{}, fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", p, pathCause(err))
+			return Plan{}, fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", p, fault.WithoutPath(err))
 		}
 		switch {
 		case info.IsDir():
@@ -153,21 +152,21 @@ func (s *scanner) problem(path, reason, format string, args ...any) {
 func (s *scanner) folder(ctx context.Context, root string) error {
 	root, err := filepath.EvalSymlinks(root) // WalkDir does not follow them
 	if err != nil {
-		return fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", root, pathCause(err))
+		return fault.Errorf("publish.Scan", fault.Usage, "%s cannot be read: %w", root, fault.WithoutPath(err))
 	}
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err != nil {
-			s.problem(path, ReasonUnread, "%v", pathCause(err))
+			s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 			return nil
 		}
 		switch info, err := os.Stat(path); {
 		case d.IsDir():
 			return nil
 		case err != nil:
-			s.problem(path, ReasonUnread, "%v", pathCause(err))
+			s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 		case info.Mode().IsRegular(): // a link to a file is one
 			return s.file(path, false)
 		default:
@@ -205,13 +204,13 @@ func (s *scanner) dicom(path string) error {
 	object := Object{Path: path, MediaType: "application/dicom"}
 	f, err := os.Open(path)
 	if err != nil {
-		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 		return nil
 	}
 	defer f.Close()
 	start, err := io.ReadAll(io.LimitReader(f, maxHeader))
 	if err != nil {
-		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 		return nil
 	}
 	// What is wrong is for ingest to say: it keeps the file beside the reason. A header
@@ -233,13 +232,13 @@ func (s *scanner) dicom(path string) error {
 func (s *scanner) messages(path string) {
 	f, err := os.Open(path)
 	if err != nil {
-		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 		return
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, hl7.MaxBytes+1)) // one more, so that the reader sees that it is too long
 	if err != nil {
-		s.problem(path, ReasonUnread, "%v", pathCause(err))
+		s.problem(path, ReasonUnread, "%v", fault.WithoutPath(err))
 		return
 	}
 	events, refused := ingest.Messages(data)
@@ -286,13 +285,4 @@ func absolute(path string) string {
 		return filepath.Clean(path)
 	}
 	return abs
-}
-
-// pathCause drops the path that os errors repeat: the caller has said it.
-func pathCause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
