@@ -112,7 +112,7 @@ type predicate func(candidate) bool
 
 type compiler struct{ indexes map[string]Index }
 
-// compile parses paths and looks up indexes once for a scan. A nil filter gives nil.
+// compileFor parses paths and looks up indexes once for a scan. A nil filter gives nil.
 func (f *Filter) compileFor(c *collection) (predicate, error) {
 	if f == nil || len(f.Must)+len(f.Should)+len(f.MustNot) == 0 && f.MinShould == nil {
 		return nil, nil

@@ -64,12 +64,6 @@ func Dial(addr, apiKey string, tls bool) (*Client, error) {
 // Close ends the connections.
 func (c *Client) Close() error { return fault.E("qdrant.Close", fault.Internal, c.conn.Close()) }
 
-// Ping returns the server's version.
-func (c *Client) Ping(ctx context.Context) (version string, err error) {
-	r, err := call(ctx, c, "qdrant.Ping", c.conn.GetQdrantClient().HealthCheck, &qdrant.HealthCheckRequest{})
-	return r.GetVersion(), err
-}
-
 // call runs one request, again while the server is unreachable, and classifies its error.
 func call[In, Out any](ctx context.Context, c *Client, op string, f func(context.Context, In, ...grpc.CallOption) (Out, error), in In) (Out, error) {
 	delay := firstDelay
