@@ -1,10 +1,11 @@
-// Package bus is the only package that speaks NATS JetStream. It turns Radstream's
-// streams, events and stores into JetStream's and back:
+// Package bus turns Radstream's streams, events and stores into those of NATS JetStream and back:
 //
 //	stage.Source, stage.Publisher, stage.Attempts   the worker loop (services/stage)
 //	EnsureStreams, StreamState, ConsumerState       creation and status of the streams
 //	LastForSubject, Get, Watch, SecureDelete        reading, replay and erasing
 //	KV, ObjectStore                                 buckets
+//
+// Beside it only services/blob and services/registry speak JetStream, to the buckets it gives them.
 //
 // An embedded server (services/natsd) and a cluster are dialled alike. After the first
 // connect the connection is restored for as long as it takes, and calls made meanwhile
