@@ -242,6 +242,22 @@ func TestQueryRefusals(t *testing.T) {
 	}
 }
 
+// TestScoreOfNothing: where nothing is compared Qdrant 1.17 gives every point the score 1.
+func TestScoreOfNothing(t *testing.T) {
+	db := open(t, t.TempDir())
+	check(t, db.CreateCollection("c", testConfig()))
+	check(t, db.CreateIndex("c", "n", Index{Type: IntegerIndex}))
+	_, err := db.Upsert("c", []Point{{ID: NumID(1), Payload: obj(t, Member{"n", int64(5)})}}, UpsertOptions{})
+	check(t, err)
+	for name, r := range map[string]Ranking{"no ranking": nil, "order by": OrderBy{Key: "n"}} {
+		hits, err := db.Query("c", Query{Ranking: r, Limit: 3})
+		check(t, err)
+		if len(hits) != 1 || hits[0].Score != 1 {
+			t.Errorf("%s: %+v", name, hits)
+		}
+	}
+}
+
 func TestDistances(t *testing.T) {
 	db := open(t, t.TempDir())
 	for d, want := range map[Distance][]float32{Euclid: {5, 13}, Manhattan: {7, 17}, Dot: {60, 25}} {

@@ -96,7 +96,7 @@ type Record struct {
 	Order   any // int64 or float64 by which OrderBy placed it, else nil
 }
 
-// Hit is a Record with its score.
+// Hit is a Record with its score, which is 1 where nothing is compared: without a ranking and by OrderBy.
 type Hit struct {
 	Record
 	Score float32
@@ -210,7 +210,7 @@ func (c *collection) run(q Query, within scope, k int, budget *int, depth int) (
 			break
 		}
 		if c.matches(slot, within.pass) {
-			out = append(out, scored{slot: slot})
+			out = append(out, scored{slot: slot, score: 1})
 		}
 	}
 	return out, nil

@@ -224,7 +224,7 @@ func (c *collection) orderBy(r OrderBy, within scope) ([]scored, error) {
 			eachElement(func(v any) bool {
 				o := orderOf(v, ix.Type)
 				if o.set && (!from.set || sign*o.compare(from) >= 0) {
-					found = append(found, scored{slot: slot, order: o})
+					found = append(found, scored{slot: slot, order: o, score: 1})
 				}
 				return false
 			})(v)
