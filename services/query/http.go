@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,10 +42,12 @@ const maxBody = MaxImage/3*4 + 1<<20
 // Reasons of the Server.
 const (
 	reasonNoCall    fault.Reason = "no_such_call"
+	reasonMethod    fault.Reason = "no_such_method"
 	reasonTooLarge  fault.Reason = "too_large"
 	reasonMedia     fault.Reason = "not_json"
 	reasonRate      fault.Reason = "too_many_requests"
 	reasonBusy      fault.Reason = "busy"
+	reasonSlow      fault.Reason = "slow_request"
 	reasonHost      fault.Reason = "foreign_host"
 	reasonForbidden              = auth.ReasonForbidden
 )
@@ -111,6 +114,17 @@ func (s *Server) Handler() http.Handler {
 	known["GET /healthz"], known["GET /readyz"] = true, true
 	if !s.MetricsElsewhere {
 		handle("GET /metrics", s.Metrics.Handler())
+	}
+	// Without these the answer to another method would be that of "/".
+	for pattern := range known {
+		method, path, _ := strings.Cut(pattern, " ")
+		if method == http.MethodGet {
+			method = "GET, HEAD" // the mux answers both
+		}
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", method)
+			s.reply(w, nil, fault.Reject("query.Handler", fault.Invalid, reasonMethod, "the methods of this call are %s", method))
+		})
 	}
 	missing := fault.Reject("query.Handler", fault.NotFound, reasonNoCall, "there is no such call; GET /openapi.json describes %s", strings.Join(calls, ", "))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.reply(w, nil, missing) })
@@ -224,18 +238,28 @@ func (s *Server) tenant(c auth.Caller, asked event.Tenant) (event.Tenant, error)
 	return c.Tenant, nil
 }
 
-// body reads the body of a request, which must be JSON: a form of some web page is not.
+// body reads the body of a request, which must be JSON: a form of some web page is not. It waits
+// for the body as long as a request may take: others wait for the place meanwhile.
 func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	const op = "query.body"
 	if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(media), "application/json") {
 		return nil, fault.Reject(op, fault.Invalid, reasonMedia, "the request needs the header Content-Type: application/json")
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, fault.Reject(op, fault.Invalid, reasonMedia, "a request is taken without Content-Encoding only: it must not be compressed")
+	}
 	if r.ContentLength > maxBody { // it is not read at all
 		return nil, errTooLarge()
+	}
+	if end, ok := r.Context().Deadline(); ok {
+		_ = http.NewResponseController(w).SetReadDeadline(end) // where there is no connection there is nothing to wait for
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
 		return nil, errTooLarge()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, fault.Reject(op, fault.Transient, reasonSlow, "the request did not come in the time that one may take")
 	}
 	if err != nil {
 		return nil, fault.Reject(op, fault.Invalid, ReasonRequest, "the request was cut off")
@@ -319,6 +343,8 @@ func httpStatus(err error) int {
 		return http.StatusUnauthorized
 	case reasonForbidden, reasonHost:
 		return http.StatusForbidden
+	case reasonMethod:
+		return http.StatusMethodNotAllowed
 	case reasonTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case reasonMedia:

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,7 +142,9 @@ func TestMalformedRequests(t *testing.T) {
 		{"long parameter", "GET", "/v1/labels?study=" + strings.Repeat("secret", 100), "", 400, ReasonRequest},
 		{"broken parameters", "GET", "/v1/labels?study=%zzsecret", "", 400, ReasonRequest},
 		{"no such call", "GET", "/v1/secret", "", 404, "no_such_call"},
-		{"another method", "GET", "/v1/search", "", 404, "no_such_call"},
+		{"another method", "PUT", "/v1/search", "", 405, "no_such_method"},
+		{"another method of a probe", "POST", "/readyz", "", 405, "no_such_method"},
+		{"not UTF-8", "POST", "/v1/search", "{\"text\":\"secret caf\xe9\"}", 400, ReasonRequest},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := problem(t, ask(s, c.method, c.path, strings.NewReader(c.body)))
@@ -149,6 +152,58 @@ func TestMalformedRequests(t *testing.T) {
 				t.Errorf("%+v, want %d %s", p, c.status, c.reason)
 			}
 		})
+	}
+}
+
+// TestOtherMethods: who asks by another method is told which there are.
+func TestOtherMethods(t *testing.T) {
+	s, _ := newFake(nil)
+	for path, allow := range map[string]string{"/v1/search": "POST", "/v1/studies/1": "GET, HEAD", "/metrics": "GET, HEAD"} {
+		if r := ask(s, "DELETE", path, nil); r.StatusCode != 405 || r.Header.Get("Allow") != allow {
+			t.Errorf("DELETE %s: %d, Allow %q, want %q", path, r.StatusCode, r.Header.Get("Allow"), allow)
+		}
+	}
+	if r := ask(s, "HEAD", "/v1/status", nil); r.StatusCode != 200 {
+		t.Errorf("HEAD: %d", r.StatusCode)
+	}
+}
+
+// TestCompressedBody: a body in a coding that is not undone is refused as such, not as broken JSON.
+func TestCompressedBody(t *testing.T) {
+	s, _ := newFake(nil)
+	for coding, want := range map[string]int{"gzip": 415, "br": 415, "identity": 200, "": 200} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "http://localhost/v1/search", strings.NewReader(`{"text":"a"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Encoding", coding)
+		if s.Handler().ServeHTTP(w, r); w.Code != want {
+			t.Errorf("coding %q: %d %s", coding, w.Code, w.Body)
+		}
+	}
+}
+
+// TestSlowBody: a body that does not come gives its place back when the time of a request is over.
+func TestSlowBody(t *testing.T) {
+	s, _ := newFake(nil)
+	s.Timeout = 50 * time.Millisecond
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err == nil {
+		defer conn.Close()
+		err = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	}
+	if err == nil {
+		_, err = io.WriteString(conn, "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal("the request was waited for without end:", err)
+	}
+	if p := problem(t, r); p.Status != 503 || p.Reason != string(reasonSlow) || r.Header.Get("Retry-After") == "" || len(s.places) != 0 {
+		t.Errorf("%+v, %d places taken", p, len(s.places))
 	}
 }
 
@@ -422,6 +477,8 @@ func TestLimits(t *testing.T) {
 		{"text", Request{Text: "a"}, true},
 		{"longest text", Request{Text: strings.Repeat("a", MaxText), K: MaxK}, true},
 		{"longer text", Request{Text: strings.Repeat("a", MaxText+1)}, false},
+		{"blank text", Request{Text: " \n\u00a0\u200b\x01"}, false},
+		{"text of signs", Request{Text: " 🩻\n"}, true},
 		{"study", Request{Study: "1", Tenant: "north", K: 1}, true},
 		{"image of nothing", Request{Image: []byte{}}, true}, // ingest says what is wrong with it
 		{"larger image", Request{Image: make([]byte, MaxImage+1)}, false},
@@ -456,6 +513,9 @@ func TestLimits(t *testing.T) {
 		if c.ok && (c.r.K == 0 || c.r.Tenant == "") {
 			t.Errorf("%s: defaults are missing: %+v", c.name, c.r)
 		}
+	}
+	if _, err := new(Service).EmbedText(t.Context(), EmbedRequest{Text: "\t"}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a blank text to embed: %v", err)
 	}
 }
 

@@ -132,8 +132,8 @@ func (s *Server) search(ctx context.Context, tenant event.Tenant, body []byte) (
 // Unavailable.
 func (s *Service) EmbedText(ctx context.Context, r EmbedRequest) (EmbedResponse, error) {
 	const op = "query.EmbedText"
-	if r.Text == "" || len(r.Text) > MaxText {
-		return EmbedResponse{}, fault.Reject(op, fault.Invalid, ReasonRequest, "a text has 1 to %d bytes", MaxText)
+	if blank(r.Text) || len(r.Text) > MaxText {
+		return EmbedResponse{}, fault.Reject(op, fault.Invalid, ReasonRequest, "a text has 1 to %d bytes, not all of them spaces", MaxText)
 	}
 	s, release, err := s.on("")
 	if err != nil {

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
@@ -22,8 +25,12 @@ func decodeRequest(body []byte) (Request, error) {
 		"the body must be one JSON object as /openapi.json has it: text, image (base64), study, vector, or positive with negative, and optionally tenant, model, k, projection, labels (label, score), views, after and before; other fields are refused")
 }
 
-// decode reads one JSON value without fields that v does not have.
+// decode reads one JSON value without fields that v does not have. JSON is UTF-8: of text in another
+// coding the library would make question marks.
 func decode(body []byte, v any) bool {
+	if !utf8.Valid(body) {
+		return false
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if d.Decode(v) != nil {
@@ -60,6 +67,8 @@ func (r *Request) complete() error {
 		return bad("k must be 1 to %d", MaxK)
 	case len(r.Text) > MaxText:
 		return bad("a text has at most %d bytes", MaxText)
+	case r.Text != "" && blank(r.Text):
+		return bad("the text holds nothing but spaces")
 	case len(r.Image) > MaxImage:
 		return bad("an image has at most %d bytes", MaxImage)
 	case r.Projection != "" && r.Projection != "frontal" && r.Projection != "lateral":
@@ -104,6 +113,11 @@ func (r *Request) complete() error {
 		return bad("after and before must read like 2024-05-31 or 2024-05-31T08:00:00Z, in the years 1900 to 2199")
 	}
 	return nil
+}
+
+// blank reports whether a text has nothing that an encoder reads: its vector would mean nothing.
+func blank(text string) bool {
+	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf) }) == ""
 }
 
 // parseTime reads a day (its beginning, in UTC) or a time. The empty text is the zero time.
