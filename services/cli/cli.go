@@ -31,16 +31,21 @@ type Env struct {
 
 // Run runs one command line and returns its exit code. It never calls os.Exit.
 func Run(ctx context.Context, env Env) int {
+	stdout := &output{Writer: env.Stdout}
+	env.Stdout = stdout
 	c := &cli{Env: env}
 	root := c.root()
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
-	root.SetOut(env.Stdout)
+	root.SetOut(stdout)
 	root.SetErr(env.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !c.running { // refused before it ran: cobra's errors have no kind
 		err = fault.Errorf("", fault.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
 		c.json = c.json || slices.Contains(env.Args, "--json") // flags behind the fault were not read
+	}
+	if err == nil {
+		err = fault.E("cli.Run", fault.Internal, stdout.err)
 	}
 	if err != nil && !errors.Is(err, errReported) {
 		printError(env.Stderr, err, c.json)
@@ -50,6 +55,21 @@ func Run(ctx context.Context, env Env) int {
 
 // errReported wraps an error that the command has already told the user about.
 var errReported = errors.New("reported")
+
+// output keeps the first error of writing to standard output, such as that of a full disk: a command
+// whose answer was lost has failed, and few of them look.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
 
 type cli struct {
 	Env

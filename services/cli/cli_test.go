@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -191,5 +192,32 @@ func TestHighest(t *testing.T) {
 	}
 	if got := highest(nil, 3); got != "" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestLostOutput: a command whose answer could not be written has failed, whatever it does with errors.
+func TestLostOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, line := range []string{"version", "--help", "relabel --show phantom", "config validate", "token new --tenant north"} {
+		var errs bytes.Buffer
+		code := Run(t.Context(), Env{Version: "v1", Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: full, Stderr: &errs})
+		if code != 1 || !strings.Contains(errs.String(), "no space left on device") {
+			t.Errorf("%s: exit code %d, %s", line, code, errs.String())
+		}
+	}
+}
+
+func TestConfigJSON(t *testing.T) {
+	for line, want := range map[string]string{
+		"config print --changed --query-timeout 5s --json": `{"query":{"timeout":"5s"}}`,
+		"config validate --json":                           `{"valid":true}`,
+	} {
+		if code, stdout, stderr := runLine(t, "", strings.Fields(line)...); code != 0 || stdout != want+"\n" {
+			t.Errorf("%s: exit code %d, %s%s", line, code, stdout, stderr)
+		}
 	}
 }

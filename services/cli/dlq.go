@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/bus"
 	"github.com/radstream/radstream/services/deadletter"
@@ -36,6 +39,18 @@ was changed, a disk freed, a newer version installed.`,
 		sub.Flags().StringVar((*string)(&f.Tenant), "tenant", "", "only of this tenant; all without it")
 		sub.Flags().StringVar(&f.Stage, "stage", "", "only of this stage: prepare, relate, embed or index")
 		sub.Flags().StringVar(&f.Reason, "reason", "", "only with this reason")
+		sub.PreRunE = func(*cobra.Command, []string) error { // a misspelt one would keep nothing
+			if !slices.Contains([]string{"", "prepare", "relate", "embed", "index"}, f.Stage) {
+				return errors.New("--stage must be prepare, relate, embed or index")
+			}
+			if f.Tenant == "" {
+				return nil
+			}
+			if _, err := event.ParseTenant(string(f.Tenant)); err != nil {
+				return errors.New("--tenant: " + fault.Detail(err))
+			}
+			return nil
+		}
 		return sub
 	}
 	list := filters(&cobra.Command{

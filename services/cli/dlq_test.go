@@ -44,6 +44,8 @@ func TestDLQ(t *testing.T) {
 		{"dlq list", 0, "not good enough"},
 		{"dlq list --reason blank --json", 0, `"seq":1,`},
 		{"dlq list --stage index", 0, "no dead letter has all of that"},
+		{"dlq list --stage indexer", 2, "--stage must be prepare, relate, embed or index"},
+		{"dlq drop --all --tenant North", 2, "--tenant: a tenant is 1 to 63"},
 		{"dlq show 2", 0, "message 1 of STUDIES"},
 		{"dlq show 2 --json", 0, `"reason":"truncated"`},
 		{"dlq show 99", 1, "radstream dlq list"},

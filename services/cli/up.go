@@ -113,7 +113,7 @@ func (c *cli) config() *cobra.Command {
 	var reference, changed bool
 	show := &cobra.Command{
 		Use:   "print",
-		Short: "Print the settings in force, as a YAML file",
+		Short: "Print the settings in force, as a YAML file or with --json as an object",
 		Example: `  radstream config print --changed
   radstream config print --reference > radstream.yml`,
 		Args: cobra.NoArgs,
@@ -125,6 +125,9 @@ func (c *cli) config() *cobra.Command {
 			conf, err := c.load(cmd.Flags())
 			if err != nil {
 				return err
+			}
+			if c.json {
+				return c.printJSON(config.Values(conf, changed))
 			}
 			return config.Print(c.Stdout, conf, changed)
 		}),
@@ -138,10 +141,15 @@ func (c *cli) config() *cobra.Command {
 		Example: `  radstream config validate --config radstream.yml`,
 		Args:    cobra.NoArgs,
 		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
-			_, err := c.load(cmd.Flags())
-			if err == nil {
-				fmt.Fprintln(c.Stdout, "the settings are valid")
+			if _, err := c.load(cmd.Flags()); err != nil {
+				return err
 			}
+			if c.json {
+				return c.printJSON(struct {
+					Valid bool `json:"valid"`
+				}{true})
+			}
+			_, err := fmt.Fprintln(c.Stdout, "the settings are valid")
 			return err
 		}),
 	}

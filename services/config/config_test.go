@@ -121,6 +121,12 @@ func TestFaultsNameTheirSource(t *testing.T) {
 	if _, _, err := config.Load(config.Sources{File: "testdata/none.yml"}); fault.KindOf(err) != fault.Usage {
 		t.Error("a file that is not there:", err)
 	}
+	if _, _, err := config.Load(config.Sources{File: write(t, "# settings\n---\nlog:\n  level: info\n--- # more\nnosuch: 1\n")}); !strings.Contains(fault.Detail(err), "more than one YAML document") {
+		t.Error("two documents:", err)
+	}
+	if _, _, err := config.Load(config.Sources{File: write(t, "# settings\n---\nlog:\n  level: info\n")}); err != nil {
+		t.Error("one document with its mark:", err)
+	}
 	if _, _, err := config.Load(config.Sources{File: write(t, strings.Repeat("#", 1<<20+1))}); fault.KindOf(err) != fault.Usage {
 		t.Error("a file that is too large:", err)
 	}
@@ -154,6 +160,11 @@ func TestPrintMasksAndDiffers(t *testing.T) {
 	want := "nats:\n  token: \"********\"\nqdrant:\n  api_key: \"********\"\n  tls: true\n"
 	if got := printed(t, c, true); got != want {
 		t.Errorf("got\n%s", got)
+	}
+	c.Query.Timeout = time.Minute
+	values, err := json.Marshal(config.Values(c, true))
+	if want := `{"nats":{"token":"********"},"qdrant":{"api_key":"********","tls":true},"query":{"timeout":"1m0s"}}`; err != nil || string(values) != want {
+		t.Errorf("got %s, %v", values, err)
 	}
 	asJSON, err := json.Marshal(c)
 	if err != nil {

@@ -195,10 +195,27 @@ func readFile(path string) (map[string]any, error) {
 		return nil, fmt.Errorf("%s: a configuration is a file of at most %d bytes", path, maxFileBytes)
 	}
 	k := koanf.New(".")
-	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+	if err := k.Load(file.Provider(path), oneDocument{yaml.Parser()}); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return k.All(), nil
+}
+
+// oneDocument refuses a file of several YAML documents, of which the parser reads the first alone.
+type oneDocument struct{ *yaml.YAML }
+
+// Unmarshal implements koanf.Parser.
+func (d oneDocument) Unmarshal(data []byte) (map[string]any, error) {
+	begun := false
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, " \t\r\n")
+		mark := line == "---" || strings.HasPrefix(line, "--- ")
+		if mark && begun {
+			return nil, errors.New("holds more than one YAML document")
+		}
+		begun = begun || line != "" && !strings.HasPrefix(line, "#")
+	}
+	return d.YAML.Unmarshal(data)
 }
 
 // readEnviron returns the values of environment variables by key, and warnings for

@@ -12,14 +12,9 @@ import (
 // Print writes c as YAML with secrets masked. With onlyChanged it writes only what
 // differs from [Default]: what an operator has decided.
 func Print(w io.Writer, c Config, onlyChanged bool) error {
-	standard := Default()
-	defaults := standard.fields()
 	var b strings.Builder
 	section := ""
-	for i, f := range c.fields() {
-		if onlyChanged && reflect.DeepEqual(f.value.Interface(), defaults[i].value.Interface()) {
-			continue
-		}
+	for _, f := range c.shown(onlyChanged) {
 		section = f.heading(&b, section)
 		b.WriteString(f.line())
 	}
@@ -28,6 +23,38 @@ func Print(w io.Writer, c Config, onlyChanged bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Values returns what [Print] writes, sections as maps within: for JSON, where durations are text.
+func Values(c Config, onlyChanged bool) map[string]any {
+	out := map[string]any{}
+	for _, f := range c.shown(onlyChanged) {
+		in := out
+		section, name, nested := strings.Cut(f.key, ".")
+		if !nested {
+			name = section
+		} else if in, nested = out[section].(map[string]any); !nested {
+			in = map[string]any{}
+			out[section] = in
+		}
+		in[name] = f.value.Interface()
+		if v, ok := in[name].(fmt.Stringer); ok { // a secret, masked, or a duration
+			in[name] = v.String()
+		}
+	}
+	return out
+}
+
+// shown lists the fields, or those that differ from Default.
+func (c *Config) shown(onlyChanged bool) []field {
+	standard := Default()
+	var out []field
+	for i, f := range standard.fields() {
+		if mine := c.fields()[i]; !onlyChanged || !reflect.DeepEqual(mine.value.Interface(), f.value.Interface()) {
+			out = append(out, mine)
+		}
+	}
+	return out
 }
 
 // Reference returns every key with its default, range, variable, flag and meaning, as a
