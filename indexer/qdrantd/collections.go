@@ -2,6 +2,7 @@ package qdrantd
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/qdrant/go-client/qdrant"
@@ -23,9 +24,15 @@ var distances = map[qdrant.Distance]flat.Distance{
 	qdrant.Distance_Euclid: flat.Euclid, qdrant.Distance_Manhattan: flat.Manhattan,
 }
 
+// notInNames are the characters that Qdrant takes in no collection's name, of which it makes a folder.
+const notInNames = "<>:\"/\\|?*\x00\x1f"
+
 // Create implements qdrant.CollectionsServer.
 func (s *collections) Create(_ context.Context, r *qdrant.CreateCollection) (*qdrant.CollectionOperationResponse, error) {
 	start := time.Now()
+	if strings.ContainsAny(r.GetCollectionName(), notInNames) {
+		return nil, invalid("a collection name contains none of %q", notInNames)
+	}
 	if err := firstOf(
 		field{"sparse_vectors_config", len(r.GetSparseVectorsConfig().GetMap()) > 0},
 		field{"custom sharding", r.GetShardingMethod() != qdrant.ShardingMethod_Auto},

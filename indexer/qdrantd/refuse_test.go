@@ -27,6 +27,17 @@ func dial(t testing.TB) *grpc.ClientConn {
 	return conn
 }
 
+// TestCollectionNames: what a Qdrant refuses to make a folder of is refused here.
+func TestCollectionNames(t *testing.T) {
+	cols := qdrant.NewCollectionsClient(dial(t))
+	for name, want := range map[string]codes.Code{"a/b": codes.InvalidArgument, "a:b": codes.InvalidArgument, "a\x00": codes.InvalidArgument, "": codes.InvalidArgument, "a b.é": codes.OK} {
+		_, err := cols.Create(t.Context(), &qdrant.CreateCollection{CollectionName: name, VectorsConfig: qdrant.NewVectorsConfig(&qdrant.VectorParams{Size: 2, Distance: qdrant.Distance_Dot})})
+		if status.Code(err) != want {
+			t.Errorf("%q: %v, want %v", name, err, want)
+		}
+	}
+}
+
 // TestRefusals: what is not implemented is answered Unimplemented with its name.
 func TestRefusals(t *testing.T) {
 	conn := dial(t)
