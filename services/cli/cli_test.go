@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
+	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/publish"
 )
@@ -218,6 +220,21 @@ func TestConfigJSON(t *testing.T) {
 	} {
 		if code, stdout, stderr := runLine(t, "", strings.Fields(line)...); code != 0 || stdout != want+"\n" {
 			t.Errorf("%s: exit code %d, %s%s", line, code, stdout, stderr)
+		}
+	}
+}
+
+// TestIndexInUse: no server is asked, so that it is not exit code 4.
+func TestIndexInUse(t *testing.T) {
+	data := t.TempDir()
+	db, err := flat.Open(filepath.Join(data, "index"), flat.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, command := range []string{"check", "repair"} {
+		if code, _, stderr := runLine(t, "", "index", command, "--data", data); code != exitUsage || !strings.Contains(stderr, "is open in another process") {
+			t.Errorf("%s: exit code %d, %s", command, code, stderr)
 		}
 	}
 }

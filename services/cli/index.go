@@ -93,6 +93,14 @@ moments; until then an answer may hold its key and scores.`,
 		}),
 	}
 	for _, sub := range []*cobra.Command{check, repair, backup, restore} {
+		run := sub.RunE
+		sub.RunE = func(cmd *cobra.Command, args []string) error {
+			err := run(cmd, args)
+			if fault.KindOf(err) == fault.Unavailable { // a folder that refuses or is in use, and no server
+				err = fault.E("cli.index", fault.Usage, err)
+			}
+			return err
+		}
 		sub.Flags().StringVar(&data, "data", envOr("RADSTREAM_DATA_DIR", "./data"), "folder of everything that is kept [RADSTREAM_DATA_DIR]")
 		cmd.AddCommand(sub)
 	}
