@@ -78,8 +78,7 @@ that was indexed before. Erasures do not reach a backup: remove those that are o
 	restore := &cobra.Command{
 		Use: "restore DIR", Short: "Put a backup in the place of an index that is gone", Args: cobra.ExactArgs(1),
 		Long: `Put a backup in the place of an index that is not there. The next start of radstream up reads
-EMBEDDED once more: what came since is added, and what was erased since is erased again, in the first
-moments; until then an answer may hold its key and scores.`,
+EMBEDDED once more: what was erased since is erased again before anything is answered, and what came since is added.`,
 		Example: "  radstream index restore index-copy --data restored",
 		RunE: c.started(func(_ *cobra.Command, args []string) error {
 			if err := app.RestoreIndex(data, args[0]); err != nil {

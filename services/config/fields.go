@@ -213,7 +213,7 @@ func (d oneDocument) Unmarshal(data []byte) (map[string]any, error) {
 		if mark && begun {
 			return nil, errors.New("holds more than one YAML document")
 		}
-		begun = begun || line != "" && !strings.HasPrefix(line, "#")
+		begun = begun || line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "%") // comments and directives
 	}
 	return d.YAML.Unmarshal(data)
 }
