@@ -44,13 +44,13 @@ at least 95 % of the pixels were removed or whose film was refused. Then do the 
 as they are: whatever changes there should be text of theirs. No server is needed.`,
 		Example: `  radstream bench text --films /path/to/films --strings 20 --untouched 20`,
 		Args:    cobra.NoArgs,
-		RunE: c.started(func(cmd *cobra.Command, _ []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			text, err := openText(ingest)
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, text.Close()) }()
-			bars := progress.New(c.Stderr, c.json)
+			bars := progress.New(c.Stderr, c.JSON)
 			planted, untouched := bars.Add("planted", conf.Strings), bars.Add("untouched", conf.Untouched)
 			conf.Progress = func(p, u int) { planted.Set(p); untouched.Set(u) }
 			if pictures != "" {
@@ -63,12 +63,12 @@ as they are: whatever changes there should be text of theirs. No server is neede
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(figures)
+			if c.JSON {
+				return c.PrintJSON(figures)
 			}
 			c.printTextFigures(conf, figures)
 			return nil
-		}),
+		},
 	}
 	cmd.Flags().StringSliceVar(&conf.Films, "films", nil, "folders of JPEG and PNG films")
 	cmd.Flags().IntVar(&conf.Strings, "strings", 500, "texts to plant")

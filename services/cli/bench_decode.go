@@ -31,8 +31,8 @@ func (c *cli) benchAgainst(name, short, long string, measure func(context.Contex
 		Use: name, Short: short, Long: long,
 		Example: "  radstream bench " + name + " --rounds 15",
 		Args:    cobra.NoArgs,
-		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
-			bars := progress.New(c.Stderr, c.json)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			bars := progress.New(c.Stderr, c.JSON)
 			rounds := bars.Add("rounds", conf.Rounds)
 			conf.Progress = rounds.Set
 			timings, err := measure(cmd.Context(), conf)
@@ -40,8 +40,8 @@ func (c *cli) benchAgainst(name, short, long string, measure func(context.Contex
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(timings)
+			if c.JSON {
+				return c.PrintJSON(timings)
 			}
 			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "syntax\tKB\tours ms\tpydicom ms\tratio\t95 %\tdiffer")
@@ -54,7 +54,7 @@ func (c *cli) benchAgainst(name, short, long string, measure func(context.Contex
 				fmt.Fprintf(w, "%.1f\t%.2f\t%.2f to %.2f\t%d\n", t.Peer, t.Ratio, t.RatioCI[0], t.RatioCI[1], t.Differ)
 			}
 			return w.Flush()
-		}),
+		},
 	}
 	cmd.Flags().StringVar(&conf.Venv, "venv", filepath.Join(".deps", "venv-peer"), "the peer's virtual environment")
 	cmd.Flags().IntVar(&conf.Rows, "rows", 2560, "rows of the film")

@@ -25,8 +25,8 @@ encoded. The first time, a Python virtual environment is made for the peers (5 G
   radstream bench embed --rounds 9 --threads 2 --json
   radstream bench embed --peers none`,
 		Args: cobra.NoArgs,
-		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
-			bars := progress.New(c.Stderr, c.json)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			bars := progress.New(c.Stderr, c.JSON)
 			peers := len(conf.Peers)
 			switch {
 			case peers == 0:
@@ -41,11 +41,11 @@ encoded. The first time, a Python virtual environment is made for the peers (5 G
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(f)
+			if c.JSON {
+				return c.PrintJSON(f)
 			}
 			return c.printEmbedFigures(f)
-		}),
+		},
 	}
 	cmd.Flags().StringVar(&conf.Venv, "venv", filepath.Join(".deps", "venv-embed"), "the peers' virtual environment")
 	cmd.Flags().IntVar(&conf.Batch, "batch", 4, "images of one run")

@@ -25,7 +25,7 @@ runs Qdrant's own engine in the same run, in process and without gRPC, in a Pyth
 environment that is made the first time.`,
 		Example: "  radstream bench search --queries 500\n  radstream bench search --points 20000 --edge",
 		Args:    cobra.NoArgs,
-		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if million {
 				conf.Points = append(conf.Points, 1_000_000)
 			}
@@ -33,21 +33,21 @@ environment that is made the first time.`,
 			for _, n := range conf.Points {
 				total += n
 			}
-			bars := progress.New(c.Stderr, c.json)
+			bars := progress.New(c.Stderr, c.JSON)
 			conf.Progress = bars.Add("points", total).Set
 			figures, err := bench.Search(cmd.Context(), conf)
 			bars.Finish()
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(figures)
+			if c.JSON {
+				return c.PrintJSON(figures)
 			}
 			for _, f := range figures {
 				c.printSearchFigures(f)
 			}
 			return nil
-		}),
+		},
 	}
 	cmd.Flags().IntSliceVar(&conf.Points, "points", []int{20_000, 100_000}, "sizes of the index")
 	cmd.Flags().BoolVar(&million, "million", false, "measure 1,000,000 points too: about 4 GB of memory and 5 GB of disk")

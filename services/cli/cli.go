@@ -2,81 +2,34 @@
 //
 // Each command lives in a file of its own and does three things: read flags, call the
 // package that does the work, print what came back, as text for people or with --json as
-// one object (one a line for lists) with stable field names. Errors go to standard error
-// as one line that names the next step; exitCode maps them to exit codes.
+// one object (one a line for lists) with stable field names. Errors are as package
+// command prints them, and name the next step.
 package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/command"
 )
 
-// Env is what a command may touch of the world outside.
-type Env struct {
-	Version string
-	Args    []string // without the program's name
-	Stdin   io.Reader
-	Stdout  io.Writer
-	Stderr  io.Writer
+// Run runs one command line and returns its exit code.
+func Run(ctx context.Context, env command.Env) int {
+	c := &cli{Line: command.New(env)}
+	return c.Run(ctx, c.root())
 }
 
-// Run runs one command line and returns its exit code. It never calls os.Exit.
-func Run(ctx context.Context, env Env) int {
-	stdout := &output{Writer: env.Stdout}
-	env.Stdout = stdout
-	c := &cli{Env: env}
-	root := c.root()
-	root.SetArgs(env.Args)
-	root.SetIn(env.Stdin)
-	root.SetOut(stdout)
-	root.SetErr(env.Stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil && !c.running { // refused before it ran: cobra's errors have no kind
-		err = fault.Errorf("", fault.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
-		c.json = c.json || slices.Contains(env.Args, "--json") // flags behind the fault were not read
-	}
-	if err == nil {
-		err = fault.E("cli.Run", fault.Internal, stdout.err)
-	}
-	if err != nil && !errors.Is(err, errReported) {
-		printError(env.Stderr, err, c.json)
-	}
-	return exitCode(err)
-}
-
-// errReported wraps an error that the command has already told the user about.
-var errReported = errors.New("reported")
-
-// output keeps the first error of writing to standard output, such as that of a full disk: a command
-// whose answer was lost has failed, and few of them look.
-type output struct {
-	io.Writer
-	err error
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.Writer.Write(p)
-	if o.err == nil {
-		o.err = err
-	}
-	return n, err
-}
+const exitCodes = `Exit codes:
+  0  done (some inputs may have been rejected: the summary says so; --strict makes that 3)` + command.FailureCodes
 
 type cli struct {
-	Env
-	running bool // flags and arguments were taken
-	json    bool
-	tenant  string
-	server  string // address of the query service
+	*command.Line
+	tenant string
+	server string // address of the query service
 }
 
 func (c *cli) root() *cobra.Command {
@@ -91,30 +44,10 @@ medical device: do not use it for diagnosis.
 		Example: `  radstream up                                  # start everything in one process
   radstream publish ./studies --wait            # in another terminal
   radstream search --text "left pleural effusion"`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(c.up(), c.publish(), c.dlq(), c.erase(), c.models(), c.relabel(), c.reindex(), c.index(), c.search(), c.explain(), c.labels(), c.inspect(), c.report(),
-		c.status(), c.phantom(), c.demo(), c.bench(), c.config(), c.openapi(), c.token(), c.version())
-	for _, cmd := range root.Commands() {
-		if cmd.Args == nil {
-			cmd.Args = cobra.NoArgs
-		}
-		cmd.RunE = c.started(cmd.RunE)
-	}
+		c.status(), c.phantom(), c.demo(), c.bench(), c.config(), c.openapi(), c.token())
 	return root
-}
-
-// started marks that flags and arguments were taken, before a command runs.
-func (c *cli) started(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		c.running = true
-		return run(cmd, args)
-	}
 }
 
 // serverEnv names the variable with the address of the query service.
@@ -145,11 +78,4 @@ func envOr(name, otherwise string) string {
 		return v
 	}
 	return otherwise
-}
-
-// printJSON writes v as one object on one line.
-func (c *cli) printJSON(v any) error {
-	e := json.NewEncoder(c.Stdout)
-	e.SetEscapeHTML(false)
-	return fault.E("cli.printJSON", fault.Internal, e.Encode(v))
 }

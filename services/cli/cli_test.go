@@ -3,8 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/command"
 	"github.com/radstream/radstream/services/publish"
 )
 
@@ -21,48 +21,8 @@ import (
 func runLine(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = Run(t.Context(), Env{Version: "v1", Args: args, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	code = Run(t.Context(), command.Env{Version: "v1", Args: args, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
 	return code, out.String(), errs.String()
-}
-
-// TestEveryKind walks each kind of fault to its exit code and its two forms.
-func TestEveryKind(t *testing.T) {
-	want := map[fault.Kind]int{
-		fault.Internal: 1, fault.Invalid: 3, fault.Unsupported: 3, fault.Conflict: 1, fault.Transient: 1, fault.Unavailable: 4,
-		fault.NotFound: 1, fault.Erased: 1, fault.Poison: 1, fault.Corrupt: 1, fault.Usage: 2, fault.Canceled: 1,
-	}
-	for _, k := range fault.Kinds() {
-		err := fault.Wrap("outer", fault.Reject("pkg.Func", k, "some_reason", "what is wrong"))
-		code, known := want[k]
-		if !known || exitCode(err) != code {
-			t.Errorf("%v ends with %d, want %d (known: %v)", k, exitCode(err), code, known)
-		}
-		var text, object bytes.Buffer
-		printError(&text, err, false)
-		printError(&object, err, true)
-		if text.String() != "radstream: what is wrong\n" {
-			t.Errorf("%v prints %q", k, text.String())
-		}
-		if want := fmt.Sprintf(`{"error":{"kind":%q,"reason":"some_reason","detail":"what is wrong"}}`+"\n", k); object.String() != want {
-			t.Errorf("%v prints %s, want %s", k, object.String(), want)
-		}
-		if !strings.Contains(exitCodes, fmt.Sprintf("\n  %d  ", code)) {
-			t.Errorf("the help does not list exit code %d", code)
-		}
-	}
-	if exitCode(nil) != 0 || exitCode(errors.New("nobody classified it")) != 1 {
-		t.Error("no error must end with 0, any other with 1")
-	}
-}
-
-func TestSeveralFaults(t *testing.T) {
-	var text, object bytes.Buffer
-	err := fault.E("x", fault.Usage, errors.Join(errors.New("one"), errors.New("two")))
-	printError(&text, err, false)
-	printError(&object, err, true)
-	if text.String() != "radstream: one\nradstream: two\n" || strings.Count(object.String(), "\n") != 1 {
-		t.Errorf("%q, %q", text.String(), object.String())
-	}
 }
 
 // TestUsageAsJSON: a fault of the command line is JSON where it was asked for, also when
@@ -88,10 +48,15 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s takes any argument", cmd.CommandPath())
 		}
 		for _, sub := range cmd.Commands() {
-			walk(sub)
+			if sub.Name() != "help" && sub.Name() != "completion" { // cobra's
+				walk(sub)
+			}
 		}
 	}
-	walk((&cli{}).root())
+	c := &cli{Line: command.New(command.Env{Args: []string{"version"}, Stdout: io.Discard})}
+	root := c.root()
+	c.Run(t.Context(), root) // which completes the commands
+	walk(root)
 	for _, args := range [][]string{nil, {"--help"}, {"config"}, {"help", "up"}} {
 		if code, stdout, stderr := runLine(t, "", args...); code != 0 || !strings.Contains(stdout, "Usage:") || stderr != "" {
 			t.Errorf("%v: %d, %q", args, code, stderr)
@@ -206,7 +171,7 @@ func TestLostOutput(t *testing.T) {
 	defer full.Close()
 	for _, line := range []string{"version", "--help", "relabel --show phantom", "config validate", "token new --tenant north"} {
 		var errs bytes.Buffer
-		code := Run(t.Context(), Env{Version: "v1", Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: full, Stderr: &errs})
+		code := Run(t.Context(), command.Env{Version: "v1", Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: full, Stderr: &errs})
 		if code != 1 || !strings.Contains(errs.String(), "no space left on device") {
 			t.Errorf("%s: exit code %d, %s", line, code, errs.String())
 		}
@@ -232,9 +197,9 @@ func TestIndexInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for _, command := range []string{"check", "repair"} {
-		if code, _, stderr := runLine(t, "", "index", command, "--data", data); code != exitUsage || !strings.Contains(stderr, "is open in another process") {
-			t.Errorf("%s: exit code %d, %s", command, code, stderr)
+	for _, name := range []string{"check", "repair"} {
+		if code, _, stderr := runLine(t, "", "index", name, "--data", data); code != 2 || !strings.Contains(stderr, "is open in another process") {
+			t.Errorf("%s: exit code %d, %s", name, code, stderr)
 		}
 	}
 }

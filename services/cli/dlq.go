@@ -119,7 +119,7 @@ func dialsNATS(cmd *cobra.Command) *cobra.Command {
 
 // withBus makes a command of what is done with the bus.
 func (c *cli) withBus(f func(ctx context.Context, b *bus.Bus, args []string) error) func(*cobra.Command, []string) error {
-	return c.started(func(cmd *cobra.Command, args []string) error {
+	return func(cmd *cobra.Command, args []string) error {
 		conf := bus.DefaultConfig()
 		conf.Name, conf.Token = cmd.CommandPath(), os.Getenv("RADSTREAM_NATS_TOKEN")
 		conf.URL, _ = cmd.Flags().GetString("nats-url")
@@ -130,7 +130,7 @@ func (c *cli) withBus(f func(ctx context.Context, b *bus.Bus, args []string) err
 		}
 		defer b.Close()
 		return f(cmd.Context(), b, args)
-	})
+	}
 }
 
 // named returns the letters of a command line.
@@ -149,8 +149,8 @@ func named(ctx context.Context, b *bus.Bus, args []string) ([]deadletter.Letter,
 }
 
 func (c *cli) listLetters(ctx context.Context, b *bus.Bus, f deadletter.Filter) error {
-	if c.json {
-		return deadletter.List(ctx, b, f, func(l deadletter.Letter) error { return c.printJSON(l) })
+	if c.JSON {
+		return deadletter.List(ctx, b, f, func(l deadletter.Letter) error { return c.PrintJSON(l) })
 	}
 	w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 	n := 0
@@ -175,8 +175,8 @@ func (c *cli) listLetters(ctx context.Context, b *bus.Bus, f deadletter.Filter) 
 }
 
 func (c *cli) showLetter(l deadletter.Letter) error {
-	if c.json {
-		return c.printJSON(l)
+	if c.JSON {
+		return c.PrintJSON(l)
 	}
 	w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
@@ -195,8 +195,8 @@ func (c *cli) showLetter(l deadletter.Letter) error {
 func (c *cli) dealt(n int, done string, err error) error {
 	if n > 0 || err == nil {
 		var printed error
-		if c.json {
-			printed = c.printJSON(map[string]int{done: n})
+		if c.JSON {
+			printed = c.PrintJSON(map[string]int{done: n})
 		} else {
 			_, printed = fmt.Fprintf(c.Stdout, "%d %s\n", n, done)
 		}

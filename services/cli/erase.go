@@ -51,8 +51,8 @@ finishes what was broken off. Backups and exports are not reached: see docs/ERAS
 			if len(receipt.Studies) == 0 && receipt.Arrivals == 0 {
 				return err
 			}
-			if c.json {
-				return errors.Join(err, c.printJSON(receipt))
+			if c.JSON {
+				return errors.Join(err, c.PrintJSON(receipt))
 			}
 			c.printReceipt(receipt)
 			return err

@@ -42,8 +42,8 @@ With --png, write the views with what speaks for the text in red and what speaks
 					return err
 				}
 			}
-			if c.json {
-				return c.printJSON(x)
+			if c.JSON {
+				return c.PrintJSON(x)
 			}
 			return c.printExplanation(x)
 		},

@@ -29,7 +29,7 @@ next start of radstream up adds what is missing. A Qdrant of your own has snapsh
 		Use: "check [DIR]", Short: "Read all of an index, or of a backup, and say what is damaged", Args: cobra.MaximumNArgs(1),
 		Long:    "Read all of an index that nobody has open, or of a backup, and say what is damaged: by file, offset and\ncollection. Exit code 1 when anything is.",
 		Example: "  radstream index check index-copy --json",
-		RunE: c.started(func(_ *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := func() (flat.Salvage, error) {
 				if len(args) == 1 {
 					return flat.Check(args[0])
@@ -43,7 +43,7 @@ next start of radstream up adds what is missing. A Qdrant of your own has snapsh
 				return err
 			}
 			return fault.Errorf("", fault.Corrupt, "the index is damaged in %d places: radstream index repair keeps the rest", len(s.Damage))
-		}),
+		},
 	}
 	repair := &cobra.Command{
 		Use: "repair", Short: "Make an index of what can be read of a damaged one", Args: cobra.NoArgs,
@@ -51,20 +51,20 @@ next start of radstream up adds what is missing. A Qdrant of your own has snapsh
 DATA/index.damaged: remove it when nothing is missing, since erasures do not reach it. The next start
 of radstream up reads EMBEDDED once more, so that studies that were lost are found again.`,
 		Example: "  radstream index repair --json",
-		RunE: c.started(func(*cobra.Command, []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			s, kept, err := app.RepairIndex(data)
 			if err != nil {
 				return err
 			}
 			return c.printSalvage(s, kept)
-		}),
+		},
 	}
 	backup := &cobra.Command{
 		Use: "backup DIR", Short: "Copy the index, which may be in use, to a new directory", Args: cobra.ExactArgs(1),
 		Long: `Copy the index, which may be in use, to a new directory, and read the copy to its end. It holds all
 that was indexed before. Erasures do not reach a backup: remove those that are older.`,
 		Example: "  radstream index backup /backups/index-2026-11-27",
-		RunE: c.started(func(_ *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			if err := app.BackupIndex(data, args[0]); err != nil {
 				return err
 			}
@@ -73,14 +73,14 @@ that was indexed before. Erasures do not reach a backup: remove those that are o
 				return err
 			}
 			return c.printSalvage(s, "")
-		}),
+		},
 	}
 	restore := &cobra.Command{
 		Use: "restore DIR", Short: "Put a backup in the place of an index that is gone", Args: cobra.ExactArgs(1),
 		Long: `Put a backup in the place of an index that is not there. The next start of radstream up reads
 EMBEDDED once more: what was erased since is erased again before anything is answered, and what came since is added.`,
 		Example: "  radstream index restore index-copy --data restored",
-		RunE: c.started(func(_ *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			if err := app.RestoreIndex(data, args[0]); err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ EMBEDDED once more: what was erased since is erased again before anything is ans
 				return err
 			}
 			return c.printSalvage(s, "")
-		}),
+		},
 	}
 	for _, sub := range []*cobra.Command{check, repair, backup, restore} {
 		run := sub.RunE
@@ -108,8 +108,8 @@ EMBEDDED once more: what was erased since is erased again before anything is ans
 
 // printSalvage says what is in an index, and what is damaged; kept is where the damaged one is.
 func (c *cli) printSalvage(s flat.Salvage, kept string) error {
-	if c.json {
-		return c.printJSON(struct {
+	if c.JSON {
+		return c.PrintJSON(struct {
 			flat.Salvage
 			Kept string `json:"kept,omitempty"`
 		}{s, kept})

@@ -65,8 +65,8 @@ with .png behind their names. Films show patients: keep the pictures as you keep
 				if err := pictures.draw(file, &i); err != nil {
 					return err
 				}
-				if c.json {
-					err = c.printJSON(i)
+				if c.JSON {
+					err = c.PrintJSON(i)
 				} else {
 					err = c.printInspection(i)
 				}

@@ -97,8 +97,8 @@ was pushed, nobody can tell: radtrain serve alone keeps the data that its models
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(struct {
+			if c.JSON {
+				return c.PrintJSON(struct {
 					Saw     []model.Ref `json:"saw"`
 					Unknown []model.Ref `json:"unknown"`
 				}{append([]model.Ref{}, saw...), append([]model.Ref{}, unknown...)})
@@ -144,17 +144,17 @@ func (c *cli) withRegistry(f func(ctx context.Context, r *registry.Registry, arg
 }
 
 func (c *cli) printModel(line string, v any) error {
-	if c.json {
-		return c.printJSON(v)
+	if c.JSON {
+		return c.PrintJSON(v)
 	}
 	_, err := fmt.Fprintln(c.Stdout, line)
 	return err
 }
 
 func (c *cli) printModels(all []registry.Record) error {
-	if c.json {
+	if c.JSON {
 		for _, rec := range all {
-			if err := c.printJSON(rec); err != nil {
+			if err := c.PrintJSON(rec); err != nil {
 				return err
 			}
 		}

@@ -25,8 +25,8 @@ truth.json, which says what each study shows and where. The same seed gives the 
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(summary)
+			if c.JSON {
+				return c.PrintJSON(summary)
 			}
 			fmt.Fprintf(c.Stdout, "%d studies in %s; truth.json says what each shows\nnext: radstream publish %s --wait\n", conf.Studies, args[0], args[0])
 			return nil
@@ -45,7 +45,7 @@ func (c *cli) makePhantoms(ctx context.Context, dir string, conf phantom.Config)
 	if err := conf.Validate(); err != nil {
 		return phantom.Summary{}, err
 	}
-	bars := progress.New(c.Stderr, c.json)
+	bars := progress.New(c.Stderr, c.JSON)
 	bar := bars.Add("phantoms", conf.Studies)
 	summary, err := phantom.Write(ctx, dir, conf, func(done, _ int) { bar.Set(done) })
 	bars.Finish()

@@ -59,8 +59,8 @@ what they say: HL7 v2 (.hl7: ORU^R01, MDM, ADT^A40), FHIR DiagnosticReport (.jso
 			defer b.Close()
 			summary, err := c.runPlan(ctx, b, plan, publish.Config{Tenant: tenant, Wait: wait, Patience: patience})
 			// What was reached is told even when an error cut the run short.
-			if c.json {
-				err = errors.Join(err, c.printJSON(summary))
+			if c.JSON {
+				err = errors.Join(err, c.PrintJSON(summary))
 			} else {
 				c.printSummary(summary)
 			}
@@ -85,7 +85,7 @@ func (c *cli) runPlan(ctx context.Context, b *bus.Bus, plan publish.Plan, conf p
 	if err != nil {
 		return publish.Summary{}, err
 	}
-	bars := progress.New(c.Stderr, c.json)
+	bars := progress.New(c.Stderr, c.JSON)
 	n := len(plan.Studies) + len(plan.Messages)
 	published := bars.Add("published", n)
 	var prepared, embedded, indexed, rejected *progress.Bar

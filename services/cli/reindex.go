@@ -68,7 +68,7 @@ load is not tried any further: the command ends with the reason, and exit code 3
 			return err
 		}
 		said := func(line string, err error) error {
-			if err == nil && !c.json {
+			if err == nil && !c.JSON {
 				_, err = fmt.Fprintln(c.Stdout, line)
 			}
 			return err
@@ -101,7 +101,7 @@ load is not tried any further: the command ends with the reason, and exit code 3
 		}
 		ctx, end := context.WithTimeout(ctx, patience)
 		defer end()
-		bars, drawn := progress.New(c.Stderr, c.json), map[string]*progress.Bar{}
+		bars, drawn := progress.New(c.Stderr, c.JSON), map[string]*progress.Bar{}
 		report, err := reindex.Run(ctx, b, c.client(), reindex.Request{Ref: ref, Tenant: tenant, K: k, MinOverlap: minOverlap, NoSwitch: noSwitch,
 			Progress: func(stage string, done, total uint64) {
 				if drawn[stage] == nil {
@@ -113,8 +113,8 @@ load is not tried any further: the command ends with the reason, and exit code 3
 		if report.Queries == nil && err != nil {
 			return err
 		}
-		if c.json {
-			return errors.Join(err, c.printJSON(report))
+		if c.JSON {
+			return errors.Join(err, c.PrintJSON(report))
 		}
 		c.printComparison(report)
 		return err

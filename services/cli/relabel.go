@@ -67,7 +67,7 @@ calibrated: their scores tell studies apart, and are no probabilities. See docs/
 		if err != nil {
 			return fault.E("", fault.Usage, err)
 		}
-		return c.printJSON(set)
+		return c.PrintJSON(set)
 	}
 	return cmd
 }
@@ -118,7 +118,7 @@ func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []
 		if scored.Number >= set.Number && scored.Done {
 			break
 		}
-		if scored.Number == set.Number && scored.Studies != told && !c.json {
+		if scored.Number == set.Number && scored.Studies != told && !c.JSON {
 			told = scored.Studies
 			fmt.Fprintf(c.Stderr, "%d of %d studies scored\n", told, scored.Total)
 		}
@@ -134,8 +134,8 @@ func (c *cli) runRelabel(ctx context.Context, b *bus.Bus, name string, labels []
 	if scored.Problem != "" {
 		return fault.Errorf("", fault.Invalid, "%s cannot use the label set and scores its own labels: %s; mend the file and relabel, or go back with --own", answers, scored.Problem)
 	}
-	if c.json {
-		return c.printJSON(struct {
+	if c.JSON {
+		return c.PrintJSON(struct {
 			Model string `json:"model"`
 			registry.Scored
 		}{answers.String(), scored})

@@ -82,8 +82,8 @@ func readReports(data []byte) ([]report.Message, error) {
 }
 
 func (c *cli) printReport(steps report.Steps) error {
-	if c.json {
-		return c.printJSON(steps)
+	if c.JSON {
+		return c.PrintJSON(steps)
 	}
 	for _, s := range steps.Sections {
 		fmt.Fprintf(c.Stdout, "== section %s\n%s\n", s.Name, s.Text)

@@ -60,8 +60,8 @@ func (c *cli) search() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(resp)
+			if c.JSON {
+				return c.PrintJSON(resp)
 			}
 			c.printHits(resp)
 			return nil
@@ -158,8 +158,8 @@ func (c *cli) labels() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(resp)
+			if c.JSON {
+				return c.PrintJSON(resp)
 			}
 			c.printLabels(resp)
 			return nil

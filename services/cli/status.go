@@ -23,8 +23,8 @@ func (c *cli) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(s)
+			if c.JSON {
+				return c.PrintJSON(s)
 			}
 			c.printStatus(s)
 			return nil

@@ -44,7 +44,7 @@ takes the token back, within a second.`,
 		Example: `  radstream token new --tenant north --note "PACS gateway"
   radstream token new --tenant north --file tokens`,
 		Args: cobra.NoArgs,
-		RunE: c.started(func(_ *cobra.Command, _ []string) error {
+		RunE: func(_ *cobra.Command, _ []string) error {
 			tenant, err := c.parseTenant()
 			if err != nil {
 				return err
@@ -58,8 +58,8 @@ takes the token back, within a second.`,
 					return err
 				}
 			}
-			if c.json {
-				return c.printJSON(struct {
+			if c.JSON {
+				return c.PrintJSON(struct {
 					Token string `json:"token"`
 					Line  string `json:"line"`
 				}{token, line})
@@ -69,7 +69,7 @@ takes the token back, within a second.`,
 				fmt.Fprintf(c.Stderr, "add this line to the file of query.tokens:\n%s\n", line)
 			}
 			return nil
-		}),
+		},
 	}
 	create.Flags().StringVar(&note, "note", "", "whose it is, for those who read the file")
 	create.Flags().StringVar(&file, "file", "", "a tokens file to add the line to; made when it is missing")

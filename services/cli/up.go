@@ -37,8 +37,8 @@ Qdrant of your own, none is started here. It runs until it is interrupted.`,
 				return err
 			}
 			at := a.Addresses()
-			if c.json {
-				err = c.printJSON(at)
+			if c.JSON {
+				err = c.PrintJSON(at)
 			} else {
 				_, err = fmt.Fprintln(c.Stdout, describe(at))
 			}
@@ -117,7 +117,7 @@ func (c *cli) config() *cobra.Command {
 		Example: `  radstream config print --changed
   radstream config print --reference > radstream.yml`,
 		Args: cobra.NoArgs,
-		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if reference {
 				_, err := fmt.Fprint(c.Stdout, config.Reference())
 				return err
@@ -126,11 +126,11 @@ func (c *cli) config() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(config.Values(conf, changed))
+			if c.JSON {
+				return c.PrintJSON(config.Values(conf, changed))
 			}
 			return config.Print(c.Stdout, conf, changed)
-		}),
+		},
 	}
 	show.Flags().BoolVar(&reference, "reference", false, "print every setting with its meaning instead")
 	show.Flags().BoolVar(&changed, "changed", false, "print only what differs from the defaults")
@@ -140,18 +140,18 @@ func (c *cli) config() *cobra.Command {
 		Short:   "List every fault of the settings",
 		Example: `  radstream config validate --config radstream.yml`,
 		Args:    cobra.NoArgs,
-		RunE: c.started(func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := c.load(cmd.Flags()); err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(struct {
+			if c.JSON {
+				return c.PrintJSON(struct {
 					Valid bool `json:"valid"`
 				}{true})
 			}
 			_, err := fmt.Fprintln(c.Stdout, "the settings are valid")
 			return err
-		}),
+		},
 	}
 	c.hasConfig(check)
 	cmd.AddCommand(show, check)

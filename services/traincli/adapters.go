@@ -71,8 +71,8 @@ func (c *cli) applyAdapters() *cobra.Command {
 }
 
 func (c *cli) printAdapters(set train.AdapterSet, path string) error {
-	if c.json {
-		return c.printJSON(struct {
+	if c.JSON {
+		return c.PrintJSON(struct {
 			Path string `json:"path"`
 			train.AdapterSet
 		}{path, set})

@@ -36,8 +36,8 @@ deploy/setup.sh backbones fetches two encoders for the preset small.`,
 				return err
 			}
 			dir := filepath.Join(o.Out, train.ModelDir)
-			if c.json {
-				return c.printJSON(struct {
+			if c.JSON {
+				return c.PrintJSON(struct {
 					Model string `json:"model"`
 					train.BackboneReport
 				}{dir, r})

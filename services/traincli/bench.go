@@ -24,8 +24,8 @@ round. The first time, a virtual environment with PyTorch is made (5 GB).`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			fmt.Fprintf(c.Stdout, "%s, mode %s, batch %d, %.0f %% of the patches, bfloat16 %t, %d threads on %s\n", r.Preset, r.Mode, r.Batch, 100*r.Kept, r.BFloat16, r.Threads, r.Device)
 			for i := range r.Ours {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/radstream/radstream/services/command"
 	"github.com/radstream/radstream/services/traincli"
 )
 
@@ -15,7 +16,7 @@ import (
 func radtrain(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = traincli.Run(t.Context(), traincli.Env{Version: "test", Args: args, Stdout: &out, Stderr: &errs})
+	code = traincli.Run(t.Context(), command.Env{Version: "test", Args: args, Stdout: &out, Stderr: &errs})
 	return code, out.String(), errs.String()
 }
 

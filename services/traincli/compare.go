@@ -59,8 +59,8 @@ on where it stopped, and runs that are done are only measured.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			return printComparison(c.Stdout, r)
 		},

@@ -55,8 +55,8 @@ counted and left out, so figures of a part of a set are of that part.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			return printDataset(c.Stdout, r)
 		},

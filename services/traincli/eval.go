@@ -47,8 +47,8 @@ says were measured: so a training run is shown to be reproduced.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				err = c.printJSON(r)
+			if c.JSON {
+				err = c.PrintJSON(r)
 			} else {
 				err = printRetrieval(c.Stdout, r)
 			}
@@ -109,8 +109,8 @@ other is printed with its paired interval. Several --data are the splits of one 
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			return printPairs(c.Stdout, r)
 		},
@@ -138,8 +138,8 @@ folds by patient, show what a supervised head on the same encoder reaches.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(w, "%s, %d studies\n", r.Model, r.Studies)
@@ -204,8 +204,8 @@ headline figures stand beside them; they are of other data.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(t)
+			if c.JSON {
+				return c.PrintJSON(t)
 			}
 			return printTables(c.Stdout, t)
 		},
@@ -229,8 +229,8 @@ view shows, how probably they score above a study without the finding, and the g
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\nhidden from the front\tcases\tboth views\tfrontal only\tgain\n", r.Model, r.Studies, r.Seed, r.Side)
@@ -262,8 +262,8 @@ the lesion, beside the share of the film's patches that do.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(w, "%s on %d phantoms of seed %d, films of %d pixels\n\nfinding\tviews\thottest patch in the lesion\tchance\tgain\n", r.Model, r.Studies, r.Seed, r.Side)
@@ -296,8 +296,8 @@ prior, difference], and on the current study alone. Print macro accuracies over 
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(r)
+			if c.JSON {
+				return c.PrintJSON(r)
 			}
 			w := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(w, "%s, probes trained on %d sets of %d pairs, films of %d pixels\n\nfinding\tpairs\tcurrent and prior\tcurrent only\tgain\n", r.Model, r.Sets, r.Training, r.Side)
@@ -331,8 +331,8 @@ similarity, right or wrong, for every model, and the curves of the runs whose fo
 			if err := train.Report(cmd.Context(), dirs, o, out, c.progress("phantoms")); err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(map[string]string{"report": out})
+			if c.JSON {
+				return c.PrintJSON(map[string]string{"report": out})
 			}
 			_, err := fmt.Fprintln(c.Stdout, "report in", out)
 			return err

@@ -28,8 +28,8 @@ against the manifest's hash, and the same manifest gives the same bytes.`,
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(shards)
+			if c.JSON {
+				return c.PrintJSON(shards)
 			}
 			studies := 0
 			for _, s := range append(shards.Train, shards.Validation...) {

@@ -31,8 +31,8 @@ phantoms. It needs no libtorch. The same films give the same file.`,
 			if err := films.Write(out, f); err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(struct {
+			if c.JSON {
+				return c.PrintJSON(struct {
 					File   string         `json:"file"`
 					Films  map[string]int `json:"films"`
 					Inputs string         `json:"films_sha256"`
@@ -70,8 +70,8 @@ everything else, let it look at the films that were left out, and pool what it f
 				return err
 			}
 			v := read.EvaluateViews(c.progress("networks"))
-			if c.json {
-				return c.printJSON(v)
+			if c.JSON {
+				return c.PrintJSON(v)
 			}
 			return printViews(c.Stdout, v)
 		},
@@ -118,8 +118,8 @@ saw them.`,
 				}
 			}
 			q := read.EvaluateQuality(classifier, pixel.DefaultLimits(), c.progress("networks"))
-			if c.json {
-				return c.printJSON(q)
+			if c.JSON {
+				return c.PrintJSON(q)
 			}
 			return printQuality(c.Stdout, q)
 		},

@@ -186,7 +186,7 @@ func (c *cli) fitProgress() (show func(trainer.Progress), finish func()) {
 	show = func(p trainer.Progress) {
 		out := c.Stderr
 		if terminal && bars == nil {
-			bars = progress.New(c.Stderr, c.json)
+			bars = progress.New(c.Stderr, c.JSON)
 			bar = bars.Add("steps", p.Steps)
 		}
 		if terminal {
@@ -217,8 +217,8 @@ func (c *cli) fitProgress() (show func(trainer.Progress), finish func()) {
 }
 
 func (c *cli) printFit(r train.FitReport, dir string) error {
-	if c.json {
-		return c.printJSON(struct {
+	if c.JSON {
+		return c.PrintJSON(struct {
 			Model string `json:"model"`
 			train.FitReport
 		}{dir, r})

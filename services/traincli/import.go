@@ -32,8 +32,8 @@ program can start from one.`,
 				return err
 			}
 			dir := filepath.Join(o.Out, train.ModelDir)
-			if c.json {
-				return c.printJSON(map[string]string{"model": dir})
+			if c.JSON {
+				return c.PrintJSON(map[string]string{"model": dir})
 			}
 			fmt.Fprintf(c.Stdout, "model in %s\nnext: radtrain eval retrieval --model %s\n", dir, dir)
 			return nil

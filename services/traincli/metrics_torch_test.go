@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/radstream/radstream/services/command"
 	"github.com/radstream/radstream/services/traincli"
 )
 
@@ -64,7 +65,7 @@ func TestFitIsWatched(t *testing.T) {
 	s := &scraper{t: t}
 	fit := strings.Fields("fit --model tiny@0.0.1 --batch 8 --steps 6 --unmasked-steps 2 --hold-text 2 --warmup 2 --validate-every 0 --measure=false --telemetry-listen 127.0.0.1:0")
 	fit = append(fit, "--data", filepath.Join(data, "manifest.json"), "--out", run)
-	if code := traincli.Run(t.Context(), traincli.Env{Version: "test", Args: fit, Stdout: io.Discard, Stderr: s}); code != 0 {
+	if code := traincli.Run(t.Context(), command.Env{Version: "test", Args: fit, Stdout: io.Discard, Stderr: s}); code != 0 {
 		t.Fatalf("%d\n%s", code, &s.said)
 	}
 	if strings.Contains(s.first, "radstream_training") || !strings.Contains(s.first, `radstream_build_info{goversion="`) {

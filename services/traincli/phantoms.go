@@ -48,8 +48,8 @@ The seed of "radtrain eval retrieval" is refused.`,
 
 // printManifest says what was frozen, and what did not count of films that were read for it.
 func (c *cli) printManifest(m *trainer.Manifest, path string, left train.LeftOut) error {
-	if c.json {
-		return c.printJSON(struct {
+	if c.JSON {
+		return c.PrintJSON(struct {
 			ID         string          `json:"id"`
 			Manifest   string          `json:"manifest"`
 			Source     trainer.Origin  `json:"source"`

@@ -41,8 +41,8 @@ numbers that float16 cannot hold is refused. How far its vectors are is measured
 			if err != nil {
 				return err
 			}
-			if c.json {
-				return c.printJSON(q)
+			if c.JSON {
+				return c.PrintJSON(q)
 			}
 			if o.Precision == onnxexport.HALF {
 				_, err = fmt.Fprintf(c.Stdout, "%s is in %s: its layers compute numbers up to %.3g, and float16 ends at %d; on %d other films the cosine to the float model is %.6f on average, %.6f at least, on %d reports %.6f at least\n",

@@ -102,7 +102,7 @@ Ctrl-C ends a round; the run in its folder can be ended by radtrain fit --resume
 
 // printDecision says what was decided, on standard output.
 func (c *cli) printDecision(d *radstreamv1.ModelDecided) error {
-	if c.json {
+	if c.JSON {
 		text, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(d)
 		if err != nil {
 			return fault.E("traincli.printDecision", fault.Internal, err)

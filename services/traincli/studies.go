@@ -36,7 +36,7 @@ while the same images are there; what it says was not taken is of what it prepar
 			if err != nil {
 				return err
 			}
-			if !c.json {
+			if !c.JSON {
 				printLeftOut(c.Stdout, made.LeftOut)
 			}
 			for i, m := range made.Manifests {
