@@ -25,6 +25,11 @@ var (
 	// what follows.
 	denial      = regexp.MustCompile(`(?i)\b(?:no|without|negative for|free of|absence of|(?:evidence|signs?|features) (?:of|for))\s*:?$`)
 	deniedColon = regexp.MustCompile(`(?i)(\b(?:no|without|negative for|free of|absence of|no (?:evidence|signs?|features) (?:of|for))):\s+([a-z])`)
+	// answered is a question and its answer, minus a sign for what is denied: "Edema? No.", "(-) edema",
+	// "edema (-)".
+	answered = regexp.MustCompile(`(?i)\s*\?\s*(no|none|nil|negative|absent)\s*([.;,]|$)`)
+	minus    = regexp.MustCompile(`(^|[.;,:]\s*)\(-\)\s*(\pL)`)
+	minusOf  = regexp.MustCompile(`(\pL)\s*\(-\)\s*([.;,]|$)`)
 	// unfinished ends a line whose sentence goes on.
 	unfinished = regexp.MustCompile(`(?i)(?:[^\pL\pN)%"']|\b(?:a|an|the|of|to|in|on|at|by|for|from|with|without|and|or|nor|no|not|is|are|was|were|dr|drs|mr|mrs|ms|prof))$`)
 	sentence   = regexp.MustCompile(`^[A-Z][a-z]`)
@@ -107,6 +112,9 @@ func cleanSymbols(text string) string {
 	})
 	s = strings.NewReplacer("*", "", "_", " ", "|", " ", "^", " ", "~", " ").Replace(s)
 	s = deniedColon.ReplaceAllString(s, "$1 $2")
+	s = answered.ReplaceAllString(s, ": $1$2")
+	s = minusOf.ReplaceAllString(s, "$1: negative$2")
+	s = minus.ReplaceAllString(s, "${1}no $2")
 	s = emptyPairs.ReplaceAllString(s, "")
 	s = spaceBefore.ReplaceAllString(s, "$1")
 	s = repeated.ReplaceAllStringFunc(s, func(run string) string {

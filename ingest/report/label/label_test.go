@@ -44,6 +44,8 @@ func TestSentences(t *testing.T) {
 		{"Effusion and edema are no longer present.", "-Edema -Pleural Effusion"},
 		{"The endotracheal tube has been removed.", "-Support Devices"},
 		{"Pneumothorax: none.", "-Pneumothorax"},
+		{"Left lower lobe pneumonia?", "?Pneumonia"},
+		{"?Pneumonia in the left lower lobe.", "?Pneumonia"},
 		{"Pleural effusion: No.", "-Pleural Effusion"},
 		{"Pneumothorax: No pneumothorax is seen.", "-Pneumothorax"},
 		{"Fracture: not identified.", "-Fracture"},
