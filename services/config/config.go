@@ -73,7 +73,7 @@ type Query struct {
 	TLSKey          string        `koanf:"tls_key" doc:"PEM file with the key of query.tls_cert"`
 	Rate            int           `koanf:"rate" min:"1" max:"100000" doc:"requests a second that one caller may make: a credential, or on the bus a tenant"`
 	Burst           int           `koanf:"burst" min:"1" max:"100000" doc:"requests that one caller may make at once"`
-	Concurrency     int           `koanf:"concurrency" min:"1" max:"10000" doc:"requests that are answered at the same time, those of all callers together"`
+	Concurrency     int           `koanf:"concurrency" min:"1" max:"10000" doc:"requests that are answered at the same time, those of all callers together; with credentials one caller may have three quarters of them"`
 	Timeout         time.Duration `koanf:"timeout" min:"100ms" max:"10m" doc:"how long one request may take"`
 }
 

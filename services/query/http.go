@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -56,8 +57,11 @@ const (
 type Server struct {
 	answer answerer
 	ServerConfig
-	places chan struct{} // holds a place for each request that is being answered
-	limit  *auth.Limiter
+	limit *auth.Limiter
+
+	mu     sync.Mutex
+	held   map[string]int // requests that are being answered, by caller; none is 0
+	placed int            // sum of held
 }
 
 // ServerConfig is what a Server is given. All of it is required but Traces, Auth and TLS.
@@ -77,13 +81,13 @@ type ServerConfig struct {
 
 	Rate        float64       // requests a second of one caller
 	Burst       int           // of one caller, at once
-	Concurrency int           // requests being answered at once, all callers together
+	Concurrency int           // requests being answered at once, all callers together; with Auth one may have three of four
 	Timeout     time.Duration // of one request
 }
 
 // NewServer answers with s.
 func NewServer(s answerer, c ServerConfig) *Server {
-	return &Server{answer: s, ServerConfig: c, places: make(chan struct{}, c.Concurrency), limit: auth.NewLimiter(c.Rate, c.Burst)}
+	return &Server{answer: s, ServerConfig: c, held: map[string]int{}, limit: auth.NewLimiter(c.Rate, c.Burst)}
 }
 
 // Handler routes the API: the calls of routes, which GET /openapi.json describes, and for
@@ -201,13 +205,32 @@ func (s *Server) admit(ctx context.Context, caller string) (_ context.Context, d
 	if wait, ok := s.limit.Allow(caller); !ok {
 		return nil, nil, later{fault.Reject(op, fault.Transient, reasonRate, "this caller may ask %g times a second", s.Rate), wait}
 	}
-	select {
-	case s.places <- struct{}{}:
-	default:
-		return nil, nil, fault.Reject(op, fault.Unavailable, reasonBusy, "%d requests are being answered already", s.Concurrency)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if share := s.share(); s.placed >= s.Concurrency || s.held[caller] >= share {
+		return nil, nil, fault.Reject(op, fault.Unavailable, reasonBusy, "%d requests are being answered already, or %d of this caller", s.Concurrency, share)
 	}
+	s.held[caller]++
+	s.placed++
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	return ctx, func() { cancel(); <-s.places }, nil
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.placed--
+		if s.held[caller]--; s.held[caller] == 0 {
+			delete(s.held, caller)
+		}
+	}, nil
+}
+
+// share is how many of the places one caller may hold: not all, where callers are told apart, or one
+// whose requests hang would keep the others out.
+func (s *Server) share() int {
+	if s.Auth == nil {
+		return s.Concurrency
+	}
+	return (3*s.Concurrency + 3) / 4
 }
 
 // later is a refusal of what may be asked again after some time.

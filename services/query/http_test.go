@@ -202,8 +202,44 @@ func TestSlowBody(t *testing.T) {
 	if err != nil {
 		t.Fatal("the request was waited for without end:", err)
 	}
-	if p := problem(t, r); p.Status != 503 || p.Reason != string(reasonSlow) || r.Header.Get("Retry-After") == "" || len(s.places) != 0 {
-		t.Errorf("%+v, %d places taken", p, len(s.places))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := problem(t, r); p.Status != 503 || p.Reason != string(reasonSlow) || r.Header.Get("Retry-After") == "" || s.placed != 0 {
+		t.Errorf("%+v, %d places taken", p, s.placed)
+	}
+}
+
+// TestShare: where callers are told apart, none takes all places.
+func TestShare(t *testing.T) {
+	s, _ := newFake(nil)
+	s.Concurrency = 4
+	var leave []func()
+	for _, step := range []struct {
+		caller string
+		known  bool
+		let    bool
+	}{{"a", true, true}, {"a", true, true}, {"a", true, true}, {"a", true, false}, {"b", true, true}, {"b", true, false}, {"b", false, false}} {
+		if s.Auth = nil; step.known {
+			s.Auth = auth.New(nil, nil)
+		}
+		_, done, err := s.admit(t.Context(), step.caller)
+		if (err == nil) != step.let || err != nil && fault.ReasonOf(err) != reasonBusy {
+			t.Fatalf("%+v: %v", step, err)
+		}
+		if err == nil {
+			leave = append(leave, done)
+		}
+	}
+	for _, done := range leave {
+		done()
+	}
+	if s.Auth = nil; s.placed != 0 || len(s.held) != 0 {
+		t.Errorf("%d places are taken, by %v", s.placed, s.held)
+	}
+	for range 4 {
+		if _, _, err := s.admit(t.Context(), "anybody"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -276,7 +312,7 @@ func TestLimitsOfCallers(t *testing.T) {
 	}
 
 	s, _ = newFake(nil)
-	s.places = make(chan struct{}, 1)
+	s.Concurrency = 1
 	running, release := make(chan struct{}), make(chan struct{})
 	s.Status = func(context.Context) (Status, error) {
 		close(running)

@@ -133,7 +133,7 @@ func (w waiting) Search(ctx context.Context, _ Request) (Response, error) {
 // as those may, and are no larger.
 func TestRoomOnTheBus(t *testing.T) {
 	s, _ := newFake(nil)
-	s.places = make(chan struct{}, 1)
+	s.Concurrency = 1
 	request := onBus(t, s)
 	busy := func() {
 		t.Helper()
