@@ -135,15 +135,20 @@ func (c *cli) withBus(f func(ctx context.Context, b *bus.Bus, args []string) err
 
 // named returns the letters of a command line.
 func named(ctx context.Context, b *bus.Bus, args []string) ([]deadletter.Letter, error) {
-	letters := make([]deadletter.Letter, len(args))
+	var letters []deadletter.Letter
 	for i, arg := range args {
+		if slices.Contains(args[:i], arg) {
+			continue
+		}
 		seq, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil || seq == 0 {
 			return nil, fault.Errorf("", fault.Usage, "a dead letter is named by its number, the first column of `radstream dlq list`")
 		}
-		if letters[i], err = deadletter.Get(ctx, b, seq); err != nil {
+		l, err := deadletter.Get(ctx, b, seq)
+		if err != nil {
 			return nil, err
 		}
+		letters = append(letters, l)
 	}
 	return letters, nil
 }

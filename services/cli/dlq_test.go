@@ -54,12 +54,14 @@ func TestDLQ(t *testing.T) {
 		{"dlq requeue 1 --all", 2, "--all"},
 		{"dlq requeue 1 --reason blank", 2, "--all"},
 		{"dlq requeue 1 99", 1, "no dead letter 99"},
-		{"dlq requeue 1", 0, "1 requeued"},
+		{"dlq requeue 1 1", 0, "1 requeued"},
 		{"dlq show 1", 1, "no dead letter 1"},
 		{"dlq requeue 3", 1, "publish it again"},
 		{"dlq requeue --all --json", 1, `{"requeued":1}`},
 		{"dlq drop --all", 0, "1 dropped"},
 		{"dlq list", 0, "no dead letters"},
+		{"reindex --drop-queries --json", 0, `{"queries":[]}`},
+		{"reindex --cancel --json", 0, `{"trial":null}`},
 	} {
 		code, stdout, stderr := runLine(t, "", strings.Fields(step.line)...)
 		if code != step.code || !strings.Contains(stdout+stderr, step.want) {

@@ -67,17 +67,21 @@ load is not tried any further: the command ends with the reason, and exit code 3
 		if err != nil {
 			return err
 		}
-		said := func(line string, err error) error {
-			if err == nil && !c.JSON {
-				_, err = fmt.Fprintln(c.Stdout, line)
+		said := func(line string, object any, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case c.JSON:
+				return c.PrintJSON(object)
 			}
+			_, err = fmt.Fprintln(c.Stdout, line)
 			return err
 		}
 		switch {
 		case cancel:
-			return said("no model is at work beside the one that answers", models.EndTrial(ctx, model.Ref{}))
+			return said("no model is at work beside the one that answers", map[string]any{"trial": nil}, models.EndTrial(ctx, model.Ref{}))
 		case drop:
-			return said("no queries are stored: models are compared by the prompts of the labels", models.SetQueries(ctx, nil))
+			return said("no queries are stored: models are compared by the prompts of the labels", map[string]any{"queries": []string{}}, models.SetQueries(ctx, nil))
 		}
 		ref, err := model.ParseRef(named)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,9 @@ import (
 const tokenEnv = "RADSTREAM_TOKEN"
 
 // client asks the query service at --server.
-func (c *cli) client() *query.Client { return query.NewClient(c.server, os.Getenv(tokenEnv)) }
+func (c *cli) client() *query.Client {
+	return query.NewClient(c.server, strings.TrimSpace(os.Getenv(tokenEnv))) // a file that it was read from ends in a line break
+}
 
 // askedTenant is --tenant; a token decides by itself where the flag was not given.
 func (c *cli) askedTenant(cmd *cobra.Command) (event.Tenant, error) {
