@@ -22,14 +22,15 @@ var (
 	inlineItem = regexp.MustCompile(`\s\(?(\d{1,2})[.)]\s+[A-Z]`)
 
 	// denial ends a line above a list of what is denied; of the words before a colon it denies
-	// what follows.
-	denial      = regexp.MustCompile(`(?i)\b(?:no|without|negative for|free of|absence of|(?:evidence|signs?|features) (?:of|for))\s*:?$`)
+	// what follows. Behind a colon, a question mark or a dash it is an answer.
+	denial      = regexp.MustCompile(`(?i)(?:^|[^:?\s-]\s+)(?:no|without|negative for|free of|absence of|(?:evidence|signs?|features) (?:of|for))\s*:?$`)
 	deniedColon = regexp.MustCompile(`(?i)(\b(?:no|without|negative for|free of|absence of|no (?:evidence|signs?|features) (?:of|for))):\s+([a-z])`)
 	// answered is a question and its answer, minus a sign for what is denied: "Edema? No.", "(-) edema",
 	// "edema (-)".
 	answered = regexp.MustCompile(`(?i)\s*\?\s*(no|none|nil|negative|absent)\s*([.;,]|$)`)
-	minus    = regexp.MustCompile(`(^|[.;,:]\s*)\(-\)\s*(\pL)`)
-	minusOf  = regexp.MustCompile(`(\pL)\s*\(-\)\s*([.;,]|$)`)
+	minus    = regexp.MustCompile(`(^|[.;,]\s*)\(-\)\s*(\pL)`)
+	minusOf  = regexp.MustCompile(`(\pL)\s*:?\s*\(-\)\s*([.;,]|$)`)
+	answer   = regexp.MustCompile(`(?i)[:?]\s*(?:yes|no)$`)
 	// unfinished ends a line whose sentence goes on.
 	unfinished = regexp.MustCompile(`(?i)(?:[^\pL\pN)%"']|\b(?:a|an|the|of|to|in|on|at|by|for|from|with|without|and|or|nor|no|not|is|are|was|were|dr|drs|mr|mrs|ms|prof))$`)
 	sentence   = regexp.MustCompile(`^[A-Z][a-z]`)
@@ -131,7 +132,7 @@ func cleanSymbols(text string) string {
 // of next would still have fitted, and the sentence need not go on.
 func endsEarly(line, next string, width int) bool {
 	word, _, _ := strings.Cut(next, " ")
-	return len(line)+1+len(word) <= width && !unfinished.MatchString(line)
+	return answer.MatchString(line) || len(line)+1+len(word) <= width && !unfinished.MatchString(line)
 }
 
 // inlineItems turns "1. A 2. B" on one line into sentences. item is the number of the

@@ -59,12 +59,21 @@ func (r *rules) read(text string, f func(Label, Evidence)) {
 		s.fresh[i+1] = r.joints.longest(s.tokens, i) != nil && r.items.longest(s.tokens, i+1) != nil
 	}
 	s.ofFindings, s.ofStructures = r.findingCues.find(s.tokens), r.structureCues.find(s.tokens)
-	for _, m := range mentions {
+	for i, m := range mentions {
+		if s.heads(m) && slices.ContainsFunc(mentions[i+1:], m.sameLabel) {
+			continue
+		}
 		if value, cue := s.value(m); value != Absent {
 			f(m.rule.labels[0], Evidence{Value: value, Mention: s.words(m), Cue: s.words(cue)})
 		}
 	}
 }
+
+// heads reports whether a mention is a heading, as in "Effusion: No effusion is seen.": what is said of it
+// stands behind the colon, if it is mentioned there again.
+func (s *sentence) heads(m span) bool { return m.end < len(s.tokens) && s.tokens[m.end].text == ":" }
+
+func (m span) sameLabel(other span) bool { return other.rule.labels[0] == m.rule.labels[0] }
 
 // findMentions returns the mentions from left to right: the longest of each label at a
 // place, without overlaps inside a label.
