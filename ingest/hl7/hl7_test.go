@@ -94,7 +94,7 @@ func TestText(t *testing.T) {
 		{"encapsulated", []string{"OBX|1|ED|||RIS^TEXT^plain^Base64^" + encoded}, "FINDINGS: Clear.\nIMPRESSION: Normal."},
 		{"encapsulated twice", []string{"OBX|1|ED|||^TEXT^^Base64^" + encoded + "~^TEXT^^A^Dry."}, "FINDINGS: Clear.\nIMPRESSION: Normal.\nDry."},
 		{"without a type", []string{"OBX|1|||| Clear.", "OBX|2|TX|||Dry."}, " Clear.\nDry."},
-		{"continued in ADD", []string{"OBX|1|TX|||Clear at b", "ADD|oth bases.||||||F", "OBX|2|TX|||Dry."}, "Clear at both bases.\nDry."},
+		{"continued in ADD", []string{"OBX|1|TX|||Clear at b", "ADD|oth ba", "ADD|ses.||||||F", "OBX|2|TX|||Dry."}, "Clear at both bases.\nDry."},
 		{"text beside a PDF", []string{"OBX|1|ED|||RIS^AP^PDF^Base64^JVBERi0xLjQ=", "OBX|2|TX|||Clear."}, "Clear."},
 		{"numbers are no text", []string{"OBX|1|NM|||42", "OBX|2|TX|||Clear."}, "Clear."},
 		{"a line taken back", []string{"OBX|1|TX|||Wrong.||||||D", "OBX|2|TX|||Clear.||||||F"}, "Clear."},

@@ -48,21 +48,18 @@ func readMessage(data []byte) (message, error) {
 		return message{}, tooMany(op)
 	}
 	var m message
-	open := -1 // the first line of the segment being read
+	open := -1                              // the first line of the segment being read
+	more := "ADD" + string(rune(sep.field)) // continues the last field of the one before (HL7 v2 chapter 2.10.2)
 	lines := strings.Split(text, "\n")
 	add := func(to int) {
 		if open >= 0 {
 			line := strings.TrimRight(strings.Join(lines[open:to], "\n"), "\n")
-			if last := len(m.segments) - 1; last >= 0 && strings.HasPrefix(line, "ADD"+string(rune(sep.field))) {
-				m.segments[last].line += line[4:] // continues its last field (HL7 v2 chapter 2.10.2)
-			} else {
-				m.segments = append(m.segments, segment{lines[open][:3], line, sep})
-			}
+			m.segments = append(m.segments, segment{lines[open][:3], strings.ReplaceAll(line, "\n"+more, ""), sep})
 		}
 		open = to
 	}
 	for i, line := range lines {
-		if name := segmentName(line); name != "" && (len(line) == 3 && bareSegments[name] || len(line) > 3 && line[3] == sep.field) {
+		if name := segmentName(line); name != "" && !strings.HasPrefix(line, more) && (len(line) == 3 && bareSegments[name] || len(line) > 3 && line[3] == sep.field) {
 			add(i)
 		}
 	}

@@ -153,6 +153,7 @@ func TestStages(t *testing.T) {
 		{"symbols", "Negative for\n\n• edema;\n• mass\n\nScar", "Negative for edema, mass. Scar"},
 		{"symbols", "No:\n\n- edema\n\n- mass\n\nscar", "No edema, mass. scar"},
 		{"symbols", "- Edema: No\n- Mass - no\n- Scar: Yes", "Edema: No. Mass - no. Scar: Yes"},
+		{"symbols", "Pleura: No:\n- edema\n- mass", "Pleura: No edema, mass"},
 		{"symbols", "Edema? No\nScar? Yes", "Edema: No. Scar? Yes"},
 		{"symbols", "Edema: (-)\nMass: (-) Scar: (+)", "Edema: negative. Mass: (-) Scar: (+)"},
 		{"symbols", "No evidence of\nedema\n- Scar", "No evidence of edema. Scar"},

@@ -22,8 +22,8 @@ var (
 	inlineItem = regexp.MustCompile(`\s\(?(\d{1,2})[.)]\s+[A-Z]`)
 
 	// denial ends a line above a list of what is denied; of the words before a colon it denies
-	// what follows. Behind a colon, a question mark or a dash it is an answer.
-	denial      = regexp.MustCompile(`(?i)(?:^|[^:?\s-]\s+)(?:no|without|negative for|free of|absence of|(?:evidence|signs?|features) (?:of|for))\s*:?$`)
+	// what follows. A bare "no" behind a colon, a question mark or a dash is an answer.
+	denial      = regexp.MustCompile(`(?i)(?:(?:^|[^:?\s-]\s+)no|\bno:|\b(?:without|negative for|free of|absence of|(?:evidence|signs?|features) (?:of|for)))\s*:?$`)
 	deniedColon = regexp.MustCompile(`(?i)(\b(?:no|without|negative for|free of|absence of|no (?:evidence|signs?|features) (?:of|for))):\s+([a-z])`)
 	// answered is a question and its answer, minus a sign for what is denied: "Edema? No.", "(-) edema",
 	// "edema (-)".
