@@ -161,6 +161,7 @@ func TestIsMarker(t *testing.T) {
 		"UPRIGNT": true, "PA/LAT": true, "SUP1NE": true, "RLATDECUB": true, "APPORTABLE": true, "RTPA": true, "A-P": true,
 		"SEMI-ERECI": true, "SEMI ERECI": true, "SEMI UPRIGH": true, "SEMIERET": true, "PORTABL": true, "AP SEMI-ERECT": true,
 		"ERECI": false, "SEMI NOBILE": false, "RPA": false, "BRIGHT": false,
+		"J PORTABLE": false, "UPRIGHT J": false, "SITTIG": false, "PORTALE": false, "SIT TING": false, "SEM1-ERECT": true,
 		"": false, "-": false, "WRIGHT": false, "NOBILE": false, "R JM": false, "AP 1961": false, "LEE": false, "RIGHTLY": false, "A": false, "PAPA": false, "PORTER": false, "APPLE": false,
 	} {
 		if got := isMarker(text); got != want {

@@ -30,8 +30,9 @@ func allMarkers(words []string) bool {
 // words returns the runs of letters and digits of a text, in capitals, with markers as they
 // are spelt: a word that looks like a marker of five letters or more, or is one of seven or
 // more but for one letter, is that marker (with shorter ones Wright and Nobile would be
-// markers too), markers that were read without the space between them are several, and words that
-// are a marker but for the space or hyphen between them, as SEMI-ERECI is, are that one.
+// markers too), markers that were read without the space between them are several, and two words that
+// are a marker of nine or more but for what is between them, as SEMI-ERECI is, are that one: an
+// initial beside a marker is not.
 func words(text string) []string {
 	var all []string
 	text = strings.NewReplacer("A-P", "AP", "P-A", "PA", "A.P", "AP", "P.A", "PA").Replace(strings.ToUpper(text))
@@ -44,13 +45,16 @@ func words(text string) []string {
 			all = append(all, w)
 		}
 	}
-	if m := alike(strings.Join(all, "")); m != "" && !allMarkers(all) {
-		return []string{m}
+	if len(all) == 2 && min(len(all[0]), len(all[1])) >= 3 && !allMarkers(all) {
+		if m := alike(all[0] + all[1]); len(m) >= 9 {
+			return []string{m}
+		}
 	}
 	return all
 }
 
-// alike returns the marker that a word is, or "".
+// alike returns the marker that a word is, or "". A letter too few or too many is believed of nine or
+// more, and of eight at its ends: Sittig and Portale are names.
 func alike(w string) string {
 	if slices.Contains(Markers(), w) {
 		return w
@@ -59,7 +63,9 @@ func alike(w string) string {
 		return ""
 	}
 	for _, m := range Markers() {
-		if len(m) == len(w) && fold(w) == fold(m) || len(m) >= 7 && distance(w, m) == 1 {
+		switch {
+		case len(m) == len(w) && fold(w) == fold(m), len(m) >= 7 && distance(w, m) == 1 &&
+			(len(m) == len(w) || len(m) >= 9 || len(m) == 8 && (strings.HasPrefix(m, w) || strings.HasSuffix(m, w))):
 			return m
 		}
 	}
