@@ -230,7 +230,7 @@ func (s *Server) share() int {
 	if s.Auth == nil {
 		return s.Concurrency
 	}
-	return (3*s.Concurrency + 3) / 4
+	return max(1, 3*s.Concurrency/4)
 }
 
 // later is a refusal of what may be asked again after some time.
