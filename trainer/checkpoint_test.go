@@ -180,6 +180,20 @@ func writeCheckpoints(path string) {
 	}
 }
 
+// TestTensorsLeaveDevices: root may rename a file over /dev/full, and the device would be gone.
+func TestTensorsLeaveDevices(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.WriteTensors(path, nil, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("over a pipe: %v", err)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("the pipe is gone: %v, %v", info, err)
+	}
+}
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv("TEST_WRITE_CHECKPOINTS"); path != "" {
 		writeCheckpoints(path)

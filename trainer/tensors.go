@@ -32,9 +32,12 @@ type tensorEntry struct {
 
 // WriteTensors writes a safetensors file in the place of the one at path, so that at any time,
 // whatever ends the process, there is a whole one. Errors: Usage when the folder cannot be
-// written or is full; the file before is left alone.
+// written or is full, and for a path that is a folder or a device; the file before is left alone.
 func WriteTensors(path string, tensors map[string]onnxexport.Tensor, metadata map[string]string) (err error) {
 	const op = "trainer.WriteTensors"
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a device would be gone
+		return fault.Errorf(op, fault.Usage, "%s is no file that another could take the place of: name another", path)
+	}
 	var data []byte
 	header := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -53,7 +52,9 @@ func ExtractAdapters(dir string, groups []string, path string) (AdapterSet, erro
 			if !slices.Contains(adapterGroups, onnxexport.Group(g)) {
 				return set, fault.Errorf(op, fault.Usage, "%q is no group of adapters: they are %s", g, strings.Trim(fmt.Sprint(adapterGroups), "[]"))
 			}
-			set.Groups = append(set.Groups, onnxexport.Group(g))
+			if !slices.Contains(set.Groups, onnxexport.Group(g)) {
+				set.Groups = append(set.Groups, onnxexport.Group(g))
+			}
 		}
 	}
 	out := map[string]onnxexport.Tensor{}
@@ -90,7 +91,7 @@ func ApplyAdapters(dir, path string, ref model.Ref, out, version string) (Adapte
 	}
 	switch {
 	case ref == m.Ref || ref == set.From:
-		return set, fault.Errorf(op, fault.Usage, "the model that is made is named %s like one that it is made of: give it another name or version (--model)", ref)
+		return set, fault.Errorf(op, fault.Usage, "the model that is made is named %s like one that it is made of: give it another name or version (--name)", ref)
 	case set.Config != m.Config || set.Encoders != hashEncoders(m.Config, w):
 		return set, fault.Reject(op, fault.Invalid, onnxexport.ReasonWeights, "the adapters of %s belong to other encoders than those of %s", set.From, m.Ref)
 	}
@@ -104,8 +105,8 @@ func ApplyAdapters(dir, path string, ref model.Ref, out, version string) (Adapte
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return set, fault.E(op, fault.Usage, err)
 	}
-	if _, err := os.Stat(filepath.Join(out, model.ManifestFile)); err == nil {
-		return set, fault.Errorf(op, fault.Usage, "%s holds a model already: name another folder (--out)", out)
+	if err := wantNoModel(out); err != nil {
+		return set, err
 	}
 	saw := slices.Concat(m.DataManifests, set.DataManifests)
 	slices.Sort(saw)

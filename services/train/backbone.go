@@ -86,6 +86,9 @@ func Backbone(o BackboneOptions) (BackboneReport, error) {
 		report.Trained[mode.Name], report.Parameters = mode.Parameters(c)
 	}
 	dir := filepath.Join(o.Out, ModelDir)
+	if err := wantNoModel(dir); err != nil {
+		return report, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return report, fault.E(op, fault.Usage, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 
@@ -33,6 +34,7 @@ const (
 	settingsFile  = "run.json"
 	stateFile     = "state.safetensors" // of a run that is not at its end
 	weightsFile   = "weights.safetensors"
+	lockFile      = "LOCK" // flock(2)ed while a process trains
 )
 
 // temperatureKey is that of the temperature in the metadata of weights.
@@ -91,12 +93,16 @@ type FitHooks struct {
 // and kept so that the run can go on. Killed, it can go on from the last checkpoint. A run that
 // goes on ends with the same weights, bit for bit, as one that was never stopped.
 //
-// Errors: Usage for wrong options, for a program without libtorch, for a folder with an
-// interrupted run when there is no Resume, and for none when there is; NotFound, Invalid and
+// Errors: Usage for wrong options, for a program without libtorch, for a folder with a model or an
+// interrupted run when there is no Resume, for none when there is, and for a folder that another
+// process trains in; NotFound, Invalid and
 // Corrupt for the data; Internal when the loss is no number.
 func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	const op = "train.Fit"
 	if err := o.Trainer.Validate(); err != nil {
+		return FitReport{}, err
+	}
+	if err := o.check(); err != nil {
 		return FitReport{}, err
 	}
 	if !canTrain { // said before data are loaded, which takes a while
@@ -125,6 +131,7 @@ func Fit(ctx context.Context, o FitOptions, h FitHooks) (FitReport, error) {
 	if err != nil {
 		return FitReport{}, fault.Wrap(op, err)
 	}
+	defer r.lock.Close()
 	h.Metrics.Run(o.Ref)
 	// The films are most of the heap and hold no pointers, so that a collection is cheap; left to
 	// grow, what batches leave behind doubles the process.
@@ -182,6 +189,7 @@ type run struct {
 	tokenizer *tokenizer.Tokenizer
 	data      *trainer.Dataset
 	from      *model.Manifest // of the model that the weights start from; nil for none
+	lock      *os.File        // held while the run writes its folder
 }
 
 // begin finds out what is trained. Weights are nil, and the temperature 0, where the run starts
@@ -206,14 +214,25 @@ func (r *run) begin() (w onnxexport.Weights, temperature float64, err error) {
 	return w, r.from.Temperature, fault.Wrap(op, err)
 }
 
-// start makes the run's folder and writes down its settings.
-func (r *run) start() error {
+// start makes the run's folder, takes it for this process alone and writes down its settings.
+func (r *run) start() (err error) {
 	const op = "train.start"
 	o := r.options
 	for _, dir := range []string{ModelDir, checkpointDir} {
 		if err := os.MkdirAll(filepath.Join(o.Out, dir), 0o755); err != nil {
 			return fault.E(op, fault.Usage, err)
 		}
+	}
+	if r.lock, err = os.OpenFile(filepath.Join(o.Out, lockFile), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return fault.E(op, fault.Usage, err)
+	}
+	defer func() {
+		if err != nil {
+			r.lock.Close()
+		}
+	}()
+	if err := syscall.Flock(int(r.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fault.Errorf(op, fault.Usage, "another process trains in %s (its %s is held): wait for it, or name another folder (--out)", o.Out, lockFile)
 	}
 	text, err := json.MarshalIndent(settings{
 		o.Ref, o.Preset, o.From, o.Objective, o.MaskedImage, o.MaskedText, o.Without, o.Mode, o.Device, o.BFloat16, o.Threads, o.Data, r.data.Manifests, len(r.data.Train), len(r.data.Validation), o.Version, o.Trainer,
@@ -280,13 +299,13 @@ func (r *run) resume() (*trainer.Checkpoint, error) {
 	c, err := trainer.ReadCheckpoint(path)
 	switch {
 	case fault.KindOf(err) == fault.NotFound && !r.options.Resume:
-		return nil, nil
+		return nil, wantNoModel(filepath.Join(r.options.Out, ModelDir))
 	case fault.KindOf(err) == fault.NotFound:
-		return nil, fault.Errorf(op, fault.Usage, "there is no interrupted run in %s: it has no %s", r.options.Out, stateFile)
+		return nil, fault.Errorf(op, fault.Usage, "there is no interrupted run in %s: it has no %s, as a run that is at its end, or was killed before its first checkpoint", r.options.Out, stateFile)
+	case err != nil:
+		return nil, fault.Errorf(op, fault.KindOf(err), "%w; the run in %s cannot go on from it: name another folder (--out) and begin anew", err, r.options.Out)
 	case !r.options.Resume:
 		return nil, fault.Errorf(op, fault.Usage, "%s holds an interrupted run: go on with it (--resume), or name another folder (--out)", r.options.Out)
-	case err != nil:
-		return nil, err
 	}
 	for name, want := range r.labels() {
 		if have := c.Labels[name]; have != want {

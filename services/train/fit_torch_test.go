@@ -102,8 +102,19 @@ func TestFitGoesOn(t *testing.T) {
 	o.Trainer.Shift, o.Trainer.Noise = 4, 2
 	whole := o
 	whole.Out = filepath.Join(t.TempDir(), "whole")
-	if _, err := train.Fit(t.Context(), whole, train.FitHooks{}); err != nil {
+	var beside error // of another run in the same folder
+	if _, err := train.Fit(t.Context(), whole, train.FitHooks{Progress: func(p trainer.Progress) {
+		if p.Step == 1 {
+			_, beside = train.Fit(t.Context(), whole, train.FitHooks{})
+		}
+	}}); err != nil {
 		t.Fatal(err)
+	}
+	if fault.KindOf(beside) != fault.Usage || !strings.Contains(beside.Error(), "another process") {
+		t.Errorf("two runs in one folder: %v", beside)
+	}
+	if _, err := train.Fit(t.Context(), whole, train.FitHooks{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "holds a model") {
+		t.Errorf("a new run over a model: %v", err)
 	}
 	o.CheckpointEvery = 5
 	until := func(o train.FitOptions, step int) train.FitReport {
@@ -138,6 +149,22 @@ func TestFitGoesOn(t *testing.T) {
 	}
 	if r := until(again, 17); !r.Interrupted || r.Steps != 17 { // in the masked steps
 		t.Fatalf("%+v", r)
+	}
+	state := filepath.Join(o.Out, "state.safetensors")
+	kept, err := os.ReadFile(state)
+	if err == nil {
+		err = os.WriteFile(state, kept[:len(kept)-1], 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damaged := range []train.FitOptions{o, again} {
+		if _, err := train.Fit(t.Context(), damaged, train.FitHooks{}); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), "begin anew") {
+			t.Errorf("a damaged checkpoint, resumed %t: %v", damaged.Resume, err)
+		}
+	}
+	if err := os.WriteFile(state, kept, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	if r := until(again, 0); r.Interrupted || r.Steps != 24 {
 		t.Fatalf("%+v", r)

@@ -30,12 +30,15 @@ type ImportOptions struct {
 // Import makes a model of weights that another program trained: it is exported, calibrated on
 // the validation studies of its data, and measured as a model of [Fit] is.
 //
-// Errors: Usage for wrong options; NotFound, Corrupt and Unsupported for the file; Invalid with
+// Errors: Usage for wrong options, and for a folder that holds a model; NotFound, Corrupt and Unsupported for the file; Invalid with
 // onnxexport.ReasonWeights for weights of another architecture; those of the data.
 func Import(ctx context.Context, o ImportOptions, h FitHooks) error {
 	const op = "train.Import"
 	config, err := preset(o.Preset)
 	if err != nil {
+		return err
+	}
+	if err := wantNoModel(filepath.Join(o.Out, ModelDir)); err != nil {
 		return err
 	}
 	weights, metadata, err := trainer.ReadTensors(o.Weights)

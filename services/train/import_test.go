@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/radstream/radstream/schemas/fault"
@@ -52,6 +53,10 @@ func TestImport(t *testing.T) {
 	}
 	write(weights, map[string]string{"radstream.temperature": "0.05"})
 	o.Temperature = 0
+	if err := train.Import(t.Context(), o, train.FitHooks{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "holds a model") {
+		t.Errorf("over a model: %v", err)
+	}
+	o.Out = filepath.Join(dir, "again")
 	if err := train.Import(t.Context(), o, train.FitHooks{}); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +68,8 @@ func TestImport(t *testing.T) {
 	}
 
 	write(weights, nil)
-	if err := train.Import(t.Context(), o, train.FitHooks{}); fault.KindOf(err) != fault.Usage {
+	o.Out = filepath.Join(dir, "refused")
+	if err := train.Import(t.Context(), o, train.FitHooks{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "--temperature") {
 		t.Errorf("no temperature: %v", err)
 	}
 	o.Temperature = 0.05

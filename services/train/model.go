@@ -4,14 +4,25 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/radstream/radstream/embedder"
 	"github.com/radstream/radstream/embedder/ort"
 	"github.com/radstream/radstream/embedder/tokenizer"
 	"github.com/radstream/radstream/ingest"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/trainer"
 )
+
+// wantNoModel refuses a folder whose model would be lost.
+func wantNoModel(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, model.ManifestFile)); err == nil {
+		return fault.Errorf("train.wantNoModel", fault.Usage, "%s holds a model already: name another folder (--out)", dir)
+	}
+	return nil
+}
 
 // readerOf is how a model reads reports.
 func readerOf(e *embedder.Encoder) trainer.Reader {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/radstream/radstream/embedder"
@@ -74,8 +73,8 @@ func Quantize(ctx context.Context, o QuantizeOptions, progress, tried func(done,
 	if o.Films < 1 || o.Ref == m.Ref {
 		return q, fault.Errorf(op, fault.Usage, "ranges are measured on one film at least, and the %s model needs another name or version than %s", o.Precision, m.Ref)
 	}
-	if _, err := os.Stat(filepath.Join(o.Out, model.ManifestFile)); err == nil {
-		return q, fault.Errorf(op, fault.Usage, "%s holds a model already: name another folder (--out)", o.Out)
+	if err := wantNoModel(o.Out); err != nil {
+		return q, err
 	}
 	tok, err := embedder.ReadTokenizer(o.Model, m)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -388,7 +389,7 @@ func TestAdapters(t *testing.T) {
 	if _, err := train.ExtractAdapters(from, []string{"base"}, file); fault.KindOf(err) != fault.Usage {
 		t.Errorf("the encoders as adapters: %v", err)
 	}
-	if _, err := train.ExtractAdapters(from, []string{"task", "head"}, file); err != nil {
+	if _, err := train.ExtractAdapters(from, []string{"task", "head", "task"}, file); err != nil {
 		t.Fatal(err)
 	}
 	ref, out := model.Ref{Name: "both", Version: "1.0.0"}, filepath.Join(t.TempDir(), "both")
@@ -432,6 +433,25 @@ func TestAdapters(t *testing.T) {
 		}
 		if _, err := train.ApplyAdapters(c.dir, c.file, c.ref, c.out, "test"); fault.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, want %v", name, err, c.kind)
+		}
+	}
+}
+
+// TestFitRefusesNumbers: what no run can have is refused before its folder is made.
+func TestFitRefusesNumbers(t *testing.T) {
+	for want, change := range map[string]func(*train.FitOptions){
+		"masked":      func(o *train.FitOptions) { o.MaskedImage = math.NaN() },
+		"masked ":     func(o *train.FitOptions) { o.MaskedText = math.Inf(1) },
+		"threads":     func(o *train.FitOptions) { o.Threads = 100_000 },
+		"checkpoints": func(o *train.FitOptions) { o.CheckpointEvery = -1 },
+	} {
+		o := train.FitOptions{Preset: "tiny", Trainer: trainer.DefaultConfig(), Out: filepath.Join(t.TempDir(), "run")}
+		change(&o)
+		if _, err := train.Fit(t.Context(), o, train.FitHooks{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+		if _, err := os.Stat(o.Out); !os.IsNotExist(err) {
+			t.Errorf("%s: the folder was made: %v", want, err)
 		}
 	}
 }

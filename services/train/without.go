@@ -2,6 +2,7 @@ package train
 
 import (
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,6 +25,22 @@ const (
 	partLocal      = "local"      // terms of sentences and regions
 	partGlobal     = "global"     // terms of whole studies and texts
 )
+
+// check refuses numbers that no run can have; those of the trainer it checks itself.
+func (o FitOptions) check() error {
+	const op = "train.Fit"
+	const most = 1024 // threads: far more take the memory of the machine before the first step
+	if !(o.MaskedImage >= 0 && o.MaskedText >= 0) || math.IsInf(o.MaskedImage+o.MaskedText, 0) {
+		return fault.Errorf(op, fault.Usage, "the weights of masked terms are numbers of 0 or more")
+	}
+	if o.Threads < 0 || o.Threads > most {
+		return fault.Errorf(op, fault.Usage, "threads are 1 to %d, or 0 for one a core", most)
+	}
+	if o.CheckpointEvery < 0 {
+		return fault.Errorf(op, fault.Usage, "steps between checkpoints are 0, for never, or more")
+	}
+	return nil
+}
 
 // settled returns o with what is decided when a run starts: threads, device, and the parts of the
 // training that the run goes without.
