@@ -79,7 +79,11 @@ on where it stopped, and runs that are done are only measured.`,
 func printComparison(out io.Writer, r *train.Comparison) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	first := r.Rows[0]
-	fmt.Fprintf(w, "%d runs each, %d steps of %d studies, measured on %d phantoms of seed %d\n\n", first.Runs, r.Steps, r.Batch, r.Studies, train.EvaluationSeed)
+	seeds, overSeeds := fmt.Sprintf("%d seeds", first.Runs), func(s eval.OverSeeds) string { return fmt.Sprintf("%.3f, sd %.3f", s.Mean, s.SD) }
+	if first.Runs == 1 { // has no deviation
+		seeds, overSeeds = "one seed", func(s eval.OverSeeds) string { return fmt.Sprintf("%.3f", s.Mean) }
+	}
+	fmt.Fprintf(w, "%s, %d steps of %d studies, measured on %d phantoms of seed %d\n\n", seeds, r.Steps, r.Batch, r.Studies, train.EvaluationSeed)
 	fmt.Fprintf(w, "P@10\timage to image\ttext to image\timage to text\tzero-shot AUC\tsupervised\tprogression\n")
 	for _, row := range r.Rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, overSeeds(row.ImageToImage), overSeeds(row.TextToImage), overSeeds(row.ImageToText), overSeeds(row.ZeroShot), overSeeds(row.Supervised), overSeeds(row.Progression))
@@ -93,7 +97,5 @@ func printComparison(out io.Writer, r *train.Comparison) error {
 	}
 	return w.Flush()
 }
-
-func overSeeds(s eval.OverSeeds) string { return fmt.Sprintf("%.3f, sd %.3f", s.Mean, s.SD) }
 
 func rate(r eval.Rate) string { return interval(r.Value, r.CI) }
