@@ -277,6 +277,7 @@ func TestFormRoundTrip(t *testing.T) {
 
 // FuzzParse: whatever comes, there is a report or an error with a reason.
 func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"resourceType":"","x":[{"a":{"b":[{"reference":"/_history/"}]}}]}`)) // a version of nothing
 	f.Add([]byte(fmt.Sprintf(bundle, "study")))
 	f.Add([]byte(document))
 	f.Add([]byte(dr(`,"text":{"div":"<div>a<b>c</b><pre>x\n y</pre><td>z<!-- -->&amp;< 3</div>"}`)))

@@ -94,9 +94,8 @@ var personKeys = map[string]bool{
 // refers to, else by key.
 func refersToPerson(key string, v map[string]any) bool {
 	kind := text(v, "type")
-	if parts := strings.Split(text(v, "reference"), "/"); kind == "" && len(parts) > 1 {
-		url, _, _ := strings.Cut(text(v, "reference"), "/_history/")
-		parts = strings.Split(url, "/")
+	url, _, _ := strings.Cut(text(v, "reference"), "/_history/")
+	if parts := strings.Split(url, "/"); kind == "" && len(parts) > 1 {
 		kind = parts[len(parts)-2]
 	}
 	if kind != "" {
