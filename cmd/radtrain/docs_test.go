@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,7 +63,7 @@ func TestTheGuide(t *testing.T) {
 // hold the output open, and the test would wait for it and never say which line that was.
 func shell(t *testing.T, script string, env []string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euxo", "pipefail", "-c", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"+script)
 	cmd.Dir, cmd.Env = t.TempDir(), env
@@ -70,8 +71,11 @@ func shell(t *testing.T, script string, env []string) string {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) }
 	cmd.WaitDelay = 20 * time.Second
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+	if err != nil { // the dumps of what did not end are long
+		lines := slices.DeleteFunc(strings.Split(string(out), "\n"), func(l string) bool {
+			return !strings.HasPrefix(l, "+ radstream ") && !strings.HasPrefix(l, "+ radtrain ")
+		})
+		t.Fatalf("%v:\n%s\n%v behind these:\n%s", err, out, err, strings.Join(lines, "\n"))
 	}
 	return string(out)
 }

@@ -65,9 +65,6 @@ const ReasonTooMany fault.Reason = "too_many_messages"
 
 // LastPerSubject returns the last message of each subject that matches, oldest first. Errors:
 // Unsupported with ReasonTooMany; the bus's own.
-//
-// It is called for every study, so its consumer is deleted at once: those of a [Watcher] stay
-// with the server for minutes, and a server has a limit of them.
 func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.Subject, o Last) ([]Message, error) {
 	const op = "bus.LastPerSubject"
 	ctx, cancel := b.bounded(ctx)
@@ -76,51 +73,15 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 	if o.From > 0 {
 		start = FromSeq(o.From)
 	}
-	cons, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		FilterSubject: string(subject), DeliverPolicy: start.policy, OptStartSeq: start.seq, AckPolicy: jetstream.AckNonePolicy,
-		HeadersOnly: o.HeadersOnly, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second, // should this process die
+	var all []Message
+	newest := map[event.Subject]uint64{} // a subject comes twice when it got another message meanwhile
+	err := b.drain(ctx, WatchConfig{Stream: stream, Subjects: []event.Subject{subject}, Start: start, HeadersOnly: o.HeadersOnly}, o.Most, func(m Message) error {
+		all = append(all, m)
+		newest[m.Subject] = m.Sequence
+		return nil
 	})
 	if err != nil {
-		return nil, Failure(op, err)
-	}
-	info := cons.CachedInfo()
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timeout)
-		defer cancel()
-		_ = b.js.DeleteConsumer(end, stream, info.Name) // else the server does, for its inactivity
-	}()
-	if o.Most > 0 && info.NumPending > uint64(o.Most) {
-		return nil, fault.Reject(op, fault.Unsupported, ReasonTooMany, "%d subjects match, more than %d", info.NumPending, o.Most)
-	}
-	var all []Message
-	for pending := info.NumPending; pending > 0; {
-		batch, err := cons.Fetch(int(min(pending, 64)), jetstream.FetchContext(ctx))
-		if err != nil {
-			return nil, Failure(op, err)
-		}
-		before := len(all)
-		for m := range batch.Messages() {
-			md, err := m.Metadata()
-			if err != nil {
-				return nil, fault.E(op, fault.Internal, err)
-			}
-			pending = md.NumPending
-			all = append(all, Message{
-				Envelope: envelope(m.Subject(), m.Headers(), m.Data(), stream, md.Sequence.Stream),
-				Stream:   stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp,
-			})
-		}
-		if err := batch.Error(); err != nil {
-			return nil, Failure(op, err)
-		}
-		if len(all) == before { // what was pending is gone: another message took its place, or it was erased
-			break
-		}
-	}
-	// A subject comes twice when it got another message meanwhile.
-	newest := map[event.Subject]uint64{}
-	for _, m := range all {
-		newest[m.Subject] = max(newest[m.Subject], m.Sequence)
+		return nil, fault.Wrap(op, err)
 	}
 	return slices.DeleteFunc(all, func(m Message) bool { return m.Sequence != newest[m.Subject] }), nil
 }
