@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -154,6 +155,7 @@ type server struct {
 	state   *bus.KV
 	dues    *bus.Source // nil without a schedule
 	metrics *telemetry.Training
+	skipped atomic.Uint64 // sequence of PREPARED up to which there was too little
 
 	mu   sync.Mutex
 	read uint64                    // sequence of PREPARED up to which pending has read
@@ -265,17 +267,18 @@ func (s *server) pending(ctx context.Context) (int, error) {
 
 func (s *server) seenKey() string { return "trained." + string(s.options.Tenant) }
 
-// seen returns the last sequence of PREPARED that a round has frozen, 0 before the first.
+// seen returns the last sequence of PREPARED that a round has frozen, or has found too little in
+// here; 0 before the first.
 func (s *server) seen(ctx context.Context) (uint64, error) {
 	text, _, err := s.state.Get(ctx, s.seenKey())
 	if err != nil && fault.KindOf(err) == fault.NotFound {
-		return 0, nil
+		return s.skipped.Load(), nil
 	}
 	var seq uint64
 	if err == nil && json.Unmarshal(text, &seq) != nil {
 		err = fault.Errorf("train.seen", fault.Corrupt, "the bucket %s does not say how far training came", bus.BucketModels)
 	}
-	return seq, err
+	return max(seq, s.skipped.Load()), err
 }
 
 // working runs f and tells the server meanwhile that what is due is being worked on.
@@ -298,7 +301,8 @@ func (s *server) working(ctx context.Context, due stage.Delivery, f func(context
 }
 
 // round trains one candidate and decides. Errors: with trainer.ReasonData when nothing is new, or
-// there are too few studies yet; they count as seen all the same.
+// there are too few studies yet. This process then waits for others; the next one tries them again,
+// since it may be asked for less.
 func (s *server) round(ctx context.Context) error {
 	const op = "train.round"
 	archive, err := s.bus.StreamState(ctx, event.StreamPrepared)
@@ -312,15 +316,17 @@ func (s *server) round(ctx context.Context) error {
 	if archive.LastSeq <= seen { // such as when many came due while nobody served
 		return fault.Reject(op, fault.Invalid, trainer.ReasonData, "the archive is as it was at the last round")
 	}
-	err = s.candidate(ctx)
-	if err != nil && fault.ReasonOf(err) != trainer.ReasonData {
+	if err := s.candidate(ctx); err != nil {
+		if fault.ReasonOf(err) == trainer.ReasonData {
+			s.skipped.Store(archive.LastSeq)
+		}
 		return fault.Wrap(op, err)
 	}
-	last, bad := json.Marshal(archive.LastSeq)
-	if bad == nil {
-		_, bad = s.state.Put(ctx, s.seenKey(), last)
+	last, err := json.Marshal(archive.LastSeq)
+	if err == nil {
+		_, err = s.state.Put(ctx, s.seenKey(), last)
 	}
-	return errors.Join(err, bad)
+	return fault.Wrap(op, err)
 }
 
 func (s *server) candidate(ctx context.Context) error {

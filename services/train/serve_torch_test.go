@@ -91,7 +91,13 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	skipped := 0
-	hooks.Skipped = func(error) { // ten are too few; the others come while it waits
+	early, end := context.WithCancel(ctx)
+	defer end()
+	hooks.Skipped = func(error) { skipped++; end() }
+	if err := train.Serve(early, o, hooks); err != nil || skipped != 1 {
+		t.Fatalf("%d rounds skipped, %v", skipped, err)
+	}
+	hooks.Skipped = func(error) { // the next process tries the ten again; the others come while it waits
 		skipped++
 		for _, m := range all[10:] {
 			publish(t, b, tenant, m, m.PrepId)
@@ -106,7 +112,7 @@ func TestServe(t *testing.T) {
 			t.Errorf("waiting, and not ready: %v", err)
 		}
 	}
-	if err := train.Serve(ctx, o, hooks); err != nil || skipped != 1 {
+	if err := train.Serve(ctx, o, hooks); err != nil || skipped != 2 {
 		t.Fatalf("%d rounds skipped, %v", skipped, err)
 	}
 	hooks.Skipped = nil
