@@ -107,6 +107,7 @@ func FuzzParse(f *testing.F) {
 		"FHS|^~\\&\rBHS|^~\\&\rMSH|^~\\&|A||B||20240101||ADT^A40|1|P|2.3\rPID|||1\rMRG|2\rBTS|1\rFTS|1\r",
 		"MSH|^~\\&|A||B||||ORU|1|P|2.1||||||8859/1\nOBR|1| OBX|1|ST|||x\ny\xe9",
 		"MSH!*%/+!!!!!!!ORM*O01",
+		"MSH|^~\\&|A||B||20240101||ORU^R01|1|P|2.6\rOBR|1|1\rNTE|1|L|a~b\rOBX|1|ED|||^TEXT^^A^c~d^e\rPRT|1\rNTE|1||f|RE|1^g^h\r",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -11,6 +11,13 @@
 // and the others) hold no report and are refused so; everything else is refused by name of
 // the field that says what it is. Errors never hold a value of the message.
 //
+// # Notes
+//
+// An NTE that follows an OBX with text, or in ORU^R01 an OBR, is of the report: NTE-3 is lines of
+// text, behind those of that OBX, or behind the whole under IMPRESSION. Notes on patients, orders
+// and specimens are not read, nor what the orderer wrote (NTE-2 P), nor reasons and instructions
+// (NTE-4).
+//
 // # What identifies the study
 //
 // The accession number is the first that is not empty of
@@ -39,7 +46,7 @@
 // # People
 //
 // A report carries the names and identifiers of all people whom its message names, in PID, MRG,
-// NK1, PV1, ORC, OBR, TXA and OBX-16: they are to be removed from the text.
+// NK1, PV1, ORC, OBR, TXA, OBX-16 and NTE-5: they are to be removed from the text.
 //
 // # Damage that is mended
 //

@@ -93,6 +93,20 @@ func TestText(t *testing.T) {
 		{"coded", []string{"OBX|1|CWE|||123^Pneumonia^SCT~^Effusion"}, "Pneumonia\nEffusion"},
 		{"encapsulated", []string{"OBX|1|ED|||RIS^TEXT^plain^Base64^" + encoded}, "FINDINGS: Clear.\nIMPRESSION: Normal."},
 		{"encapsulated twice", []string{"OBX|1|ED|||^TEXT^^Base64^" + encoded + "~^TEXT^^A^Dry."}, "FINDINGS: Clear.\nIMPRESSION: Normal.\nDry."},
+		{"encapsulated, typed separators", []string{"OBX|1|ED|||^TEXT^^A^Clear.~Dry ^ and~~small.~^TEXT^plain^A^More.~End.^^"}, "Clear.\nDry ^ and\n\nsmall.\nMore.\nEnd."},
+		{"encapsulated, escaped", []string{"OBX|1|ED|||^TEXT^^A^\\R\\5 cm~\\S\\"}, "~5 cm\n^"},
+		{"encapsulated, nothing behind base64", []string{"OBX|1|ED|||^TEXT^^Base64^" + encoded + "^~x"}, "FINDINGS: Clear.\nIMPRESSION: Normal."},
+		{"encapsulated, no text behind base64", []string{"OBX|1|ED|||^TEXT^^Base64^" + encoded + "~x"}, "FINDINGS: Clear.\nIMPRESSION: Normal."},
+		{"notes on a line", []string{"OBX|1|TX|&GDT||Clear.", "NTE|1|L|Dry.~Thin.", "NTE|2||No \\T\\ air.", "OBX|2|TX|&IMP||Normal.", "PRT|1", "NTE|1|L|Seen by two.|RE"},
+			"FINDINGS:\nClear.\nDry.\nThin.\nNo & air.\nIMPRESSION:\nNormal.\nSeen by two."},
+		{"notes on the whole", []string{"NTE|1||Rotated.", "NTE|2||Supine.", "OBX|1|TX|&GDT||Clear."}, "FINDINGS:\nClear.\nIMPRESSION:\nRotated.\nSupine."},
+		{"notes on the whole, headings in the text", []string{"NTE|1||Rotated.", "ZXX|1", "NTE|2||Supine.", "OBX|1|TX|||HISTORY: cough.", "OBX|2|TX|||FINDINGS: Clear."},
+			"FINDINGS:\nHISTORY: cough.\nFINDINGS: Clear.\nIMPRESSION:\nRotated.\nSupine."},
+		{"notes alone", []string{"NTE|1||FINDINGS: Clear.", "NTE|2||IMPRESSION: Normal.", "OBX|1|ST|113014^DICOM Study^DCM||1.2.3", "NTE|1||x"}, "FINDINGS: Clear.\nIMPRESSION: Normal."},
+		{"a note under an empty line", []string{"OBX|1|TX|&GDT||", "NTE|1||Clear."}, "Clear."},
+		{"notes of others", []string{"TQ1|1", "NTE|1||Twice.", "OBX|1|TX|||Clear.", "NTE|1|P|Exclude mass.", "NTE|2||Cough.|1R^Reason", "NTE|3||\"\"", "NTE|4|| ", "SPM|1", "NTE|1||Specimen.",
+			"OBX|2|NM|||42", "NTE|1||A number.", "OBX|3|TX|||Wrong.||||||D", "NTE|1||Wrong too."}, "Clear."},
+		{"a note that is a file", []string{"OBX|1|TX|||Clear.", "NTE|1||JVBERi0xLjQ="}, "Clear."},
 		{"without a type", []string{"OBX|1|||| Clear.", "OBX|2|TX|||Dry."}, " Clear.\nDry."},
 		{"continued in ADD", []string{"OBX|1|TX|||Clear at b", "ADD|oth ba", "ADD|ses.||||||F", "OBX|2|TX|||Dry."}, "Clear at both bases.\nDry."},
 		{"text beside a PDF", []string{"OBX|1|ED|||RIS^AP^PDF^Base64^JVBERi0xLjQ=", "OBX|2|TX|||Clear."}, "Clear."},
@@ -175,6 +189,28 @@ func TestIdentifiers(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestNotesOf: which notes are of which report, and none of the patient or the order.
+func TestNotesOf(t *testing.T) {
+	got, err := hl7.Parse([]byte(lines(msh("ORU^R01"), pid, "NTE|1||Of the patient.", "PV1|1", "NTE|1||Of the visit.",
+		"ORC|RE", "NTE|1||Of the order.", "OBR|1||A1", "OBX|1|TX|||One.", "NTE|1||Of one.||7^Vexley^Quorra", "ORC|RE", "NTE|1||Of the order.",
+		"OBR|2||A2", "NTE|1||Of two.", "PID|1||P2", "NTE|1||Of the patient.", "OBX|1|TX|||Of the patient.")))
+	if err != nil || len(got) != 2 {
+		t.Fatal(got, err)
+	}
+	if got[0].Text != "One.\nOf one." || got[1].Text != "Of two." || !slices.Contains(got[0].Names, "Vexley Quorra") {
+		t.Errorf("%q %q %q", got[0].Text, got[1].Text, got[0].Names)
+	}
+	document := one(t, lines(msh("MDM^T02"), pid, "NTE|1||Of the patient.", obr, "NTE|1||Of the order.", "TXA|1|DI", "OBX|1|TX|||One.", "NTE|1||Of one."))
+	if document.Text != "One.\nOf one." {
+		t.Errorf("a document: %q", document.Text)
+	}
+	// What is taken back stays so, whatever is noted on it.
+	back := one(t, lines(msh("MDM^T02"), pid, obr, "TXA|1|DI", "OBX|1|TX|||Wrong.||||||X", "NTE|1||Not done."))
+	if back.Status != report.StatusRetracted || back.Text != "" {
+		t.Errorf("taken back: %v %q", back, back.Text)
 	}
 }
 
@@ -354,6 +390,10 @@ func TestRefusals(t *testing.T) {
 		{"RTF", file("AP", "", `{\rtf1 `+secret+"}"), fault.Unsupported, hl7.ReasonDocument, "an RTF"},
 		{"RTF in a text", lines(msh("ORU^R01"), "OBR|1", `OBX|1|FT|||{\E\rtf1 `+secret+"}"), fault.Unsupported, hl7.ReasonDocument, "an RTF"},
 		{"image", file("IM", "JPEG", secret), fault.Unsupported, hl7.ReasonDocument, "image"},
+		{"PDF in a note", lines(msh("ORU^R01"), "OBR|1", "NTE|1||JVBERi0"+secret), fault.Unsupported, hl7.ReasonDocument, "NTE-3"},
+		{"PDF with notes", file("AP", "PDF", "%PDF") + lines("NTE|1||"+secret), fault.Unsupported, hl7.ReasonDocument, "a PDF"},
+		{"number with notes", lines(msh("ORU^R01"), "OBR|1", "NTE|1||"+secret, "OBX|1|NM|||42", "NTE|1||"+secret), fault.Unsupported, hl7.ReasonNoText, "OBX-5"},
+		{"only the orderer's notes", lines(msh("ORU^R01"), "OBR|1", "NTE|1|P|"+secret), fault.Unsupported, hl7.ReasonNoText, "OBX-5"},
 		{"not base64", lines(msh("ORU^R01"), "OBR|1", "OBX|1|ED|||^TEXT^^Base64^@@"+secret), fault.Invalid, hl7.ReasonDocument, "OBX-5.4"},
 		{"update of nobody", lines(msh("ADT^A08"), "PID|1"), fault.Invalid, hl7.ReasonNoPatient, "PID-3"},
 		{"merge with nobody", lines(msh("ADT^A40"), "PID|||"+secret, "MRG|"), fault.Invalid, hl7.ReasonNoPatient, "MRG-1"},

@@ -103,4 +103,5 @@ var peopleFields = map[string]struct {
 	"OBR": {ids: []int{2, 3, 18}, staff: []int{10, 16, 28, 32, 33, 34, 35}},
 	"TXA": {ids: []int{12, 14, 15}, staff: []int{5, 9, 10, 11, 22}},
 	"OBX": {staff: []int{16}},
+	"NTE": {staff: []int{5}}, // since version 2.6
 }

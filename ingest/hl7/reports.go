@@ -14,34 +14,57 @@ type order struct {
 	patient       event.PatientID
 	study         event.StudyUID
 	orc, obr, txa segment
-	obx           []segment
+	notes         []segment // NTE of OBR
+	obx           []observation
+	open          bool // whether an NTE that comes now speaks of the last OBX, or before any of OBR
+}
+
+// observation is one OBX with the NTE that speak of it.
+type observation struct {
+	segment
+	notes []segment
+}
+
+// read adds s, a segment behind those that begin o. An NTE speaks of the segment before it (HL7
+// v2 chapter 2, NTE), other NTE, a participation of that segment and local segments aside: notes on the
+// patient, the order and the specimen are not of the report.
+func (o *order) read(s segment) {
+	switch {
+	case s.name == "OBX":
+		o.obx, o.open = append(o.obx, observation{segment: s}), true
+	case s.name == "NTE" && o.open && len(o.obx) > 0:
+		last := &o.obx[len(o.obx)-1]
+		last.notes = append(last.notes, s)
+	case s.name == "NTE" && o.open:
+		o.notes = append(o.notes, s)
+	case s.name == "ZDS" && o.study == "":
+		o.study = report.StudyUID(s.part(1, 1))
+	case s.name != "NTE" && s.name != "PRT" && s.name[0] != 'Z':
+		o.open = false
+	}
 }
 
 // results reads ORU^R01 (HL7 v2 7.3.1): patients, each with orders, each with results.
 // An order without text is no report: it is often another procedure that the first one's
-// text covers. OBX before any OBR describe the patient and are left out.
+// text covers. OBX between PID and OBR describe the patient and are left out.
 func (m message) results() ([]report.Message, error) {
 	var orders []order
 	var orc segment
 	var patient event.PatientID
+	last := -1 // the order that is being read
 	for _, s := range m.segments {
-		last := len(orders) - 1
 		switch s.name {
 		case "PID":
-			patient, orc = anyPatientID(s), segment{}
+			patient, orc, last = anyPatientID(s), segment{}, -1
 		case "ORC":
 			orc = s
 		case "OBR":
-			orders = append(orders, order{patient: patient, orc: orc, obr: s})
-			orc = segment{}
-		case "OBX":
-			if last >= 0 {
-				orders[last].obx = append(orders[last].obx, s)
-			}
-		case "ZDS":
-			if last >= 0 && orders[last].study == "" {
-				orders[last].study = report.StudyUID(s.part(1, 1))
-			}
+			orders = append(orders, order{patient: patient, orc: orc, obr: s, open: true})
+			orc, last = segment{}, len(orders)-1
+			continue
+		}
+		if last >= 0 {
+			orders[last].read(s)
 		}
 	}
 	var live, retracted []report.Message
@@ -101,16 +124,12 @@ func join(live, retracted []report.Message) []report.Message {
 	return all
 }
 
-// document reads MDM (HL7 v2 9.5): one document, whose orders stand before TXA.
+// document reads MDM (HL7 v2 9.5): one document, whose orders stand before TXA with the notes on
+// them, which are not of the document.
 func (m message) document(event string) ([]report.Message, error) {
 	o := order{patient: anyPatientID(m.first("PID")), orc: m.first("ORC"), obr: m.first("OBR"), txa: m.first("TXA")}
 	for _, s := range m.segments {
-		switch {
-		case s.name == "OBX":
-			o.obx = append(o.obx, s)
-		case s.name == "ZDS" && o.study == "":
-			o.study = report.StudyUID(s.part(1, 1))
-		}
+		o.read(s)
 	}
 	status := documentStatus(event, o.txa)
 	r, err := m.report(o)
@@ -147,18 +166,18 @@ func documentStatus(event string, txa segment) report.Status {
 	return report.StatusFinal
 }
 
-// report makes the report of o. Errors: those of orderText, unless o was retracted.
+// report makes the report of o. Errors: those of text, unless o was retracted.
 func (m message) report(o order) (report.Message, error) {
 	r := m.identify(o)
 	r.Status = resultStatus(o)
-	text, err := orderText(o.obx)
+	text, err := o.text()
 	if err != nil && r.Status != report.StatusRetracted {
 		return report.Message{}, err
 	}
 	r.Text = text
 	if r.StudyUID == "" {
 		for _, s := range o.obx {
-			if isStudyUID(s) {
+			if isStudyUID(s.segment) {
 				r.StudyUID = report.StudyUID(s.part(5, 1))
 				break
 			}
@@ -207,11 +226,11 @@ func resultStatus(o order) report.Status {
 	for _, s := range o.obx {
 		lines++
 		switch {
-		case isWrong(s):
+		case isWrong(s.segment):
 			wrong++
 		case strings.EqualFold(s.part(11, 1), "C"):
 			status = report.StatusCorrected
-		case headingOf(s) == report.HeadingAddendum && status != report.StatusCorrected:
+		case headingOf(s.segment) == report.HeadingAddendum && status != report.StatusCorrected:
 			status = report.StatusAddendum
 		case status != "":
 		case strings.ContainsAny(strings.ToUpper(s.part(11, 1)), "PRS"):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -12,27 +13,51 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
-// orderText joins the text of the OBX in their order under the headings that their OBX-3
-// implies; see [report.JoinParts].
+// text joins the text of the OBX in their order under the headings that their OBX-3
+// implies; see [report.JoinParts]. Notes on an OBX stand behind it. Notes on the whole stand
+// behind all, under the heading that takes no text before it for letterhead; without any OBX
+// they are the text.
 //
 // Errors: Unsupported with [ReasonDocument] when the only text is a file, or with
 // [ReasonNoText].
-func orderText(obx []segment) (string, error) {
+func (o order) text() (string, error) {
 	var parts []report.Part
 	var file error
-	some := false
-	for _, s := range obx {
-		if isStudyUID(s) || isWrong(s) {
-			continue
-		}
-		text, ok, err := value(s)
+	some, values := false, false // whether there is text, and whether an OBX could have it
+	add := func(heading string, nte []segment) {
+		comments, err := notes(nte)
 		if err != nil {
 			file = err
 		}
-		if ok {
-			parts = append(parts, report.Part{Heading: headingOf(s), Text: text})
-			some = some || strings.TrimSpace(text) != ""
+		for _, c := range comments {
+			parts = append(parts, report.Part{Heading: heading, Text: c})
+			some = true
 		}
+	}
+	for _, s := range o.obx {
+		if isStudyUID(s.segment) {
+			continue
+		}
+		values = true
+		if isWrong(s.segment) {
+			continue
+		}
+		text, ok, err := value(s.segment)
+		if err != nil {
+			file = err
+		}
+		if ok { // what is noted on a number or a file is no report either
+			heading := headingOf(s.segment)
+			parts = append(parts, report.Part{Heading: heading, Text: text})
+			some = some || strings.TrimSpace(text) != ""
+			add(heading, s.notes)
+		}
+	}
+	switch {
+	case some:
+		add(report.HeadingImpression, o.notes)
+	case !values:
+		add("", o.notes)
 	}
 	switch {
 	case some:
@@ -43,23 +68,56 @@ func orderText(obx []segment) (string, error) {
 	return "", fault.Reject("hl7.text", fault.Unsupported, ReasonNoText, "OBX-5 holds text in an OBX whose OBX-2 is TX, FT, ST, CE, CWE, ED or empty, behind OBR or TXA")
 }
 
-// value returns the text of OBX-5 by the type of OBX-2; ok is false for types without
-// text. Repetitions are lines (HL7 v2 chapter 2A, TX). Of CE and CWE the words count, not the
-// code. Errors: Unsupported with [ReasonDocument].
-func value(s segment) (text string, ok bool, err error) {
-	raw := s.field(5)
+// notes returns the comments of NTE that are of a report and not empty. What the orderer wrote
+// (NTE-2 P of HL7 table 0105) is the request; of the types of table 0364 in NTE-4 only a remark
+// is of the result, the others are reasons and instructions. Errors: Unsupported with
+// [ReasonDocument], beside the others, when one is a file.
+func notes(nte []segment) (comments []string, file error) {
+	for _, s := range nte {
+		if strings.EqualFold(s.part(2, 1), "P") {
+			continue
+		}
+		switch strings.ToUpper(s.part(4, 1)) {
+		case "PI", "AI", "GI", "1R", "2R", "GR", "DR":
+			continue
+		}
+		text, err := typed(s, 3)
+		if err != nil {
+			file = err
+		}
+		if strings.TrimSpace(text) != "" {
+			comments = append(comments, text)
+		}
+	}
+	return comments, file
+}
+
+// typed returns field n as somebody typed it: TX and FT have no components, so a lone separator
+// is a character, and repetitions are lines (HL7 v2 chapter 2A, TX). Errors: Unsupported with
+// [ReasonDocument] for a file.
+func typed(s segment, n int) (string, error) {
+	raw := s.field(n)
 	if raw == `""` {
+		return "", nil
+	}
+	text := unescape(strings.ReplaceAll(raw, string(rune(s.sep.repetition)), "\n"), s.sep)
+	if name := fileForm("", "", []byte(text)); name != "" {
+		return "", refuseFile(fmt.Sprintf("%s-%d", s.name, n), name)
+	}
+	return text, nil
+}
+
+// value returns the text of OBX-5 by the type of OBX-2; ok is false for types without
+// text. Of CE and CWE the words count, not the code. Errors: Unsupported with
+// [ReasonDocument].
+func value(s segment) (text string, ok bool, err error) {
+	if s.field(5) == `""` {
 		return "", false, nil
 	}
 	switch strings.ToUpper(s.part(2, 1)) {
 	case "TX", "FT", "ST", "": // what has no type is text that somebody wrote
-		// These have no components: a lone separator is a typed character.
-		raw = strings.ReplaceAll(raw, string(rune(s.sep.repetition)), "\n")
-		text = unescape(raw, s.sep)
-		if name := fileForm("", "", []byte(text)); name != "" {
-			return "", false, refuseFile(name)
-		}
-		return text, true, nil
+		text, err = typed(s, 5)
+		return text, err == nil, err
 	case "CE", "CWE", "CNE":
 		var lines []string
 		for _, r := range s.repetitions(5) {
@@ -73,7 +131,7 @@ func value(s segment) (text string, ok bool, err error) {
 		return strings.Join(lines, "\n"), len(lines) > 0, nil
 	case "ED":
 		var texts []string
-		for _, r := range s.repetitions(5) {
+		for _, r := range encapsulations(s) {
 			one, some, refused := encapsulated(s, r)
 			if some {
 				texts, ok = append(texts, one), true
@@ -86,17 +144,52 @@ func value(s segment) (text string, ok bool, err error) {
 	return "", false, nil
 }
 
+// encapsulations cuts OBX-5 of ED into its repetitions. Base64 and Hex hold no separator, but
+// plain text holds those that its sender did not escape: what has too few components goes on
+// with the text before it.
+func encapsulations(s segment) []string {
+	field := s.field(5)
+	var all []string
+	plain := false     // whether the one that is being read is plain text
+	start, at := 0, -1 // of it, and of the separator behind what was read of it
+	for _, r := range s.repetitions(5) {
+		whole := strings.Count(r, string(rune(s.sep.component))) >= 4
+		if at >= 0 && (whole || !plain) {
+			all, start = append(all, field[start:at]), at+1
+		}
+		plain = plain && !whole || whole && isPlain(s, r)
+		at += len(r) + 1
+	}
+	return append(all, field[start:])
+}
+
+// isPlain reports whether the encoding of ED (HL7 table 0299) is A, or none that is known.
+func isPlain(s segment, ed string) bool {
+	encoding := strings.ToUpper(s.text(nth(ed, s.sep.component, 3)))
+	return encoding != "BASE64" && encoding != "HEX"
+}
+
 // encapsulated reads ED: source ^ type ^ subtype ^ encoding ^ data (HL7 v2 chapter 2A, ED).
 func encapsulated(s segment, ed string) (string, bool, error) {
 	const op = "hl7.text"
-	component := func(n int) string { return s.text(nth(ed, s.sep.component, n-1)) }
-	raw := component(5)
+	parts := strings.SplitN(ed, string(rune(s.sep.component)), 5)
+	if len(parts) < 5 {
+		return "", false, nil
+	}
+	raw := parts[4]
+	if isPlain(s, ed) { // a lone separator is a typed character, as in TX, but not one that ends the field
+		raw = strings.TrimRight(raw, string(rune(s.sep.component)))
+		raw = strings.ReplaceAll(raw, string(rune(s.sep.repetition)), "\n")
+	} else {
+		raw = nth(raw, s.sep.component, 0)
+	}
+	raw = s.text(raw)
 	if raw == "" {
 		return "", false, nil
 	}
 	data := []byte(raw)
 	var err error
-	switch strings.ToUpper(component(4)) {
+	switch strings.ToUpper(s.text(parts[3])) {
 	case "BASE64":
 		clean := strings.Join(strings.Fields(raw), "")
 		data, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(clean, "="))
@@ -106,8 +199,8 @@ func encapsulated(s segment, ed string) (string, bool, error) {
 	if err != nil {
 		return "", false, fault.Reject(op, fault.Invalid, ReasonDocument, "OBX-5.5 is encoded as OBX-5.4 says: A, Hex or Base64")
 	}
-	if name := fileForm(component(2), component(3), data); name != "" {
-		return "", false, refuseFile(name)
+	if name := fileForm(s.text(parts[1]), s.text(parts[2]), data); name != "" {
+		return "", false, refuseFile("OBX-5", name)
 	}
 	if !utf8.Valid(data) {
 		return report.Latin1(data), true, nil
@@ -115,8 +208,8 @@ func encapsulated(s segment, ed string) (string, bool, error) {
 	return string(data), true, nil
 }
 
-func refuseFile(name string) error {
-	return fault.Reject("hl7.text", fault.Unsupported, ReasonDocument, "OBX-5 is %s, which is not read: send the text as OBX of type TX or FT, or as ED of text/plain", name)
+func refuseFile(field, name string) error {
+	return fault.Reject("hl7.text", fault.Unsupported, ReasonDocument, "%s is %s, which is not read: send the text as OBX of type TX or FT, or as ED of text/plain", field, name)
 }
 
 // fileForm names what encapsulated data is if it is no plain text. The bytes are asked
