@@ -17,7 +17,14 @@
 // not in it, it is added. Without one, the text of the result Observations and of their
 // components (valueString, else the words of valueCodeableConcept) stands under the headings of their codes, and
 // the conclusion behind it under IMPRESSION. The narrative, text.div, is generated from
-// all fields by many servers, so it is the last resort.
+// all fields by many servers, so it counts where these say nothing.
+//
+// The notes of an Observation (Annotation.text) stand behind its text, unless it measures a
+// quantity, which is not read either. The notes of the report, which R5 has, stand behind all
+// the rest, under IMPRESSION, where that does not hold them: that heading takes no text before it
+// for letterhead. The words of conclusionCode are codes for what the conclusion says, and so
+// the impression of a report that has no other, no form and no narrative. Codes and notes of the
+// report do not stand in for a form that cannot be read.
 //
 // # What identifies the study
 //
@@ -190,13 +197,10 @@ func few(refs []reference) []reference { return refs[:min(len(refs), maxIdentifi
 // text composes the report's text; see the package documentation.
 func (s *store) text(r *resource) (string, error) {
 	const op = "fhir.text"
-	conclusion := strings.TrimSpace(r.Conclusion)
+	conclusion, comments := strings.TrimSpace(r.Conclusion), texts(r.Note)
 	form, err := presented(r.PresentedForm)
 	if form != "" {
-		if conclusion != "" && !strings.Contains(squeeze(form), squeeze(conclusion)) {
-			form += "\n\n" + report.HeadingImpression + ":\n" + conclusion
-		}
-		return form, nil
+		return beside(form, conclusion, comments), nil
 	}
 	var parts []report.Part
 	if tooMuch := s.results(r, map[*resource]bool{}, &parts); tooMuch != nil {
@@ -205,16 +209,51 @@ func (s *store) text(r *resource) (string, error) {
 	if conclusion != "" {
 		parts = append(parts, report.Part{Heading: report.HeadingImpression, Text: conclusion})
 	}
+	if len(parts) == 0 {
+		if err != nil {
+			return "", err
+		}
+		if text := htmlText(r.Text.Div); text != "" {
+			return beside(text, comments), nil
+		}
+	}
+	impression := func(p report.Part) bool { return p.Heading == report.HeadingImpression }
+	if codes := texts(r.ConclusionCode); codes != "" && !slices.ContainsFunc(parts, impression) {
+		parts = append(parts, report.Part{Heading: report.HeadingImpression, Text: codes})
+	}
 	switch {
-	case len(parts) > 0:
-		return report.JoinParts(parts), nil
-	case err != nil:
-		return "", err
+	case comments != "" && len(parts) > 0:
+		parts = append(parts, report.Part{Heading: report.HeadingImpression, Text: comments})
+	case comments != "":
+		return comments, nil
+	case len(parts) == 0:
+		return "", fault.Reject(op, fault.Unsupported, ReasonNoText, "a DiagnosticReport has text in conclusion, presentedForm, a result Observation that was sent along, text.div, conclusionCode or note")
 	}
-	if text := htmlText(r.Text.Div); text != "" {
-		return text, nil
+	return report.JoinParts(parts), nil
+}
+
+// beside returns text and, behind it, those of more that it does not say.
+func beside(text string, more ...string) string {
+	said := squeeze(text)
+	heading := "\n\n" + report.HeadingImpression + ":"
+	for _, m := range more {
+		if m != "" && !strings.Contains(said, squeeze(m)) {
+			text += heading + "\n" + m
+			heading = ""
+		}
 	}
-	return "", fault.Reject(op, fault.Unsupported, ReasonNoText, "a DiagnosticReport has text in conclusion, presentedForm, a result Observation that was sent along, or text.div")
+	return text
+}
+
+// texts returns the words of all that have some, each on a line.
+func texts[T interface{ words() string }](list []T) string {
+	var all []string
+	for _, e := range list {
+		if text := e.words(); text != "" {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 // results appends the text of the Observations that from refers to, those of panels
@@ -235,7 +274,7 @@ func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report
 			if text == "" {
 				text = coded.words()
 			}
-			s.bytes += len(text)
+			s.bytes += max(len(text), 1) // an empty one costs time
 			if text != "" && status(o.Status) != report.StatusRetracted {
 				*parts = append(*parts, report.Part{Heading: code.heading(), Text: text})
 			}
@@ -243,6 +282,11 @@ func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report
 		part(o.Code, o.ValueString, o.ValueCodeableConcept)
 		for _, c := range o.Component {
 			part(c.Code, c.ValueString, c.ValueCodeableConcept)
+		}
+		if o.ValueQuantity == nil { // what is noted on a number is no report either
+			for _, n := range o.Note {
+				part(o.Code, n.Text, concept{})
+			}
 		}
 		if s.bytes > 2*MaxBytes {
 			return tooManyShared()

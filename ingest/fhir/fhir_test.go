@@ -99,6 +99,22 @@ func TestText(t *testing.T) {
 			`],"result":[{"reference":"#b"},{"reference":"#a"},{"reference":"#c"}]`, "FINDINGS:\nEffusion\nIMPRESSION:\nNormal."},
 		{"components", `,"contained":[` + observation("a", `,"component":[{"code":{"text":"Findings"},"valueString":"Clear."},{"code":{"text":"Impression"},"valueCodeableConcept":{"text":"Normal."}}]`) +
 			`],"result":[{"reference":"#a"}]`, "FINDINGS:\nClear.\nIMPRESSION:\nNormal."},
+		{"notes of results", `,"contained":[` + observation("a", `,"code":{"text":"Impression"},"valueString":"Normal.","component":[{"valueString":"Dry."}],"note":[{"text":" Seen by two. "},{"text":" "}]`) + `,` +
+			observation("b", `,"code":{"text":"Findings"},"note":[{"authorString":"x","text":"Clear."}]`) + `,` + observation("c", `,"valueQuantity":{"value":3},"note":[{"text":"A number."}]`) + `,` +
+			strings.Replace(observation("d", `,"valueString":"Wrong.","note":[{"text":"Wrong too."}]`), "final", "entered-in-error", 1) +
+			`],"result":[{"reference":"#b"},{"reference":"#a"},{"reference":"#c"},{"reference":"#d"}]`, "FINDINGS:\nClear.\nIMPRESSION:\nNormal.\nFINDINGS:\nDry.\nIMPRESSION:\nSeen by two."},
+		{"notes of the report", `,"conclusion":"Normal.","note":[{"text":"Rotated."},{"text":"Supine."}]`, "IMPRESSION:\nNormal.\nRotated.\nSupine."},
+		{"notes beside results", `,"contained":[` + observation("a", `,"valueString":"Clear."`) + `],"result":[{"reference":"#a"}],"note":[{"text":"Supine."}]`, "FINDINGS:\nClear.\nIMPRESSION:\nSupine."},
+		{"notes beside a form", `,"presentedForm":[` + form("text/plain", "Clear. Supine.") + `],"conclusion":"Normal.","note":[{"text":"Rotated."}]`, "Clear. Supine.\n\nIMPRESSION:\nNormal.\nRotated."},
+		{"notes that the form holds", `,"presentedForm":[` + form("text/plain", "Clear. Supine.") + `],"note":[{"text":"supine."}]`, "Clear. Supine."},
+		{"notes beside a narrative", div + `,"note":[{"text":"Rotated."}]`, "Impression\n\nNormal.\n\nIMPRESSION:\nRotated."},
+		{"notes alone", `,"note":[{"text":"FINDINGS: Clear."}]`, "FINDINGS: Clear."},
+		{"codes alone", `,"conclusionCode":[{"coding":[{"code":"1"},{"display":"Pneumonia"}]},{"text":"Effusion"},{}],"note":[{"text":"Supine."}]`, "IMPRESSION:\nPneumonia\nEffusion\nSupine."},
+		{"codes beside results", `,"contained":[` + observation("a", `,"valueString":"Opacity."`) + `],"result":[{"reference":"#a"}],"conclusionCode":[{"text":"Pneumonia"}]`, "FINDINGS:\nOpacity.\nIMPRESSION:\nPneumonia"},
+		{"codes beside an impression", `,"contained":[` + observation("a", `,"code":{"text":"Impression"},"valueString":"Normal."`) + `],"result":[{"reference":"#a"}],"conclusionCode":[{"text":"Healthy"}]`, "IMPRESSION:\nNormal."},
+		{"codes beside a conclusion", `,"conclusion":"Normal.","conclusionCode":[{"text":"Healthy"}]`, "IMPRESSION:\nNormal."},
+		{"codes beside a form", `,"presentedForm":[` + form("text/plain", "Clear.") + `],"conclusionCode":[{"text":"Healthy"}]`, "Clear."},
+		{"codes beside a narrative", div + `,"conclusionCode":[{"text":"Healthy"}]`, "Impression\n\nNormal."},
 		{"panel that holds itself", `,"contained":[` + observation("a", `,"hasMember":[{"reference":"#a"},{"reference":"#b"}]`) + `,` + observation("b", `,"valueString":"Clear."`) + `],"result":[{"reference":"#a"}]`, "Clear."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -209,6 +225,7 @@ func TestRefusals(t *testing.T) {
 		{"bundle without a report", `{"resourceType":"Bundle"}`, fault.Unsupported, fhir.ReasonType, "DiagnosticReport"},
 		{"no text", dr(`,"subject":{"display":"` + secret + `"}`), fault.Unsupported, fhir.ReasonNoText, "conclusion"},
 		{"PDF", dr(`,"presentedForm":[` + form("application/pdf", secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "a PDF"},
+		{"PDF with codes and notes", dr(`,"presentedForm":[` + form("application/pdf", secret) + `],"conclusionCode":[{"text":"` + secret + `"}],"note":[{"text":"` + secret + `"}]`), fault.Unsupported, fhir.ReasonDocument, "a PDF"},
 		{"PDF without its type", dr(`,"presentedForm":[` + form("", "%PDF-1.4"+secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "a PDF"},
 		{"form of another character set", dr(`,"presentedForm":[` + form("text/plain; charset=iso-8859-2", "\xb1"+secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "charset"},
 		{"RTF", dr(`,"presentedForm":[` + form("text/plain", `{\rtf1 `+secret) + `]`), fault.Unsupported, fhir.ReasonDocument, "an RTF"},
@@ -253,6 +270,19 @@ func TestSharedResults(t *testing.T) {
 	}
 }
 
+// TestSharedEmptyNotes: many notes that say nothing cost as little, however many reports refer to
+// them.
+func TestSharedEmptyNotes(t *testing.T) {
+	entries := []string{`{"resource":{"resourceType":"Observation","id":"o","valueString":"Clear.","note":[` + strings.Repeat(`{},`, 1<<20) + `{}]}}`}
+	for range 100 {
+		entries = append(entries, `{"resource":`+dr(`,"result":[{"reference":"Observation/o"}]`)+`}`)
+	}
+	messages, err := fhir.Parse([]byte(`{"resourceType":"Bundle","entry":[` + strings.Join(entries, ",") + `]}`))
+	if len(messages) >= 2*fhir.MaxBytes>>20 || fault.ReasonOf(err) != fhir.ReasonTooLarge {
+		t.Errorf("%d messages, %s", len(messages), fault.ReasonOf(err))
+	}
+}
+
 // TestFormRoundTrip: a text that a server puts into a form comes back.
 func TestFormRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -280,6 +310,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"resourceType":"","x":[{"a":{"b":[{"reference":"/_history/"}]}}]}`)) // a version of nothing
 	f.Add([]byte(fmt.Sprintf(bundle, "study")))
 	f.Add([]byte(document))
+	f.Add([]byte(dr(`,"contained":[{"resourceType":"Observation","id":"a","code":{"text":"Findings"},"note":[{"text":"a\r"}]}],"result":[{"reference":"#a"}],"conclusionCode":[{"text":"b"}],"note":[{"authorString":"c","text":"d"}]`)))
 	f.Add([]byte(dr(`,"text":{"div":"<div>a<b>c</b><pre>x\n y</pre><td>z<!-- -->&amp;< 3</div>"}`)))
 	f.Add([]byte(dr(`,"presentedForm":[` + form("text/html", "<p>a<script>b</script>c") + `]`)))
 	f.Fuzz(func(t *testing.T, data []byte) {

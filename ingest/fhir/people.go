@@ -28,7 +28,7 @@ func (p *people) check() error {
 }
 
 // of adds the people in v, which is a resource or the part of one under key: whoever has a
-// HumanName, and whoever is referred to by words.
+// HumanName, whoever is referred to by words, and who wrote a note.
 func (p *people) of(key string, v any) {
 	switch v := v.(type) {
 	case []any:
@@ -46,6 +46,7 @@ func (p *people) of(key string, v any) {
 			}
 			add(&p.names, strings.Join(append(parts, text(v, "family")), " "))
 		}
+		add(&p.names, text(v, "authorString")) // of an Annotation
 		kind := text(v, "resourceType")
 		if kind == "" && refersToPerson(key, v) {
 			add(&p.names, text(v, "display"))
@@ -83,7 +84,7 @@ var personal = map[string]bool{"Patient": true, "Person": true, "Practitioner": 
 // personKeys are the fields of R4 and R5 whose references lead to people, or to organizations
 // if they say so: the words of "Department of Radiology" are no names.
 var personKeys = map[string]bool{
-	"actor": true, "agent": true, "asserter": true, "attester": true, "authenticator": true, "author": true, "collector": true,
+	"actor": true, "agent": true, "asserter": true, "attester": true, "authenticator": true, "author": true, "authorReference": true, "collector": true,
 	"enterer": true, "generalPractitioner": true, "individual": true, "informant": true, "interpreter": true, "member": true,
 	"onBehalfOf": true, "operator": true, "other": true, "party": true, "patient": true, "performer": true, "practitioner": true,
 	"receiver": true, "recipient": true, "recorder": true, "referrer": true, "requester": true, "responsible": true,

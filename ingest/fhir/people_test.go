@@ -19,12 +19,13 @@ func TestPeople(t *testing.T) {
 		{"resource":{"resourceType":"Encounter","class":{"display":"ambulatory"},"participant":[{"individual":{"reference":"Practitioner/9","display":"Fay Heron","identifier":{"value":"LIC9"}}}]}},
 		{"resource":{"resourceType":"Organization","name":"Chest clinic","contact":[{"name":{"family":"Gull"}}]}},
 		{"resource":{"resourceType":"DiagnosticReport","status":"final","conclusion":"Clear.","subject":{"reference":"Patient/p"},
+			"note":[{"authorString":"Gil Plover","text":"x"},{"authorReference":{"display":"Hal Dunlin"},"text":"y"},{"authorReference":{"reference":"Organization/1","display":"Chest clinic"},"text":"z"}],
 			"performer":[{"type":"Organization","display":"Department of Radiology"},{"reference":"http://h/fhir/CareTeam/1","display":"Night team"},{"display":"Ida Crane"}],
 			"basedOn":[{"display":"Chest radiograph"}],
 			"contained":[{"resourceType":"Practitioner","id":"c","identifier":[{"value":"LIC1"}],"name":[{"family":"Teal","given":["Jon"]}]}]}}]}`)
 	slices.Sort(got.Names)
 	slices.Sort(got.IDs)
-	if diff := cmp.Diff([]string{"Ana Luz Quill", "Bert Quill", "Dora Quill", "Dr Cora Finch", "Emil Stork", "Fay Heron", "Gull", "Ida Crane", "Jon Teal"}, got.Names); diff != "" {
+	if diff := cmp.Diff([]string{"Ana Luz Quill", "Bert Quill", "Dora Quill", "Dr Cora Finch", "Emil Stork", "Fay Heron", "Gil Plover", "Gull", "Hal Dunlin", "Ida Crane", "Jon Teal"}, got.Names); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"LIC1", "LIC9", "MRN1", "REL1", "ROLE1"}, got.IDs); diff != "" {

@@ -25,13 +25,15 @@ type resource struct {
 	Contained []json.RawMessage `json:"contained"`
 
 	// DiagnosticReport.
-	Conclusion    string       `json:"conclusion"`
-	PresentedForm []attachment `json:"presentedForm"`
-	Result        []reference  `json:"result"`
-	ImagingStudy  []reference  `json:"imagingStudy"` // R4
-	Study         []reference  `json:"study"`        // R5
-	Issued        string       `json:"issued"`
-	Meta          struct {
+	Conclusion     string       `json:"conclusion"`
+	ConclusionCode []concept    `json:"conclusionCode"`
+	PresentedForm  []attachment `json:"presentedForm"`
+	Note           []annotation `json:"note"` // R5; of Observation R4 as well
+	Result         []reference  `json:"result"`
+	ImagingStudy   []reference  `json:"imagingStudy"` // R4
+	Study          []reference  `json:"study"`        // R5
+	Issued         string       `json:"issued"`
+	Meta           struct {
 		LastUpdated string `json:"lastUpdated"`
 	} `json:"meta"`
 
@@ -39,6 +41,7 @@ type resource struct {
 	Code                 concept     `json:"code"`
 	ValueString          string      `json:"valueString"`
 	ValueCodeableConcept concept     `json:"valueCodeableConcept"`
+	ValueQuantity        *struct{}   `json:"valueQuantity"`
 	HasMember            []reference `json:"hasMember"`
 	Component            []struct {
 		Code                 concept `json:"code"`
@@ -76,6 +79,12 @@ type attachment struct {
 	Data        string `json:"data"` // base64
 	URL         string `json:"url"`
 }
+
+type annotation struct {
+	Text string `json:"text"`
+}
+
+func (a annotation) words() string { return strings.TrimSpace(a.Text) }
 
 func (c concept) has(code string) bool {
 	for _, coding := range c.Coding {
