@@ -41,7 +41,7 @@ type entry struct {
 var cuiForm = regexp.MustCompile(`^C\d{7}$`)
 
 func parseLexicon(headings, hedges, terms string) (*lexicon, error) {
-	h, err := parsePhrases("headings", headings, 2, findings, impression, dropped, title, signOff, bodyPart)
+	h, err := parsePhrases("headings", headings, 2, findings, impression, dropped, title, signOff, bodyPart, region)
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,10 @@ const (
 	findings   = "findings"
 	impression = "impression"
 	dropped    = "drop"
-	title      = "title" // dropped, and no heading behind other words of its line: "CHEST, 2 VIEWS: Clear."
-	signOff    = "end"   // dropped to the next heading: nothing but signatures follows
-	bodyPart   = "part"  // "Lungs:" begins findings only when nothing kept is open, and stays in the text
+	title      = "title"  // dropped, and no heading behind other words of its line: "CHEST, 2 VIEWS: Clear."
+	signOff    = "end"    // dropped to the next heading: nothing but signatures follows
+	bodyPart   = "part"   // "Lungs:" begins findings only when nothing kept is open, and stays in the text
+	region     = "region" // a body part that names an examination, too: "CHEST - 2 VIEWS" is a title
 )
 
 // sections cuts text at its headings and keeps findings and impressions, in order.
@@ -25,7 +26,8 @@ const (
 //   - anywhere, in capitals, before a colon.
 //
 // Behind a heading in capitals at the start of a line a dash does as well as a colon, and an
-// addendum may be numbered and dated before it.
+// addendum may be numbered and dated before it. A body part is a heading before a colon or such a
+// dash only.
 //
 // Without a findings heading, text under no heading is findings: what precedes the first
 // heading, and paragraphs (behind a blank line) that follow the first paragraph of a
@@ -94,9 +96,14 @@ func (l *lexicon) findHeadings(text string) []heading {
 	var found []heading
 	l.headings.each(text, func(m match) {
 		end, ok := headingEnd(text, m)
-		if ok {
-			found = append(found, heading{m.entry.action, m.start, end})
+		if !ok {
+			return
 		}
+		action := m.entry.action
+		if action == region {
+			action = bodyPart
+		}
+		found = append(found, heading{action, m.start, end})
 	})
 	return found
 }
@@ -119,7 +126,7 @@ func headingEnd(text string, m match) (end int, ok bool) {
 		end = len(text) - len(strings.TrimLeft(after[1:], "*_"))
 		return end, atLine || capitals && m.entry.action != title || atSentence && unicode.IsUpper(rune(phrase[0]))
 	}
-	if !atLine || m.entry.action == bodyPart {
+	if !atLine || m.entry.action == region {
 		return 0, false
 	}
 	if which := numbering.FindString(text[m.end:]); which != "" && strings.EqualFold(phrase, HeadingAddendum) {
@@ -127,6 +134,9 @@ func headingEnd(text string, m match) (end int, ok bool) {
 	}
 	if text := strings.TrimLeft(after, "-–—"); capitals && text != after && (text == "" || text[0] == ' ' || text[0] == '\n') {
 		return end + len(after) - len(text), true
+	}
+	if m.entry.action == bodyPart {
+		return 0, false
 	}
 	if after == "" || after[0] == '\n' {
 		return end, true

@@ -157,7 +157,7 @@ func (s *sentence) value(m span) (Value, span) {
 		}
 	}
 	if c.rule == nil || c.rule.kind == hedges {
-		if after, _ := s.look(m, +1, true, denies, hedges); after.rule != nil && (c.rule == nil || after.rule.kind == denies) {
+		if after, _ := s.look(m, +1, true, denies, hedges); after.rule != nil && (c.rule == nil || after.rule.kind == denies) && !s.otherSide(m, after) {
 			c = after
 		}
 	}
@@ -180,6 +180,22 @@ func (s *sentence) value(m span) (Value, span) {
 		return Positive, c
 	}
 	return valueOf(c.rule.kind), c
+}
+
+// otherSide reports whether what cue c says behind the mention is of the other side: "right
+// effusion: none on the left".
+func (s *sentence) otherSide(m, c span) bool {
+	side := m.start - 1
+	if side > 0 && s.tokens[side].text == "sided" {
+		side--
+	}
+	at := c.end
+	for ; at < len(s.tokens) && slices.Contains([]string{"on", "in", "at", "the"}, s.tokens[at].text); at++ {
+	}
+	if side < 0 || at == c.end || at == len(s.tokens) {
+		return false
+	}
+	return s.tokens[side].text == "right" && s.tokens[at].text == "left" || s.tokens[side].text == "left" && s.tokens[at].text == "right"
 }
 
 // state is the value of a structure: the nearest cue of its own clause, else of the

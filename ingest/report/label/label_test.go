@@ -54,6 +54,13 @@ func TestSentences(t *testing.T) {
 		{"There isn't any pleural effusion.", "-Pleural Effusion"},
 		{"Effusion isn't seen.", "-Pleural Effusion"},
 		// where a denial ends
+		{"Right pneumothorax: none on left.", "+Pneumothorax"},
+		{"Left-sided effusion, none on the right.", "+Pleural Effusion"},
+		{"Left effusion is not seen on the right.", "+Pleural Effusion"},
+		{"Right pneumothorax: none.", "-Pneumothorax"},
+		{"Right pneumothorax: none on the right.", "-Pneumothorax"},
+		{"Right pneumothorax: none left.", "-Pneumothorax"},
+		{"Pneumothorax: none on left.", "-Pneumothorax"},
 		{"Pleural effusion: yes.", "+Pleural Effusion"},
 		{"Pleural effusion: No significant change.", "+Pleural Effusion"},
 		{"COVID negative pneumonia.", "+Pneumonia"},
