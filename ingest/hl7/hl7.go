@@ -13,10 +13,10 @@
 //
 // # Notes
 //
-// An NTE that follows an OBX with text, or in ORU^R01 an OBR, is of the report: NTE-3 is lines of
-// text, behind those of that OBX, or behind the whole under IMPRESSION. Notes on patients, orders
-// and specimens are not read, nor what the orderer wrote (NTE-2 P), nor reasons and instructions
-// (NTE-4).
+// An NTE that follows an OBX with text is of the report: NTE-3 is lines of text, behind those of
+// that OBX. In ORU^R01 those that follow OBR are the text of a report without any OBX; beside one
+// they are as often about the order. Notes on patients, orders and specimens are not read, nor
+// what the orderer wrote (NTE-2 P), nor reasons and instructions (NTE-4).
 //
 // # What identifies the study
 //

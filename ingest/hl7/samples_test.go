@@ -21,7 +21,7 @@ func TestSamples(t *testing.T) {
 		"ms-fhir-converter_OMG-O19-01.hl7":             "unsupported order_no_report",
 		"ms-fhir-converter_ORM-O01-01.hl7":             "unsupported order_no_report",
 		"ms-fhir-converter_ORM-O01-03.hl7":             "unsupported order_no_report",
-		"ms-fhir-converter_ORU-R01-01.hl7":             "report final findings impression +accession +patient",
+		"ms-fhir-converter_ORU-R01-01.hl7":             "report final findings +accession +patient",
 		"node-hl7-complete_bad-phone-example.hl7":      "unsupported hl7_message_type", // SIU
 		"node-hl7-complete_mdm-example.hl7":            "report final findings impression +patient",
 		"node-hl7-complete_nist_ORU_R01.hl7":           "unsupported no_report_text", // numbers only

@@ -14,9 +14,8 @@ import (
 )
 
 // text joins the text of the OBX in their order under the headings that their OBX-3
-// implies; see [report.JoinParts]. Notes on an OBX stand behind it. Notes on the whole stand
-// behind all, under the heading that takes no text before it for letterhead; without any OBX
-// they are the text.
+// implies; see [report.JoinParts]. Notes on an OBX stand behind it. Notes on the whole are the
+// text of a report that has no OBX.
 //
 // Errors: Unsupported with [ReasonDocument] when the only text is a file, or with
 // [ReasonNoText].
@@ -53,10 +52,7 @@ func (o order) text() (string, error) {
 			add(heading, s.notes)
 		}
 	}
-	switch {
-	case some:
-		add(report.HeadingImpression, o.notes)
-	case !values:
+	if !values { // beside a text they are as often about the order
 		add("", o.notes)
 	}
 	switch {
