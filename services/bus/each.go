@@ -17,7 +17,7 @@ import (
 //
 // Errors: Unavailable where a message was lost on the way, as with a connection; the bus's own.
 func (b *Bus) Each(ctx context.Context, c WatchConfig, f func(Message) error) error {
-	return b.drain(ctx, c, 0, f)
+	return b.drain(ctx, c, 0, func(m jetstream.Msg, md *jetstream.MsgMetadata) error { return f(message(c.Stream, m, md)) })
 }
 
 // drain is Each, or an error with ReasonTooMany where there are more messages than most, unless
@@ -25,7 +25,7 @@ func (b *Bus) Each(ctx context.Context, c WatchConfig, f func(Message) error) er
 //
 // It keeps one subscription until the end. A fetch of the client library would close its own a
 // second after the last message, and look like the end of the stream where the server was slow.
-func (b *Bus) drain(ctx context.Context, c WatchConfig, most int, f func(Message) error) error {
+func (b *Bus) drain(ctx context.Context, c WatchConfig, most int, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	const op = "bus.Each"
 	cons, err := b.js.CreateConsumer(ctx, c.Stream, jetstream.ConsumerConfig{
 		FilterSubjects: filters(c.Subjects), DeliverPolicy: c.Start.policy, OptStartSeq: c.Start.seq, OptStartTime: c.Start.time,
@@ -74,8 +74,7 @@ func (b *Bus) drain(ctx context.Context, c WatchConfig, most int, f func(Message
 				return fault.Errorf(op, fault.Unavailable, "messages of %s were lost on the way", c.Stream)
 			}
 			pending = md.NumPending
-			if err := f(Message{Envelope: envelope(m.Subject(), m.Headers(), m.Data(), c.Stream, md.Sequence.Stream),
-				Stream: c.Stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp, Pending: pending}); err != nil {
+			if err := f(m, md); err != nil {
 				return err
 			}
 			heard = time.Now()

@@ -91,6 +91,8 @@ func fill(t *testing.T, b *bus.Bus, n int) {
 type wire struct {
 	net.Listener
 	stalls atomic.Bool
+	room   atomic.Int64  // bytes of answers until the wire is silent; 0 is no end
+	silent chan struct{} // closed by then
 
 	mu   sync.Mutex
 	live []net.Conn
@@ -102,7 +104,7 @@ func newWire(t *testing.T, to string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Listener: l}
+	w := &wire{Listener: l, silent: make(chan struct{})}
 	t.Cleanup(func() { l.Close(); w.cut() })
 	go func() {
 		for {
@@ -130,6 +132,14 @@ func (w *wire) answer(near, far net.Conn) {
 	part := make([]byte, 4096)
 	for {
 		n, err := far.Read(part)
+		if room := w.room.Load(); room > 0 {
+			if room <= int64(n) {
+				close(w.silent)
+				_, _ = io.Copy(io.Discard, far) // until it is cut
+				return
+			}
+			w.room.Add(-int64(n))
+		}
 		if w.stalls.CompareAndSwap(true, false) {
 			time.Sleep(2500 * time.Millisecond) // FetchNoWait of nats.go waits for one second
 		}
@@ -140,6 +150,9 @@ func (w *wire) answer(near, far net.Conn) {
 }
 
 func (w *wire) stall() { w.stalls.Store(true) }
+
+// hush lets some bytes of answers through, and no more: it is for one connection.
+func (w *wire) hush(after int64) { w.room.Store(after) }
 
 // cut ends every connection; what is under way is lost.
 func (w *wire) cut() {

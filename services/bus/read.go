@@ -20,7 +20,13 @@ type Message struct {
 	Stream   string
 	Sequence uint64
 	Stored   time.Time // when the server stored it
-	Pending  uint64    // from [Bus.Each]: how many were to come behind it when it was sent
+	Pending  uint64    // of those that are read in order: how many were to come behind it when it was sent
+}
+
+// message is a message as a consumer of a stream delivers it.
+func message(stream string, m jetstream.Msg, md *jetstream.MsgMetadata) Message {
+	return Message{Envelope: envelope(m.Subject(), m.Headers(), m.Data(), stream, md.Sequence.Stream),
+		Stream: stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp, Pending: md.NumPending}
 }
 
 // envelope reads a NATS message. An event without a ce-id takes its Nats-Msg-Id, and
@@ -75,7 +81,8 @@ func (b *Bus) LastPerSubject(ctx context.Context, stream string, subject event.S
 	}
 	var all []Message
 	newest := map[event.Subject]uint64{} // a subject comes twice when it got another message meanwhile
-	err := b.drain(ctx, WatchConfig{Stream: stream, Subjects: []event.Subject{subject}, Start: start, HeadersOnly: o.HeadersOnly}, o.Most, func(m Message) error {
+	err := b.drain(ctx, WatchConfig{Stream: stream, Subjects: []event.Subject{subject}, Start: start, HeadersOnly: o.HeadersOnly}, o.Most, func(raw jetstream.Msg, md *jetstream.MsgMetadata) error {
+		m := message(stream, raw, md)
 		all = append(all, m)
 		newest[m.Subject] = m.Sequence
 		return nil
@@ -185,10 +192,7 @@ func (w *Watcher) Next(ctx context.Context) (Message, error) {
 		return Message{}, fault.E(op, fault.Internal, err)
 	}
 	w.pending = md.NumPending
-	return Message{
-		Envelope: envelope(m.Subject(), m.Headers(), m.Data(), w.stream, md.Sequence.Stream),
-		Stream:   w.stream, Sequence: md.Sequence.Stream, Stored: md.Timestamp,
-	}, nil
+	return message(w.stream, m, md), nil
 }
 
 // Pending is how many messages were still to come when the last one was sent, or when the

@@ -3,11 +3,15 @@ package bus
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/services/stage"
 )
@@ -107,27 +111,28 @@ func (k *KV) Erase(ctx context.Context, key string) (bool, error) {
 	return true, fault.Wrap(op, k.b.SecureDelete(ctx, "KV_"+k.bucket, seq))
 }
 
-// Keys lists every key of the bucket.
+// Keys lists every key of the bucket, in order.
 func (k *KV) Keys(ctx context.Context) ([]string, error) {
-	keys, err := k.kv.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, nil
-	}
-	return keys, Failure("bus.KV.Keys", err)
+	keys, err := k.Matching(ctx, ">")
+	return keys, fault.Wrap("bus.KV.Keys", err)
 }
 
-// Matching lists the keys that match a filter, in which a word may be '*' and the last one '>'.
+// Matching lists the keys that match a filter, in which a word may be '*' and the last one '>', in
+// order. It reads the stream: the client library's own lists end without an error where the
+// connection or ctx does.
 func (k *KV) Matching(ctx context.Context, filter string) ([]string, error) {
-	const op = "bus.KV.Matching"
-	l, err := k.kv.ListKeysFiltered(ctx, filter)
+	prefix := "$KV." + k.bucket + "."
+	there := map[string]bool{} // a key comes twice when it was set or deleted meanwhile
+	c := WatchConfig{Stream: "KV_" + k.bucket, Subjects: []event.Subject{event.Subject(prefix + filter)}, Start: LastPerSubject(), HeadersOnly: true}
+	err := k.b.drain(ctx, c, 0, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		there[strings.TrimPrefix(m.Subject(), prefix)] = m.Headers().Get("KV-Operation") == "" // else it says that the key is deleted (ADR-8)
+		return nil
+	})
 	if err != nil {
-		return nil, Failure(op, err)
+		return nil, fault.Wrap("bus.KV.Matching", err)
 	}
-	var keys []string
-	for key := range l.Keys() {
-		keys = append(keys, key)
-	}
-	return keys, Failure(op, ctx.Err())
+	maps.DeleteFunc(there, func(_ string, is bool) bool { return !is })
+	return slices.Sorted(maps.Keys(there)), nil
 }
 
 // ObjectStore opens an object store, and creates it, on disk, when it is missing. It

@@ -1,8 +1,11 @@
 package bus_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,6 +66,48 @@ func TestKV(t *testing.T) {
 	}
 	if _, _, err := kv.Get(ctx, "t.k"); fault.KindOf(err) != fault.NotFound {
 		t.Fatalf("deleted: %v", err)
+	}
+}
+
+// TestKeysAreWhole: a list of keys that was broken off is an error, and no list of some of them.
+func TestKeysAreWhole(t *testing.T) {
+	const all = 400
+	url := bustest.Serve(t)
+	direct := bustest.Connect(t, url)
+	kv, err := direct.KV(t.Context(), bus.BucketIdentity, 0)
+	for i := 0; i < all && err == nil; i++ {
+		_, err = kv.Put(t.Context(), "t."+strconv.Itoa(i), nil)
+	}
+	if err == nil {
+		err = kv.Delete(t.Context(), "t.7")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []func(context.Context) ([]string, error){kv.Keys, func(ctx context.Context) ([]string, error) { return kv.Matching(ctx, "t.*") }} {
+		if keys, err := list(t.Context()); err != nil || len(keys) != all-1 || slices.Contains(keys, "t.7") || !slices.IsSorted(keys) {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+	for end, broken := range map[string]func(*bus.Bus, context.CancelFunc){
+		"closed":   func(b *bus.Bus, _ context.CancelFunc) { b.Close() },
+		"canceled": func(_ *bus.Bus, cancel context.CancelFunc) { cancel() },
+	} {
+		t.Run(end, func(t *testing.T) {
+			w := newWire(t, strings.TrimPrefix(url, "nats://"))
+			b := bustest.Connect(t, "nats://"+w.Addr().String())
+			kv, err := b.KV(t.Context(), bus.BucketIdentity, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			w.hush(16 << 10)
+			go func() { <-w.silent; broken(b, cancel) }()
+			if keys, err := kv.Keys(ctx); err == nil {
+				t.Errorf("%d keys of %d, without an error", len(keys), all-1)
+			}
+		})
 	}
 }
 
