@@ -408,6 +408,32 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchFromNow: what is stored after the watch began comes, also where the connection was lost
+// before the first message.
+func TestWatchFromNow(t *testing.T) {
+	url := bustest.Serve(t)
+	direct := bustest.Connect(t, url)
+	wire := newWire(t, strings.TrimPrefix(url, "nats://"))
+	b := bustest.Connect(t, "nats://"+wire.Addr().String())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := direct.Publish(ctx, stagetest.Arrival(t, "before"), nil); err != nil {
+		t.Fatal(err)
+	}
+	w, err := b.Watch(ctx, bus.WatchConfig{Stream: event.StreamStudies, Start: bus.FromNow()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	wire.cut()
+	if err := direct.Publish(ctx, stagetest.Arrival(t, "after"), nil); err != nil { // half a second before the client is back
+		t.Fatal(err)
+	}
+	if m, err := w.Next(ctx); err != nil || m.ID != "after" {
+		t.Errorf("%q came, %v", m.ID, err)
+	}
+}
+
 func TestInputWithoutID(t *testing.T) {
 	s := serve(t, t.TempDir())
 	b := bustest.Connect(t, s.ClientURL())

@@ -150,6 +150,15 @@ type Watcher struct {
 // Watch starts reading. Errors: NotFound where the stream is missing, or the bus's own.
 func (b *Bus) Watch(ctx context.Context, c WatchConfig) (*Watcher, error) {
 	const op = "bus.Watch"
+	if c.Start.policy == jetstream.DeliverNewPolicy {
+		// The library asks for what is new once more after a lost connection, as long as nothing has
+		// come: what was stored in between would be passed over.
+		state, err := b.StreamState(ctx, c.Stream)
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		c.Start = FromSeq(state.LastSeq + 1)
+	}
 	cons, err := b.js.OrderedConsumer(ctx, c.Stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: filters(c.Subjects),
 		DeliverPolicy:  c.Start.policy,
