@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -72,6 +73,7 @@ type Source struct {
 	b    *Bus
 	cons jetstream.Consumer
 	it   jetstream.MessagesContext
+	gone error // why the library closed it, once it did
 }
 
 var _ stage.Source = (*Source)(nil)
@@ -141,9 +143,10 @@ func (s *Source) Next(ctx context.Context) (stage.Delivery, error) {
 				return nil, Failure(op, err)
 			}
 		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-			return nil, fault.E(op, fault.Unavailable, err)
+			return nil, cmp.Or(s.gone, fault.E(op, fault.Unavailable, err))
 		default:
-			return nil, Failure(op, err)
+			s.gone = Failure(op, err) // the next call would only be told that it is closed
+			return nil, s.gone
 		}
 	}
 }

@@ -149,6 +149,9 @@ func TestDeletedConsumer(t *testing.T) {
 	if err := <-ended; fault.KindOf(err) != fault.NotFound {
 		t.Fatal(err)
 	}
+	if _, err := src.Next(t.Context()); fault.KindOf(err) != fault.NotFound { // who filled a batch did not look at the first
+		t.Fatal("asked once more:", err)
+	}
 	if _, err := b.ConsumerState(t.Context(), event.StreamStudies, "d"); fault.KindOf(err) != fault.NotFound {
 		t.Fatal(err)
 	}
