@@ -151,6 +151,7 @@ func options(ctx context.Context, c Config, log zerolog.Logger) []nats.Option {
 		nats.Name(c.Name),
 		nats.Timeout(dial),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // else a server that refuses twice, as while it is set up anew, ends the connection for good
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.PingInterval(20 * time.Second), // a dead peer is noticed within a minute
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,61 @@ func TestServerRestart(t *testing.T) {
 	if d, err := src.Next(ctx); err != nil || d.Input().ID != "a" {
 		t.Fatalf("after the restart: %v", err)
 	}
+}
+
+// TestRefusedAgain: a server that refuses the client for a while, such as one that is being set up
+// anew, is no reason to be without a connection for ever.
+func TestRefusedAgain(t *testing.T) {
+	c := natsd.DefaultConfig(t.TempDir())
+	c.Port, c.Token = 0, "right"
+	s, err := natsd.Start(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := bus.DefaultConfig()
+	conf.URL, conf.Token = s.ClientURL(), "right"
+	refused := make(refusals, 100)
+	b, err := bus.Connect(t.Context(), conf, zerolog.New(refused))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.EnsureStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(s.ClientURL(), "nats://127.0.0.1:%d", &c.Port); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{"wrong", "right"} {
+		s.Shutdown()
+		c.Token = token
+		if s, err = natsd.Start(t.Context(), c, zerolog.Nop()); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Shutdown()
+		for n := 0; token == "wrong" && n < 3; n++ {
+			select {
+			case <-refused:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("the client asked %d times, and not again", n)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := b.Publish(ctx, stagetest.Arrival(t, "a"), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refusals is a log that tells when the server refused the client.
+type refusals chan struct{}
+
+func (r refusals) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "authorization violation") {
+		r <- struct{}{}
+	}
+	return len(line), nil
 }
 
 func TestSourceErrors(t *testing.T) {
