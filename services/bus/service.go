@@ -11,6 +11,9 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 )
 
+// ReasonAnswer refuses a request whose answer the server does not carry for its size.
+const ReasonAnswer fault.Reason = "answer_too_large"
+
 // Service is a NATS micro service: endpoints that anybody finds by `nats micro list`, and that
 // several processes share.
 type Service struct {
@@ -42,6 +45,9 @@ func (b *Bus) Serve(s Service) (stop func() error, err error) {
 		err := svc.AddEndpoint(e.Name, micro.HandlerFunc(func(r micro.Request) {
 			running.Go(func() { // the library calls one handler at a time
 				answer, err := e.Answer(context.Background(), r.Subject(), event.TraceOf(r.Headers()), r.Data())
+				if most := b.nc.MaxPayload(); err == nil && int64(len(answer)) > most { // else who asked would wait in vain
+					err = fault.Reject(op, fault.Unsupported, ReasonAnswer, "the answer has %d bytes, and the NATS server carries %d: ask for less at once", len(answer), most)
+				}
 				if err != nil {
 					code, header, body := e.Failed(err)
 					_ = r.Error(strconv.Itoa(code), fault.Detail(err), body, micro.WithHeaders(header)) // nobody waits for it any more if this fails
