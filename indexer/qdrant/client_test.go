@@ -7,9 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/qdrant/go-client/qdrant"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -115,6 +118,61 @@ func TestClassify(t *testing.T) {
 	if classify("op", nil) != nil {
 		t.Error("no error became one")
 	}
+}
+
+// TestNotApplied: a server that answers before it has applied a write, as Qdrant does after its
+// timeout, has not refused it for what is there.
+func TestNotApplied(t *testing.T) {
+	e := newEmbedded(t)
+	ctx := t.Context()
+	spec := indexer.Spec{Collection: indexer.CollectionFor("one"), Vectors: map[indexer.VectorName]int{indexer.Image: 2}}
+	if err := e.Ensure(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	p := indexer.Point{ID: indexer.NewPointID("t", "s"), Tenant: "t", StudyKey: "s", Rev: 2, LabelSet: 1}
+	if _, err := e.Upsert(ctx, spec.Collection, []indexer.Point{p}); err != nil {
+		t.Fatal(err)
+	}
+	late, err := qdrant.NewClient(&qdrant.Config{Host: "127.0.0.1", Port: portOf(t, e.addr), SkipCompatibilityCheck: true, GrpcOptions: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, c *grpc.ClientConn, call grpc.UnaryInvoker, o ...grpc.CallOption) error {
+			if r, write := reply.(*qdrant.PointsOperationResponse); write {
+				r.Result = &qdrant.UpdateResult{Status: qdrant.UpdateStatus_WaitTimeout}
+				return nil
+			}
+			return call(ctx, method, req, reply, c, o...)
+		}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Client{conn: late, wait: wait}
+	defer c.Close()
+	for name, next := range map[string]func(*indexer.Point){
+		"revision": func(p *indexer.Point) { p.Rev++ }, "label set": func(p *indexer.Point) { p.LabelSet++ }, "erased": func(p *indexer.Point) { *p = indexer.NewTombstone("t", "s") },
+	} {
+		newer := p
+		next(&newer)
+		if r, err := c.Upsert(ctx, spec.Collection, []indexer.Point{newer}); fault.KindOf(err) != fault.Transient || err == nil {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+	if err := c.Erase(ctx, []indexer.Point{indexer.NewTombstone("t", "s")}); fault.KindOf(err) != fault.Transient || err == nil {
+		t.Error("erased everywhere:", err)
+	}
+	p.Rev--
+	if r, err := c.Upsert(ctx, spec.Collection, []indexer.Point{p}); err != nil || r[0].Outcome != indexer.Refused || r[0].Rev != 2 {
+		t.Errorf("an older one: %+v, %v", r, err)
+	}
+}
+
+func portOf(t *testing.T, addr string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(addr)
+	port, bad := strconv.Atoi(text)
+	if err := errors.Join(err, bad); err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func TestCatalog(t *testing.T) {

@@ -105,6 +105,9 @@ func (c *Client) upsert(ctx context.Context, collection string, points []indexer
 		if !ok {
 			return nil, fault.Errorf("qdrant.Upsert", fault.Transient, "a point that was written cannot be read back; was the collection dropped?")
 		}
+		if p.Newer(indexer.Point{Rev: r.Rev, LabelSet: r.LabelSet}) { // the server went on without waiting for the write, as after its own timeout
+			return nil, fault.Errorf("qdrant.Upsert", fault.Transient, "a point was written, and what it replaces is still there")
+		}
 		if r.Rev != p.Rev || r.LabelSet != p.LabelSet {
 			r.Outcome = indexer.Refused
 			stored[p.ID] = r
