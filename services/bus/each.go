@@ -12,8 +12,7 @@ import (
 )
 
 // Each calls f for every message that a stream holds, in order, and ends when there is none left.
-// A message that is removed before its turn is passed over: a [Watcher], which knows only how many
-// there were, would wait for it. The first error of f ends it.
+// A message that is removed before its turn is passed over. The first error of f ends it.
 //
 // Errors: Unavailable where a message was lost on the way, as with a connection; the bus's own.
 func (b *Bus) Each(ctx context.Context, c WatchConfig, f func(Message) error) error {

@@ -140,11 +140,11 @@ type WatchConfig struct {
 	HeadersOnly bool
 }
 
-// Watcher reads a stream in order, without acknowledging. It is used from one goroutine.
+// Watcher reads a stream in order, without acknowledging, and waits for what is to come: [Bus.Each]
+// reads what there is. It is used from one goroutine.
 type Watcher struct {
-	stream  string
-	it      jetstream.MessagesContext
-	pending uint64
+	stream string
+	it     jetstream.MessagesContext
 }
 
 // Watch starts reading. Errors: NotFound where the stream is missing, or the bus's own.
@@ -175,11 +175,7 @@ func (b *Bus) Watch(ctx context.Context, c WatchConfig) (*Watcher, error) {
 	if err != nil {
 		return nil, Failure(op, err)
 	}
-	w := &Watcher{stream: c.Stream, it: it}
-	if info := cons.CachedInfo(); info != nil {
-		w.pending = info.NumPending
-	}
-	return w, nil
+	return &Watcher{stream: c.Stream, it: it}, nil
 }
 
 // Next returns the next message, waiting for one to be stored where there is none. After
@@ -200,13 +196,8 @@ func (w *Watcher) Next(ctx context.Context) (Message, error) {
 	if err != nil {
 		return Message{}, fault.E(op, fault.Internal, err)
 	}
-	w.pending = md.NumPending
 	return message(w.stream, m, md), nil
 }
-
-// Pending is how many messages were still to come when the last one was sent, or when the
-// watch began: at 0 a replay has seen all there was.
-func (w *Watcher) Pending() uint64 { return w.pending }
 
 // Close ends the watch.
 func (w *Watcher) Close() { w.it.Stop() }

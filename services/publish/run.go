@@ -352,19 +352,10 @@ func (p *Publisher) see(ctx context.Context, e event.Envelope) error {
 // refused looks for the dead letters of the stages behind prepare that are about a study: a
 // revision that was refused before this run will not come again.
 func (p *Publisher) refused(ctx context.Context, key event.StudyKey) error {
-	w, err := p.bus.Watch(ctx, bus.WatchConfig{
+	return p.bus.Each(ctx, bus.WatchConfig{
 		Stream: event.StreamRejected, Start: bus.FromAll(),
 		Subjects: []event.Subject{event.RejectedSubject(p.config.Tenant, "embed"), event.RejectedSubject(p.config.Tenant, "index")},
-	})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for w.Pending() > 0 {
-		m, err := w.Next(ctx)
-		if err != nil {
-			return err
-		}
+	}, func(m bus.Message) error {
 		body, err := m.Message()
 		if err != nil {
 			return err
@@ -372,8 +363,8 @@ func (p *Publisher) refused(ctx context.Context, key event.StudyKey) error {
 		if r := body.(*radstreamv1.Rejected); r.GetStudyKey() == string(key) {
 			p.update(func() { p.t.dead(m.Envelope, r) })
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // update changes the tracker and tells about it.

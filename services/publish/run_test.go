@@ -1,10 +1,13 @@
 package publish
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -96,5 +99,35 @@ func TestRun(t *testing.T) {
 	run() // another run is other arrivals: each gets an answer of its own
 	if state, err := b.StreamState(t.Context(), event.StreamStudies); err != nil || state.Messages != 8 {
 		t.Errorf("%d arrivals after a second run, want 8 (%v)", state.Messages, err)
+	}
+}
+
+// TestRefusedEnds: the search for what was refused before ends though the last dead letter goes
+// meanwhile, as of a study that is erased.
+func TestRefusedEnds(t *testing.T) {
+	b, objects := station(t)
+	const all = 501 // one more than the client library asks for at once
+	for i := range all {
+		r := &radstreamv1.Rejected{Stage: "embed", Kind: "invalid", Reason: "test", StudyKey: "k"}
+		e, err := event.New(event.ID("dead", strconv.Itoa(i)), "test", event.RejectedSubject(tenant, "embed"), time.Now(), r)
+		if err == nil {
+			err = b.Publish(t.Context(), e, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	seen := 0
+	p := New(b, objects, Config{Tenant: tenant, Progress: func(Progress) {
+		if seen++; seen == 1 {
+			if err := b.SecureDelete(ctx, event.StreamRejected, all); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	if err := p.refused(ctx, "k"); err != nil || seen != all-1 {
+		t.Errorf("%d dead letters were seen, %v", seen, err)
 	}
 }
