@@ -56,7 +56,7 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 	if err != nil {
 		return out, fault.Wrap(op, err)
 	}
-	out.LeftOut.Missing = plan.missing
+	out.LeftOut.Missing, out.LeftOut.Problems = plan.missing, plan.problems
 	// The same key wherever this runs, so that the same studies give the same bytes and splits.
 	secret := sha256.Sum256([]byte("radtrain studies"))
 	key, err := deid.NewKey(secret[:])
@@ -132,19 +132,26 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 
 // plan is what [Studies] prepares, in this order.
 type plan struct {
-	studies []publish.Study
-	labels  [][]string      // that each is known to show; nil where its report says so
-	held    map[uint64]bool // sequences that a set holds out; nil where it has no splits
-	missing int
-	hash    string // of a set: an archive goes on only with the same studies at the same places
-	note    string
+	studies  []publish.Study
+	labels   [][]string      // that each is known to show; nil where its report says so
+	held     map[uint64]bool // sequences that a set holds out; nil where it has no splits
+	missing  int
+	problems map[string]int // by reason; see [LeftOut]
+	hash     string         // of a set: an archive goes on only with the same studies at the same places
+	note     string
 }
 
 func planOf(ctx context.Context, o StudiesOptions) (plan, error) {
 	const op = "train.Studies"
 	if o.Set == "" {
 		found, err := publish.Scan(ctx, o.Paths)
-		p := plan{studies: found.Studies, note: fmt.Sprintf("%d studies of %d files and folders", len(found.Studies), len(o.Paths))}
+		p := plan{studies: found.Studies, problems: map[string]int{}, note: fmt.Sprintf("%d studies of %d files and folders", len(found.Studies), len(o.Paths))}
+		for _, problem := range found.Problems {
+			p.problems[problem.Reason]++
+		}
+		if err == nil {
+			err = wholeLists(found)
+		}
 		if err == nil && o.Labels {
 			err = p.readLabels(o.Paths)
 		}

@@ -39,9 +39,10 @@ const maxTable = 256 << 20
 
 // LeftOut says which parts of studies did not count.
 type LeftOut struct {
-	Missing int                  `json:"missing"`           // images that a list names and that are not there
-	Images  map[fault.Reason]int `json:"images,omitempty"`  // that ingest did not take, by reason
-	Reports map[fault.Reason]int `json:"reports,omitempty"` // likewise
+	Missing  int                  `json:"missing"`            // images that a list names and that are not there
+	Images   map[fault.Reason]int `json:"images,omitempty"`   // that ingest did not take, by reason
+	Reports  map[fault.Reason]int `json:"reports,omitempty"`  // likewise
+	Problems map[string]int       `json:"problems,omitempty"` // files and rows that [publish.Scan] could not use, by its reasons
 }
 
 func (l *LeftOut) add(refused []ingest.Refusal) {
@@ -63,10 +64,24 @@ const block = 64
 // scan lists the studies below path.
 func scan(ctx context.Context, path string) ([]publish.Study, error) {
 	plan, err := publish.Scan(ctx, []string{path})
+	if err == nil {
+		err = wholeLists(plan)
+	}
 	if err == nil && len(plan.Studies) == 0 {
 		err = fault.Reject("train.scan", fault.Invalid, ReasonStudies, "there are no studies: a CSV needs the columns study_id and image")
 	}
 	return plan.Studies, err
+}
+
+// wholeLists refuses what was scanned where a list could not be read to its end: the studies are not
+// all that it names.
+func wholeLists(p publish.Plan) error {
+	for _, problem := range p.Problems {
+		if problem.Reason == publish.ReasonCSV {
+			return fault.Reject("train.scan", fault.Invalid, ReasonStudies, "%s: %s", problem.Path, problem.Detail)
+		}
+	}
+	return nil
 }
 
 // coder takes studies through ingest and a model.

@@ -35,6 +35,22 @@ import (
 // tenant is whose studies the tests publish.
 const tenant event.Tenant = "clinic"
 
+// TestCutList: a list that cannot be read to its end is refused, and not taken for a shorter one.
+func TestCutList(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "studies.csv")
+	if err := os.WriteFile(list, []byte("study_id,image,report\n1.2.1,,Clear lungs.\n1.2.2,,A \"clear\" lung.\n1.2.3,,Clear lungs.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := train.StudiesOptions{Dir: t.TempDir(), Paths: []string{list}, Held: trainer.HeldOut{Studies: 1}}
+	_, made := train.Studies(t.Context(), o, nil)
+	_, measured := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{"../app/tiny"}, Path: list}, nil)
+	for _, err := range []error{made, measured} {
+		if fault.ReasonOf(err) != train.ReasonStudies || !strings.Contains(fault.Detail(err), "a quote is out of place") {
+			t.Errorf("a list that is read in part: %v", err)
+		}
+	}
+}
+
 // TestStudies: films and captions of a CSV become training data, held out by a hash of the
 // patient, otherwise in each split.
 func TestStudies(t *testing.T) {
@@ -65,10 +81,18 @@ func TestStudies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	last := some[len(some)-1]
+	missing := strings.Replace(last, strings.Split(last, ",")[2], "images/none.jpg", 1)
+	if err := os.WriteFile(csv, []byte(strings.Join(some, "")+missing), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	o := train.StudiesOptions{Dir: t.TempDir(), Paths: []string{csv}, Held: trainer.HeldOut{Studies: 6}, Splits: 2}
 	made, err := train.Studies(t.Context(), o, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if left := made.LeftOut.Problems; len(left) != 1 || left["row_without_image"] != 1 {
+		t.Errorf("left out: %v", left)
 	}
 	manifests, paths := made.Manifests, made.Paths
 	sides := map[trainer.Split]int{}

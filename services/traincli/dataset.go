@@ -151,6 +151,9 @@ func printLeftOut(out io.Writer, l train.LeftOut) {
 	if l.Missing > 0 {
 		fmt.Fprintf(out, "%d images that the lists name are missing\n", l.Missing)
 	}
+	for _, reason := range slices.Sorted(maps.Keys(l.Problems)) {
+		fmt.Fprintf(out, "%d files or rows could not be used: %s\n", l.Problems[reason], reason)
+	}
 	for _, of := range []struct {
 		name   string
 		counts map[fault.Reason]int

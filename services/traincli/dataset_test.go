@@ -19,9 +19,9 @@ func TestPrintDataset(t *testing.T) {
 		lines  []string
 	}{
 		"8x200": {
-			train.DatasetResult{ImageToImage: p, TextToImage: p, Chance: map[string]float64{"edema": 0.125}, LeftOut: train.LeftOut{Missing: 7, Images: map[fault.Reason]int{"not_dicom": 2}, Reports: map[fault.Reason]int{"too_long": 1}}},
+			train.DatasetResult{ImageToImage: p, TextToImage: p, Chance: map[string]float64{"edema": 0.125}, LeftOut: train.LeftOut{Missing: 7, Problems: map[string]int{"malformed_row": 3}, Images: map[fault.Reason]int{"not_dicom": 2}, Reports: map[fault.Reason]int{"too_long": 1}}},
 			[]string{
-				"7 images that the lists name are missing", "2 images were not taken: not_dicom", "1 reports were not taken: too_long",
+				"7 images that the lists name are missing", "3 files or rows could not be used: malformed_row", "2 images were not taken: not_dicom", "1 reports were not taken: too_long",
 				"Table 3, image to image queries P@5 P@10 P@50", "m@1 80 0.100 (0.000 to 0.000) 0.200 (0.000 to 0.000) 0.300 (0.000 to 0.000)",
 				"the paper 0.525 0.484 0.398", "Table 3, text to image queries P@5 P@10 P@50", "the paper 0.642 0.661 0.537", "edema 0.125",
 			},
