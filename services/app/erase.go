@@ -262,8 +262,11 @@ func (x *erasure) objects(ctx context.Context, f *found) error {
 			x.report.ObjectsShared++
 			continue
 		}
-		if _, err := x.store.Stat(ctx, ref); fault.ReasonOf(err) == blob.ReasonMissing {
+		switch _, err := x.store.Stat(ctx, ref); {
+		case fault.ReasonOf(err) == blob.ReasonMissing:
 			continue
+		case err != nil && blame(err) == nil: // else it is there, be it too large to be read
+			return err
 		}
 		if !x.dry {
 			if err := x.store.Delete(ctx, ref); err != nil {
@@ -312,8 +315,12 @@ func (x *erasure) request() string { return string(x.in.in.ID.Public()) }
 func (x *erasure) names(ctx context.Context, f *found) error {
 	if x.dry {
 		for _, k := range x.keys() {
-			if _, err := x.identity.Study(ctx, x.tenant, k); err == nil {
+			_, err := x.identity.Study(ctx, x.tenant, k)
+			switch {
+			case err == nil:
 				x.report.Identities++
+			case fault.KindOf(err) != fault.NotFound:
+				return err
 			}
 		}
 		return nil

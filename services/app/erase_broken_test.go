@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,8 +12,11 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
+	"github.com/radstream/radstream/services/blob"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/bus/bustest"
 	"github.com/radstream/radstream/services/config"
 	"github.com/radstream/radstream/services/registry"
 	"github.com/radstream/radstream/services/stage"
@@ -30,6 +34,35 @@ func (f *fading) Done() <-chan struct{} {
 		f.end()
 	}
 	return f.Context.Done()
+}
+
+// TestEraseCountsAll: what cannot be looked up is not counted as one thing or the other.
+func TestEraseCountsAll(t *testing.T) {
+	b := bustest.Connect(t, bustest.Serve(t))
+	names, err := openIdentity(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, stream, err := b.ObjectStore(t.Context(), bus.BucketObjects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := strings.Repeat("ab", 32)
+	f := &found{objects: map[string]*radstreamv1.ObjectRef{sum: {Uri: "objects:" + sum}}}
+	x := &erasure{eraser: &eraser{store: blob.NewJetStream(bucket, stream, 1), identity: names}, tenant: tenant, dry: true,
+		places: map[event.StudyKey]event.Subject{"k": "on"}, report: &radstreamv1.ErasureReported{}}
+	ended, end := context.WithCancel(t.Context())
+	for name, step := range map[string]func(context.Context, *found) error{"objects": x.objects, "names": x.names} {
+		if err := step(t.Context(), f); err != nil { // of neither there is anything
+			t.Error(name, err)
+		}
+	}
+	end()
+	for name, step := range map[string]func(context.Context, *found) error{"objects": x.objects, "names": x.names} {
+		if err := step(ended, f); fault.KindOf(err) != fault.Canceled || err == nil {
+			t.Errorf("%s: %v, and the receipt is %v", name, err, x.report)
+		}
+	}
 }
 
 // TestEraseBrokenOff breaks an erasure off wherever it waits for the bus, again and again, a little
