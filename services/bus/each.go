@@ -63,7 +63,7 @@ func (b *Bus) drain(ctx context.Context, c WatchConfig, most int, f func(jetstre
 			}
 			pending = 0
 		case err != nil:
-			return Failure(op, err)
+			return gone(op, err)
 		default:
 			md, err := m.Metadata()
 			if err != nil {
@@ -81,12 +81,21 @@ func (b *Bus) drain(ctx context.Context, c WatchConfig, most int, f func(jetstre
 		if pending == 0 { // as far as is known here
 			info, err := cons.Info(ctx)
 			if err != nil {
-				return Failure(op, err)
+				return gone(op, err)
 			}
 			pending = info.NumPending + info.Delivered.Consumer - taken
 		}
 	}
 	return nil
+}
+
+// gone is Failure of a reading that had begun: that the server forgot its consumer, as when it was
+// started anew, does not say that a stream is not there.
+func gone(op string, err error) error {
+	if err = Failure(op, err); fault.KindOf(err) == fault.NotFound {
+		return fault.Errorf(op, fault.Unavailable, "the server has forgotten what was being read: %w", err)
+	}
+	return err
 }
 
 // next waits for a message, a second at most.

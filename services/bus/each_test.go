@@ -46,12 +46,24 @@ func TestEachEnds(t *testing.T) {
 }
 
 // TestEachIsWhole: a server that is slow to answer is not at the end of its messages, and none that
-// is lost on the way is passed over.
+// is lost on the way, or that a server forgot to send, is passed over.
 func TestEachIsWhole(t *testing.T) {
 	const all = 300
 	url := bustest.Serve(t)
 	fill(t, bustest.Connect(t, url), all)
-	for name, harm := range map[string]func(*wire){"slow": (*wire).stall, "lost": (*wire).cut} {
+	forget := func(*wire) {
+		studies, err := raw(t, url).Stream(t.Context(), event.StreamStudies)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for name := range studies.ConsumerNames(t.Context()).Name() {
+			if err := studies.DeleteConsumer(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for name, harm := range map[string]func(*wire){"slow": (*wire).stall, "lost": (*wire).cut, "forgotten": forget} {
 		t.Run(name, func(t *testing.T) {
 			w := newWire(t, strings.TrimPrefix(url, "nats://"))
 			b := bustest.Connect(t, "nats://"+w.Addr().String())
