@@ -20,11 +20,11 @@
 // all fields by many servers, so it counts where these say nothing.
 //
 // The notes of an Observation (Annotation.text) stand behind its text, unless it measures a
-// quantity, which is not read either. The notes of the report, which R5 has, stand behind all
-// the rest, under IMPRESSION, where that does not hold them: that heading takes no text before it
-// for letterhead. The words of conclusionCode are codes for what the conclusion says, and so
-// the impression of a report that has no other, no form and no narrative. Codes and notes of the
-// report do not stand in for a form that cannot be read.
+// quantity, which is not read either. Where nothing but such notes is said, they stand behind the
+// narrative. The notes of the report, which R5 has, stand behind all the rest, under IMPRESSION,
+// where that does not hold them: that heading takes no text before it for letterhead. The words of
+// conclusionCode are codes for what the conclusion says, and so the impression of a report that has
+// no other, no form and no narrative. Codes and notes do not stand in for a form that cannot be read.
 //
 // # What identifies the study
 //
@@ -202,19 +202,20 @@ func (s *store) text(r *resource) (string, error) {
 	if form != "" {
 		return beside(form, conclusion, comments), nil
 	}
-	var parts []report.Part
-	if tooMuch := s.results(r, map[*resource]bool{}, &parts); tooMuch != nil {
+	var all results
+	if tooMuch := s.results(r, map[*resource]bool{}, &all); tooMuch != nil {
 		return "", tooMuch
 	}
+	parts := all.parts
 	if conclusion != "" {
 		parts = append(parts, report.Part{Heading: report.HeadingImpression, Text: conclusion})
 	}
-	if len(parts) == 0 {
+	if conclusion == "" && !all.values {
 		if err != nil {
 			return "", err
 		}
 		if text := htmlText(r.Text.Div); text != "" {
-			return beside(text, comments), nil
+			return beside(text, all.text(), comments), nil
 		}
 	}
 	impression := func(p report.Part) bool { return p.Heading == report.HeadingImpression }
@@ -256,10 +257,24 @@ func texts[T interface{ words() string }](list []T) string {
 	return strings.Join(all, "\n")
 }
 
-// results appends the text of the Observations that from refers to, those of panels
+// results is the text of the Observations of a report.
+type results struct {
+	parts  []report.Part
+	values bool // whether one is what an Observation says, and not a note on it
+}
+
+func (r results) text() string {
+	var all []string
+	for _, p := range r.parts {
+		all = append(all, p.Text)
+	}
+	return strings.Join(all, "\n")
+}
+
+// results appends to all the text of the Observations that from refers to, those of panels
 // (hasMember) too, each once. Errors: Invalid with [ReasonTooLarge] when reports that share
 // Observations make more of them than was sent.
-func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report.Part) error {
+func (s *store) results(from *resource, seen map[*resource]bool, all *results) error {
 	for _, ref := range slices.Concat(from.Result, from.HasMember) {
 		if s.shared++; s.shared > 2*MaxResources {
 			return tooManyShared()
@@ -269,19 +284,21 @@ func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report
 			continue
 		}
 		seen[o] = true
-		part := func(code concept, value string, coded concept) {
+		part := func(code concept, value string, coded concept) bool {
 			text := strings.TrimSpace(value)
 			if text == "" {
 				text = coded.words()
 			}
 			s.bytes += max(len(text), 1) // an empty one costs time
-			if text != "" && status(o.Status) != report.StatusRetracted {
-				*parts = append(*parts, report.Part{Heading: code.heading(), Text: text})
+			if text == "" || status(o.Status) == report.StatusRetracted {
+				return false
 			}
+			all.parts = append(all.parts, report.Part{Heading: code.heading(), Text: text})
+			return true
 		}
-		part(o.Code, o.ValueString, o.ValueCodeableConcept)
+		all.values = part(o.Code, o.ValueString, o.ValueCodeableConcept) || all.values
 		for _, c := range o.Component {
-			part(c.Code, c.ValueString, c.ValueCodeableConcept)
+			all.values = part(c.Code, c.ValueString, c.ValueCodeableConcept) || all.values
 		}
 		if o.ValueQuantity == nil { // what is noted on a number is no report either
 			for _, n := range o.Note {
@@ -291,7 +308,7 @@ func (s *store) results(from *resource, seen map[*resource]bool, parts *[]report
 		if s.bytes > 2*MaxBytes {
 			return tooManyShared()
 		}
-		if err := s.results(o, seen, parts); err != nil {
+		if err := s.results(o, seen, all); err != nil {
 			return err
 		}
 	}
