@@ -183,7 +183,8 @@ func (s *sentence) value(m span) (Value, span) {
 }
 
 // otherSide reports whether what cue c says behind the mention is of the other side: "right
-// effusion: none on the left".
+// effusion: none on the left". The side that a film is taken from or on is not: "left pneumothorax
+// is not seen on the right lateral decubitus view".
 func (s *sentence) otherSide(m, c span) bool {
 	side := m.start - 1
 	if side > 0 && s.tokens[side].text == "sided" {
@@ -193,6 +194,9 @@ func (s *sentence) otherSide(m, c span) bool {
 	for ; at < len(s.tokens) && slices.Contains([]string{"on", "in", "at", "the"}, s.tokens[at].text); at++ {
 	}
 	if side < 0 || at == c.end || at == len(s.tokens) {
+		return false
+	}
+	if at+1 < len(s.tokens) && slices.Contains([]string{"lateral", "decubitus", "oblique"}, s.tokens[at+1].text) {
 		return false
 	}
 	return s.tokens[side].text == "right" && s.tokens[at].text == "left" || s.tokens[side].text == "left" && s.tokens[at].text == "right"

@@ -57,6 +57,8 @@ func TestSentences(t *testing.T) {
 		{"Right pneumothorax: none on left.", "+Pneumothorax"},
 		{"Left-sided effusion, none on the right.", "+Pleural Effusion"},
 		{"Left effusion is not seen on the right.", "+Pleural Effusion"},
+		{"Left pneumothorax is not seen on the right lateral decubitus view.", "-Pneumothorax"},
+		{"Left effusion, not seen in the right oblique.", "-Pleural Effusion"},
 		{"Right pneumothorax: none.", "-Pneumothorax"},
 		{"Right pneumothorax: none on the right.", "-Pneumothorax"},
 		{"Right pneumothorax: none left.", "-Pneumothorax"},
