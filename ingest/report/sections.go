@@ -27,7 +27,7 @@ const (
 //
 // Behind a heading in capitals at the start of a line a dash does as well as a colon, and an
 // addendum may be numbered and dated before it. A body part is a heading before a colon or such a
-// dash only.
+// dash only, and before a dash only where no findings heading follows: "LUNGS - CANCER" is history, too.
 //
 // Without a findings heading, text under no heading is findings: what precedes the first
 // heading, and paragraphs (behind a blank line) that follow the first paragraph of a
@@ -43,6 +43,7 @@ func (l *lexicon) sections(text string) []Section {
 	hasFindings := false
 	open, start := "", 0 // the section that is being read
 	ofPart := false      // it is findings by a body part
+	dashed := false      // before a dash, and no findings came before it
 	add := func(name, body string, stray bool) {
 		if body = strings.TrimRight(strings.TrimSpace(body), "#*_ \t\n"); body != "" { // without the next heading's ornament
 			parts = append(parts, part{Section{name, body}, stray})
@@ -60,7 +61,7 @@ func (l *lexicon) sections(text string) []Section {
 				add(findings, rest, true)
 			}
 		default:
-			add(open, body, false)
+			add(open, body, dashed)
 		}
 	}
 	for _, h := range l.findHeadings(text) {
@@ -70,10 +71,11 @@ func (l *lexicon) sections(text string) []Section {
 			}
 			end(h.start)
 			open, start, ofPart = findings, h.start, true
+			dashed = !hasFindings && !strings.Contains(text[h.start:h.end], ":")
 			continue
 		}
 		end(h.start)
-		open, start, ofPart = h.action, h.end, false
+		open, start, ofPart, dashed = h.action, h.end, false, false
 	}
 	end(len(text))
 
