@@ -187,7 +187,7 @@ func (s *scanner) reportsCSV(path string) {
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
-			s.problem(path, ReasonUnread, "line %d: the report cannot be read: %v", r.line, fault.WithoutPath(err))
+			s.problem(file, ReasonUnread, "%v", fault.WithoutPath(err))
 			continue
 		}
 		if !utf8.Valid(text) {

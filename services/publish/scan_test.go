@@ -118,8 +118,8 @@ func TestScan(t *testing.T) {
 		}, want: Plan{Ignored: map[string]int{".txt": 4}, Studies: []Study{
 			{UID: "1.2.1", PatientID: "P1", Accession: "A1", Time: taken, Report: "Clear lungs.", Objects: []Object{{Path: "a.dcm", MediaType: dcm}}},
 			{UID: "1.2.9", PatientID: "P2", Accession: "A2", Report: "Nodule."},
-		}, Problems: []Problem{{"r/latin.txt", ReasonUnread, ""}, {"r/long.txt", ReasonTooLarge, ""},
-			{"reports.csv", ReasonRow, ""}, {"reports.csv", ReasonUnread, ""}, {"reports.csv", ReasonNoStudy, ""}}}},
+		}, Problems: []Problem{{"r/gone.txt", ReasonUnread, ""}, {"r/latin.txt", ReasonUnread, ""}, {"r/long.txt", ReasonTooLarge, ""},
+			{"reports.csv", ReasonRow, ""}, {"reports.csv", ReasonNoStudy, ""}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := folder(t, c.files)

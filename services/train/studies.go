@@ -73,11 +73,12 @@ func scan(ctx context.Context, path string) ([]publish.Study, error) {
 	return plan.Studies, err
 }
 
-// wholeLists refuses what was scanned where a list could not be read to its end: the studies are not
-// all that it names.
+// wholeLists refuses what was scanned where a list could not be read, or not to its end: the studies
+// are not all that it names.
 func wholeLists(p publish.Plan) error {
 	for _, problem := range p.Problems {
-		if problem.Reason == publish.ReasonCSV {
+		list := strings.EqualFold(filepath.Ext(problem.Path), ".csv") // else a film or a report
+		if problem.Reason == publish.ReasonCSV || list && (problem.Reason == publish.ReasonTooLarge || problem.Reason == publish.ReasonUnread) {
 			return fault.Reject("train.scan", fault.Invalid, ReasonStudies, "%s: %s", problem.Path, problem.Detail)
 		}
 	}

@@ -35,7 +35,8 @@ import (
 // tenant is whose studies the tests publish.
 const tenant event.Tenant = "clinic"
 
-// TestCutList: a list that cannot be read to its end is refused, and not taken for a shorter one.
+// TestCutList: a list that cannot be read, or not to its end, is refused, and not taken for a shorter
+// one.
 func TestCutList(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "studies.csv")
 	if err := os.WriteFile(list, []byte("study_id,image,report\n1.2.1,,Clear lungs.\n1.2.2,,A \"clear\" lung.\n1.2.3,,Clear lungs.\n"), 0o600); err != nil {
@@ -48,6 +49,17 @@ func TestCutList(t *testing.T) {
 		if fault.ReasonOf(err) != train.ReasonStudies || !strings.Contains(fault.Detail(err), "a quote is out of place") {
 			t.Errorf("a list that is read in part: %v", err)
 		}
+	}
+	if err := os.Truncate(list, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	whole := filepath.Join(t.TempDir(), "studies.csv")
+	if err := os.WriteFile(whole, []byte("study_id,image,report\n1.2.1,,Clear lungs.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Paths = append(o.Paths, whole)
+	if _, err := train.Studies(t.Context(), o, nil); fault.ReasonOf(err) != train.ReasonStudies || !strings.Contains(fault.Detail(err), "split it") {
+		t.Errorf("a list that is too large: %v", err)
 	}
 }
 
