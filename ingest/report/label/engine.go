@@ -186,20 +186,23 @@ func (s *sentence) value(m span) (Value, span) {
 // effusion: none on the left". The side that a film is taken from or on is not: "left pneumothorax
 // is not seen on the right lateral decubitus view".
 func (s *sentence) otherSide(m, c span) bool {
-	side := m.start - 1
-	if side > 0 && s.tokens[side].text == "sided" {
-		side--
-	}
 	at := c.end
 	for ; at < len(s.tokens) && slices.Contains([]string{"on", "in", "at", "the"}, s.tokens[at].text); at++ {
 	}
-	if side < 0 || at == c.end || at == len(s.tokens) {
+	if at == c.end || at == len(s.tokens) {
 		return false
 	}
 	if at+1 < len(s.tokens) && slices.Contains([]string{"lateral", "decubitus", "oblique"}, s.tokens[at+1].text) {
 		return false
 	}
-	return s.tokens[side].text == "right" && s.tokens[at].text == "left" || s.tokens[side].text == "left" && s.tokens[at].text == "right"
+	there := s.tokens[at].text
+	// As far as in "left-sided lower lobe pneumonia".
+	for side := m.start - 1; side >= max(m.start-4, 0) && isWord(s.tokens[side].text); side-- {
+		if here := s.tokens[side].text; here == "left" || here == "right" {
+			return here == "right" && there == "left" || here == "left" && there == "right"
+		}
+	}
+	return false
 }
 
 // state is the value of a structure: the nearest cue of its own clause, else of the
