@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"sync"
 
@@ -33,7 +34,8 @@ type Endpoint struct {
 	Failed func(err error) (code int, header map[string][]string, body []byte)
 }
 
-// Serve answers requests until stop is called, which lets finish what is being answered.
+// Serve answers requests from when it returns until stop is called, which lets finish what is being
+// answered.
 func (b *Bus) Serve(s Service) (stop func() error, err error) {
 	const op = "bus.Serve"
 	svc, err := micro.AddService(b.nc, micro.Config{Name: s.Name, Version: s.Version, Description: s.Description})
@@ -50,7 +52,11 @@ func (b *Bus) Serve(s Service) (stop func() error, err error) {
 				}
 				if err != nil {
 					code, header, body := e.Failed(err)
-					_ = r.Error(strconv.Itoa(code), fault.Detail(err), body, micro.WithHeaders(header)) // nobody waits for it any more if this fails
+					said := micro.Headers{micro.ErrorCodeHeader: {strconv.Itoa(code)}, micro.ErrorHeader: {fault.Detail(err)}}
+					maps.Copy(said, header)
+					// Not r.Error, whose note the library reads as soon as the handler returns. Nobody
+					// waits for the answer any more if this fails.
+					_ = r.Respond(body, micro.WithHeaders(said))
 					return
 				}
 				_ = r.Respond(answer) // as above
@@ -60,6 +66,11 @@ func (b *Bus) Serve(s Service) (stop func() error, err error) {
 			_ = svc.Stop()
 			return nil, fault.E(op, fault.Internal, err)
 		}
+	}
+	// The library does not wait until the server knows of the endpoints: who asked at once would be told that there are none.
+	if err := b.nc.FlushTimeout(b.timeout); err != nil {
+		_ = svc.Stop()
+		return nil, Failure(op, err)
 	}
 	return func() error {
 		err := svc.Stop()
