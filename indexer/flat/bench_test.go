@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,7 +18,7 @@ func benchStore(b *testing.B, n, dim int) (*DB, []float32) {
 	check(b, upsertBulk(b, db, n, dim))
 	v := make([]float32, dim)
 	for i := range v {
-		v[i] = rand.Float32() - 0.5
+		v[i] = float32(rand.NormFloat64())
 	}
 	return db, v
 }
@@ -29,7 +30,7 @@ func upsertBulk(b *testing.B, db *DB, n, dim int) error {
 		for i := range ps {
 			v := make([]float32, dim)
 			for j := range v {
-				v[j] = rng.Float32() - 0.5
+				v[j] = float32(rng.NormFloat64())
 			}
 			ps[i] = Point{ID: UUIDID([16]byte{byte(at), byte(at >> 8), byte(at >> 16)}), Vectors: map[string][]float32{"image": v},
 				Payload: obj(b, Member{"tenant", "t" + string(rune('0'+at%3))}, Member{"rev", int64(1)}, Member{"labels", obj(b, Member{"effusion", rng.Float64()}, Member{"edema", rng.Float64()})})}
@@ -58,7 +59,7 @@ func BenchmarkSearch(b *testing.B) {
 				rng := rand.New(rand.NewPCG(9, 9))
 				var took []time.Duration
 				for b.Loop() {
-					v := each(512, func(int) float32 { return rng.Float32() - 0.5 })
+					v := each(512, func(int) float32 { return float32(rng.NormFloat64()) })
 					start := time.Now()
 					if _, err := db.Query("c", Query{Ranking: Nearest{Input{Vector: v}}, Using: "image", Filter: filters[name], Limit: 10}); err != nil {
 						b.Fatal(err)
@@ -110,4 +111,30 @@ func BenchmarkOpen(b *testing.B) {
 func percentile(ds []time.Duration, p int) time.Duration {
 	sorted := slices.Sorted(slices.Values(ds))
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
+}
+
+// BenchmarkKernels multiplies the high bits of a block that lies in the cache, and of one of many.
+func BenchmarkKernels(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	q := newCoarse(Cosine, each(512, func(int) float32 { return float32(rng.NormFloat64()) }))
+	for _, blocks := range []int{1, 400} {
+		var all [][]byte
+		for range blocks {
+			all = append(all, bytes.Repeat([]byte{1}, len(newCodes(512).high)))
+		}
+		for _, k := range kernels {
+			if !k.has {
+				continue
+			}
+			b.Run(fmt.Sprintf("%s/%d", k.name, blocks), func(b *testing.B) {
+				var out [chunkSlots]int32
+				i := 0
+				for b.Loop() {
+					k.dot(out[:], all[i%blocks], &inOrder, q.query)
+					i++
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/chunkSlots, "ns/row")
+			})
+		}
+	}
 }

@@ -27,8 +27,6 @@ type collection struct {
 	payloads []Object
 	columns  map[string]*column
 
-	scratch sync.Pool // of *[]int32, a number a slot, for searches
-
 	// order holds the live slots by id, but for pending (added since) and freed (removed
 	// since, not reusable before order is rebuilt without them).
 	order, pending, freed, free []uint32
@@ -169,14 +167,6 @@ func (c *collection) newSlot(id PointID) uint32 {
 	c.slots[id] = slot
 	c.pending = append(c.pending, slot)
 	return slot
-}
-
-// takeScratch returns n numbers, whatever they are; they go back to c.scratch.
-func (c *collection) takeScratch(n int) []int32 {
-	if p, ok := c.scratch.Get().(*[]int32); ok && cap(*p) >= n {
-		return (*p)[:n]
-	}
-	return make([]int32, n)
 }
 
 func (c *collection) remove(id PointID) {

@@ -2,7 +2,7 @@
 // behind package qdrantd. It holds collections of points; a point has an id (a number or
 // a UUID), up to one dense float32 vector per vector name and a JSON-like payload.
 // Search scans every vector, so answers are exact, and nothing needs tuning. First passes
-// over copies of four and of eight bits leave out what certainly is not among the best (see
+// over copies of five and of ten bits leave out what certainly is not among the best (see
 // quantise.go); the rest is scored in float, so the answer is that of a scan in float, bit for bit.
 //
 // # Flow of a write

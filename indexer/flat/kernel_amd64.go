@@ -18,11 +18,11 @@ var kernels = [...]kernel{
 
 func assembly(f func(out *int32, rows *byte, at *uint32, query *int8, n, width int)) kernelFunc {
 	return func(out []int32, rows []byte, at *[chunkSlots + ahead]uint32, query []int8) {
-		width := len(query) / 2
+		n := rowBytes(len(query))
 		for _, row := range at[:len(out)+ahead-4] { // the assembly does not look at lengths
-			_ = rows[(int(row)+1)*width-1]
+			_ = rows[(int(row)+1)*n-1]
 		}
-		f(&out[0], &rows[0], &at[0], &query[0], len(out), width)
+		f(&out[0], &rows[0], &at[0], &query[0], len(out), len(query)/2)
 	}
 }
 

@@ -1,13 +1,57 @@
 #include "textflag.h"
 
-// Both kernels take bytes apart into two of four bits and multiply them with signed bytes into
-// int32, which is exact. Four rows at a time share the loads of the query, and those that are
-// listed 12 to 15 places behind are asked for: where they lie the processor cannot guess.
+// Both kernels make bytes of the five bits of each element and multiply them with signed bytes
+// into int32, which is exact. Four rows at a time share the loads of the query, and those that
+// are listed 12 to 15 places behind are asked for: where they lie the processor cannot guess.
+//
+// AX goes through the nibbles of a row, R14 through its fifth bits. A row is BX and a quarter long.
 
 #define ROW(place, register) \
 	MOVL  place(R13), register \
-	IMULQ BX, register         \
+	IMULQ R9, register         \
 	ADDQ  SI, register
+
+// FETCH asks for the rows that are listed 12 to 15 places behind.
+#define FETCH(next, line) \
+	MOVQ $48, R12               \
+next:                           \
+	MOVL  (R13)(R12*1), R8      \
+	IMULQ R9, R8                \
+	ADDQ  SI, R8                \
+	MOVQ  R9, AX                \
+line:                           \
+	PREFETCHT0 (R8)             \
+	ADDQ $64, R8                \
+	SUBQ $64, AX                \
+	JGT  line                   \
+	ADDQ $4, R12                \
+	CMPQ R12, $64               \
+	JLT  next                   \
+	XORL AX, AX                 \
+	MOVQ BX, R14
+
+// BYTES2 sets 16 in the bytes of nibbles whose bit is set in the four bytes at bits(row)(R14).
+#define BYTES2(row, bits, nibbles) \
+	VPBROADCASTD bits(row)(R14*1), Y11 \
+	VPSHUFB  Y12, Y11, Y11             \
+	VPAND    Y13, Y11, Y11             \
+	VPCMPEQB Y13, Y11, Y11             \
+	VPAND    Y14, Y11, Y11             \
+	VPOR     Y11, nibbles, nibbles
+
+// HALF2 adds the products of the 32 bytes at at(row)(AX).
+#define HALF2(row, at, bits, sum) \
+	VMOVDQU at(row)(AX*1), Y8        \
+	VPSRLW  $4, Y8, Y9               \
+	VPAND   Y6, Y8, Y8               \
+	VPAND   Y6, Y9, Y9               \
+	BYTES2(row, bits, Y8)            \
+	BYTES2(row, (bits+8), Y9)        \
+	VPMADDUBSW Y4, Y8, Y8            \
+	VPMADDUBSW Y5, Y9, Y9            \
+	VPADDW  Y9, Y8, Y8               \ // four of 31*127 fit int16
+	VPMADDWD Y7, Y8, Y8              \
+	VPADDD  Y8, sum, sum
 
 // func dotRowsAVX2(out *int32, rows *byte, at *uint32, query *int8, n, width int)
 TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-48
@@ -17,31 +61,25 @@ TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-48
 	MOVQ query+24(FP), DX
 	MOVQ n+32(FP), CX
 	MOVQ width+40(FP), BX
-	LEAQ (DX)(BX*1), R9
+	MOVQ BX, R9
+	SHRQ $2, R9
+	ADDQ BX, R9
 	MOVL $0x0f0f0f0f, AX
 	VMOVD AX, X6
 	VPBROADCASTD X6, Y6
 	MOVL $0x00010001, AX
 	VMOVD AX, X7
 	VPBROADCASTD X7, Y7
+	VMOVDQU byteOfBit<>(SB), Y12
+	MOVQ $0x8040201008040201, AX
+	VMOVQ AX, X13
+	VPBROADCASTQ X13, Y13
+	MOVL $0x10101010, AX
+	VMOVD AX, X14
+	VPBROADCASTD X14, Y14
 
 avx2four:
-	MOVQ $48, R12
-
-avx2fetch:
-	MOVL  (R13)(R12*1), R8
-	IMULQ BX, R8
-	ADDQ  SI, R8
-	MOVQ  BX, AX
-
-avx2line:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  avx2line
-	ADDQ $4, R12
-	CMPQ R12, $64
-	JLT  avx2fetch
+	FETCH(avx2next, avx2line)
 	ROW(0, R8)
 	ROW(4, R10)
 	ROW(8, R11)
@@ -52,45 +90,20 @@ avx2line:
 	VPXOR Y3, Y3, Y3
 
 avx2loop:
-	VMOVDQU (DX)(AX*1), Y4
-	VMOVDQU (R9)(AX*1), Y5
-	VMOVDQU (R8)(AX*1), Y8
-	VMOVDQU (R10)(AX*1), Y10
-	VMOVDQU (R11)(AX*1), Y12
-	VMOVDQU (R12)(AX*1), Y14
-	VPSRLW  $4, Y8, Y9
-	VPSRLW  $4, Y10, Y11
-	VPSRLW  $4, Y12, Y13
-	VPSRLW  $4, Y14, Y15
-	VPAND   Y6, Y8, Y8
-	VPAND   Y6, Y9, Y9
-	VPAND   Y6, Y10, Y10
-	VPAND   Y6, Y11, Y11
-	VPAND   Y6, Y12, Y12
-	VPAND   Y6, Y13, Y13
-	VPAND   Y6, Y14, Y14
-	VPAND   Y6, Y15, Y15
-	VPMADDUBSW Y4, Y8, Y8     // pairs of 15*127 fit int16, four of them too
-	VPMADDUBSW Y5, Y9, Y9
-	VPMADDUBSW Y4, Y10, Y10
-	VPMADDUBSW Y5, Y11, Y11
-	VPMADDUBSW Y4, Y12, Y12
-	VPMADDUBSW Y5, Y13, Y13
-	VPMADDUBSW Y4, Y14, Y14
-	VPMADDUBSW Y5, Y15, Y15
-	VPADDW  Y9, Y8, Y8
-	VPADDW  Y11, Y10, Y10
-	VPADDW  Y13, Y12, Y12
-	VPADDW  Y15, Y14, Y14
-	VPMADDWD Y7, Y8, Y8
-	VPMADDWD Y7, Y10, Y10
-	VPMADDWD Y7, Y12, Y12
-	VPMADDWD Y7, Y14, Y14
-	VPADDD  Y8, Y0, Y0
-	VPADDD  Y10, Y1, Y1
-	VPADDD  Y12, Y2, Y2
-	VPADDD  Y14, Y3, Y3
-	ADDQ    $32, AX
+	VMOVDQU (DX)(AX*2), Y4
+	VMOVDQU 64(DX)(AX*2), Y5
+	HALF2(R8, 0, 0, Y0)
+	HALF2(R10, 0, 0, Y1)
+	HALF2(R11, 0, 0, Y2)
+	HALF2(R12, 0, 0, Y3)
+	VMOVDQU 32(DX)(AX*2), Y4
+	VMOVDQU 96(DX)(AX*2), Y5
+	HALF2(R8, 32, 4, Y0)
+	HALF2(R10, 32, 4, Y1)
+	HALF2(R11, 32, 4, Y2)
+	HALF2(R12, 32, 4, Y3)
+	ADDQ    $64, AX
+	ADDQ    $16, R14
 	CMPQ    AX, BX
 	JLT     avx2loop
 	VPHADDD Y1, Y0, Y0          // a a b b | a a b b
@@ -106,6 +119,24 @@ avx2loop:
 	VZEROUPPER
 	RET
 
+// byteOfBit copies each of four bytes to where its eight bits are looked at.
+DATA byteOfBit<>+0(SB)/8, $0x0000000000000000
+DATA byteOfBit<>+8(SB)/8, $0x0101010101010101
+DATA byteOfBit<>+16(SB)/8, $0x0202020202020202
+DATA byteOfBit<>+24(SB)/8, $0x0303030303030303
+GLOBL byteOfBit<>(SB), RODATA|NOPTR, $32
+
+// BYTES5 takes the 64 bytes at (row)(AX) apart into bytes of five bits.
+#define BYTES5(row, lower, upper) \
+	VMOVDQU64 (row)(AX*1), lower      \
+	VPSRLW    $4, lower, upper        \
+	VPANDD    Z31, lower, lower       \
+	VPANDD    Z31, upper, upper       \
+	KMOVQ     (row)(R14*1), K1        \
+	KMOVQ     8(row)(R14*1), K2       \
+	VPADDB    Z30, lower, K1, lower   \
+	VPADDB    Z30, upper, K2, upper
+
 // func dotRowsVNNI(out *int32, rows *byte, at *uint32, query *int8, n, width int)
 TEXT ·dotRowsVNNI(SB), NOSPLIT, $0-48
 	MOVQ out+0(FP), DI
@@ -114,27 +145,16 @@ TEXT ·dotRowsVNNI(SB), NOSPLIT, $0-48
 	MOVQ query+24(FP), DX
 	MOVQ n+32(FP), CX
 	MOVQ width+40(FP), BX
-	LEAQ (DX)(BX*1), R9
+	MOVQ BX, R9
+	SHRQ $2, R9
+	ADDQ BX, R9
 	MOVL $0x0f0f0f0f, AX
 	VPBROADCASTD AX, Z31
+	MOVL $0x10101010, AX
+	VPBROADCASTD AX, Z30
 
 vnnifour:
-	MOVQ $48, R12
-
-vnnifetch:
-	MOVL  (R13)(R12*1), R8
-	IMULQ BX, R8
-	ADDQ  SI, R8
-	MOVQ  BX, AX
-
-vnniline:
-	PREFETCHT0 (R8)
-	ADDQ $64, R8
-	SUBQ $64, AX
-	JNE  vnniline
-	ADDQ $4, R12
-	CMPQ R12, $64
-	JLT  vnnifetch
+	FETCH(vnninext, vnniline)
 	ROW(0, R8)
 	ROW(4, R10)
 	ROW(8, R11)
@@ -149,24 +169,12 @@ vnniline:
 	VPXORQ Z7, Z7, Z7
 
 vnniloop:
-	VMOVDQU64 (DX)(AX*1), Z16
-	VMOVDQU64 (R9)(AX*1), Z17
-	VMOVDQU64 (R8)(AX*1), Z18
-	VMOVDQU64 (R10)(AX*1), Z19
-	VMOVDQU64 (R11)(AX*1), Z20
-	VMOVDQU64 (R12)(AX*1), Z21
-	VPSRLW    $4, Z18, Z22
-	VPSRLW    $4, Z19, Z23
-	VPSRLW    $4, Z20, Z24
-	VPSRLW    $4, Z21, Z25
-	VPANDD    Z31, Z18, Z18
-	VPANDD    Z31, Z19, Z19
-	VPANDD    Z31, Z20, Z20
-	VPANDD    Z31, Z21, Z21
-	VPANDD    Z31, Z22, Z22
-	VPANDD    Z31, Z23, Z23
-	VPANDD    Z31, Z24, Z24
-	VPANDD    Z31, Z25, Z25
+	VMOVDQU64 (DX)(AX*2), Z16
+	VMOVDQU64 64(DX)(AX*2), Z17
+	BYTES5(R8, Z18, Z22)
+	BYTES5(R10, Z19, Z23)
+	BYTES5(R11, Z20, Z24)
+	BYTES5(R12, Z21, Z25)
 	VPDPBUSD  Z16, Z18, Z0
 	VPDPBUSD  Z16, Z19, Z1
 	VPDPBUSD  Z16, Z20, Z2
@@ -176,6 +184,7 @@ vnniloop:
 	VPDPBUSD  Z17, Z24, Z6
 	VPDPBUSD  Z17, Z25, Z7
 	ADDQ      $64, AX
+	ADDQ      $16, R14
 	CMPQ      AX, BX
 	JLT       vnniloop
 	VPADDD    Z4, Z0, Z0

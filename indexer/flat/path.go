@@ -110,47 +110,84 @@ func (p Path) remove(o Object) Object {
 }
 
 // Include returns the parts of o that lie on one of the paths: Qdrant's payload selector.
-func (o Object) Include(paths []Path) Object {
-	return filterObject(o, nil, func(at []step) bool {
-		return slices.ContainsFunc(paths, func(p Path) bool {
-			full := p.steps()
-			n := min(len(full), len(at))
-			return slices.Equal(full[:n], at[:n])
-		})
-	})
-}
+func (o Object) Include(paths []Path) Object { return include(o, steps(paths)).(Object) }
 
 // Exclude returns o without what lies at the paths.
-func (o Object) Exclude(paths []Path) Object {
-	return filterObject(o, nil, func(at []step) bool {
-		return !slices.ContainsFunc(paths, func(p Path) bool { return slices.Equal(p.steps(), at) })
-	})
+func (o Object) Exclude(paths []Path) Object { return exclude(o, steps(paths)).(Object) }
+
+// steps are those of each path.
+func steps(paths []Path) [][]step {
+	out := make([][]step, len(paths))
+	for i, p := range paths {
+		out[i] = append([]step{{kind: stepKey, key: p.first}}, p.rest...)
+	}
+	return out
 }
 
-func (p Path) steps() []step { return append([]step{{kind: stepKey, key: p.first}}, p.rest...) }
-
-func filterObject(o Object, at []step, keep func([]step) bool) Object {
-	var out []Member
-	for _, m := range o.members {
-		here := append(slices.Clip(at), step{kind: stepKey, key: m.Key})
-		if keep(here) {
-			out = append(out, Member{m.Key, filterValue(m.Value, here, keep)})
+// follow returns what is left of the paths that begin with s; whole: one of them ends there.
+func follow(paths [][]step, s step) (rest [][]step, whole bool) {
+	for _, p := range paths {
+		switch {
+		case p[0] != s:
+		case len(p) == 1:
+			return nil, true
+		default:
+			rest = append(rest, p[1:])
 		}
 	}
-	return Object{out}
+	return rest, false
 }
 
-func filterValue(v any, at []step, keep func([]step) bool) any {
+func include(v any, paths [][]step) any {
 	switch v := v.(type) {
 	case Object:
-		return filterObject(v, at, keep)
-	case List:
-		here := append(slices.Clip(at), step{kind: stepAny})
-		out := make([]any, 0, len(v.items))
-		for _, x := range v.items {
-			if keep(here) {
-				out = append(out, filterValue(x, here, keep))
+		out := make([]Member, 0, min(len(v.members), len(paths)))
+		for _, m := range v.members {
+			if rest, whole := follow(paths, step{kind: stepKey, key: m.Key}); whole {
+				out = append(out, m)
+			} else if rest != nil {
+				out = append(out, Member{m.Key, include(m.Value, rest)})
 			}
+		}
+		return Object{out}
+	case List:
+		rest, whole := follow(paths, step{kind: stepAny})
+		switch {
+		case whole:
+			return v
+		case rest == nil:
+			return List{}
+		}
+		out := make([]any, len(v.items))
+		for i, x := range v.items {
+			out[i] = include(x, rest)
+		}
+		return List{out}
+	}
+	return v
+}
+
+func exclude(v any, paths [][]step) any {
+	if paths == nil {
+		return v
+	}
+	switch v := v.(type) {
+	case Object:
+		var out []Member
+		for _, m := range v.members {
+			if rest, whole := follow(paths, step{kind: stepKey, key: m.Key}); !whole {
+				out = append(out, Member{m.Key, exclude(m.Value, rest)})
+			}
+		}
+		return Object{out}
+	case List:
+		rest, whole := follow(paths, step{kind: stepAny})
+		if whole {
+			return List{}
+		}
+		out := make([]any, len(v.items))
+		for i, x := range v.items {
+			out[i] = exclude(x, rest)
 		}
 		return List{out}
 	}

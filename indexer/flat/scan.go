@@ -31,11 +31,6 @@ type search struct {
 	score  func([]float32) float32
 	coarse *coarse
 	scope
-
-	// What the first pass found: of each slot the product of the high bits, of each block who is left
-	// by the indexes.
-	high  []int32
-	masks []mask
 }
 
 // best returns the best k, best first, ties by id. All cores read, a block of chunkSlots at
@@ -47,104 +42,41 @@ func (s *search) best(k int) []scored {
 	}
 	blocks := (n + chunkSlots - 1) / chunkSlots
 	tops := make([]top, max(1, min(runtime.GOMAXPROCS(0), blocks, n*s.col.dim/scanGrain)))
-	each := func(part func(t *top, w *work, from, to int)) {
-		var next atomic.Int64
-		var wg sync.WaitGroup
-		for i := range tops {
-			run := func() {
-				tops[i] = top{c: s.c, k: min(k, n)}
-				var w work
-				for from := 0; ; {
-					if from = int(next.Add(1)-1) * chunkSlots; from >= n {
-						return
-					}
-					part(&tops[i], &w, from, min(from+chunkSlots, n))
-				}
-			}
-			if i == len(tops)-1 {
-				run()
-			} else {
-				wg.Go(run)
-			}
-		}
-		wg.Wait()
-	}
-	merged := func() (all []scored) {
-		for _, t := range tops {
-			all = append(all, t.heap...)
-		}
-		slices.SortFunc(all, s.c.compare)
-		return all
-	}
 	var floor floor
 	floor.set(math.Inf(-1))
-	if s.coarse != nil && s.only == nil {
-		high := s.c.takeScratch(blocks * chunkSlots)
-		defer s.c.scratch.Put(&high)
-		s.high, s.masks = high, make([]mask, blocks)
-		each(s.first)
-		floor.set(s.reached(merged(), k))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for i := range tops {
+		run := func() {
+			tops[i] = top{c: s.c, k: min(k, n)}
+			var w work
+			for {
+				from := int(next.Add(1)-1) * chunkSlots
+				if from >= n {
+					return
+				}
+				s.block(&tops[i], &w, &floor, from, min(from+chunkSlots, n))
+			}
+		}
+		if i == len(tops)-1 {
+			run()
+		} else {
+			wg.Go(run)
+		}
 	}
-	each(func(t *top, w *work, from, to int) { s.block(t, w, &floor, from, to) })
-	all := merged()
+	wg.Wait()
+	var all []scored
+	for _, t := range tops {
+		all = append(all, t.heap...)
+	}
+	slices.SortFunc(all, s.c.compare)
 	return all[:min(k, len(all))]
 }
 
-// work is what one core needs.
+// work is what one core needs for a block.
 type work struct {
-	list     list
-	products [chunkSlots]int32
-}
-
-// first multiplies the high bits of a block, and keeps in t what promises the best scores.
-func (s *search) first(t *top, w *work, from, to int) {
-	b := from / chunkSlots
-	if s.col.chunks[b].floats == nil {
-		return // no slot of the block has a vector
-	}
-	c, m, high := s.col.codes[b], &s.masks[b], (*[chunkSlots]int32)(s.high[from:])
-	*m = s.mask(from, to)
-	for i, present := range s.col.present[from:to] {
-		if !present {
-			m[i/64] &^= 1 << (i % 64)
-		}
-	}
-	if m.count() > chunkSlots/sparse { // reading some of the rows is not less than reading all
-		s.col.dot(high[:(to-from+3)/4*4], c.high, &inOrder, s.coarse.query)
-	} else {
-		w.list.n = 0
-		for row := range m.rows {
-			w.list.add(row)
-		}
-		w.list.products(&w.products, s.col.dot, c.high, s.coarse.query)
-		for i, row := range w.list.at[:w.list.n] {
-			high[row] = w.products[i]
-		}
-	}
-	least := math.Inf(-1)
-	for row := range m.rows {
-		if guess := s.coarse.guess(c, row, 16*(high[row]-s.coarse.shift)); guess > least {
-			t.push(scored{slot: uint32(from) + row, score: float32(guess)})
-			if len(t.heap) == t.k {
-				least = float64(t.heap[0].score)
-			}
-		}
-	}
-}
-
-// reached is a score that k points are known to reach, seen from guesses.
-func (s *search) reached(guesses []scored, k int) float64 {
-	var scores []float32
-	for _, g := range guesses {
-		if s.c.matches(g.slot, s.pass) {
-			scores = append(scores, s.score(s.col.at(g.slot)))
-		}
-	}
-	if len(scores) < k || k == 0 {
-		return math.Inf(-1)
-	}
-	slices.SortFunc(scores, func(a, b float32) int { return cmp.Compare(b, a) })
-	return float64(scores[k-1])
+	list      list
+	high, low [chunkSlots]int32 // products: of each row, of each one listed
 }
 
 // block scans the slots from from to to, or those at these places in only.
@@ -159,22 +91,50 @@ func (s *search) block(t *top, w *work, floor *floor, from, to int) {
 	}
 	b := from / chunkSlots
 	if s.col.chunks[b].floats == nil {
-		return
+		return // no slot of the block has a vector
+	}
+	m := s.mask(from, to)
+	for i, present := range s.col.present[from:to] {
+		if !present {
+			m[i/64] &^= 1 << (i % 64)
+		}
 	}
 	if s.coarse == nil {
-		m := s.mask(from, to)
 		for row := range m.rows {
-			if s.col.present[from+int(row)] {
-				s.offer(t, floor, uint32(from)+row)
-			}
+			s.offer(t, floor, uint32(from)+row)
 		}
 		return
 	}
-	c, high := s.col.codes[b], (*[chunkSlots]int32)(s.high[from:])
-	s.coarse.sift(&w.list, c, &s.masks[b], high, floor.get())
-	w.list.products(&w.products, s.col.dot, c.low, s.coarse.query)
+	c := s.col.codes[b]
+	if m.count() > chunkSlots/sparse { // reading some of the rows is not less than reading all
+		s.col.dot(w.high[:(to-from+3)/4*4], c.high, &inOrder, s.coarse.query)
+	} else {
+		w.list.n = 0
+		for row := range m.rows {
+			w.list.add(row)
+		}
+		w.list.products(&w.low, s.col.dot, c.high, s.coarse.query)
+		for i, row := range w.list.at[:w.list.n] {
+			w.high[row] = w.low[i]
+		}
+	}
+	if len(t.heap) < t.k { // what promises the best scores tells most about the rest
+		first := top{c: s.c, k: t.k}
+		for row := range m.rows {
+			guess := scored{slot: uint32(from) + row, score: s.coarse.guess(c, row, s.coarse.product(w.high[row], s.coarse.shift))}
+			if first.wants(guess) {
+				first.push(guess)
+			}
+		}
+		for _, guess := range first.heap {
+			s.offer(t, floor, guess.slot)
+			m[guess.slot%chunkSlots/64] &^= 1 << (guess.slot % 64)
+		}
+	}
+	s.coarse.sift(&w.list, c, &m, &w.high, floor.get())
+	w.list.products(&w.low, s.col.dot, c.low, s.coarse.query)
 	for i, row := range w.list.at[:w.list.n] {
-		if !s.coarse.below(c, row, 16*high[row]+w.products[i]-17*s.coarse.shift, c.resid[row], floor.get()) {
+		if !s.coarse.below(c, row, s.coarse.product(w.high[row], w.low[i]), c.resid[row], floor.get()) {
 			s.offer(t, floor, uint32(from)+row)
 		}
 	}

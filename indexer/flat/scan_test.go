@@ -180,13 +180,13 @@ func TestKernelsAgree(t *testing.T) {
 			t.Logf("NOT TESTED: this processor cannot run the kernel %s", k.name)
 			continue
 		}
-		for width := lane / 2; width <= 20*lane; width += lane / 2 {
-			query := make([]int8, 2*width)
+		for dim := lane; dim <= 40*lane; dim += lane {
+			query := make([]int8, dim)
 			for i := range query {
 				query[i] = int8(rng.IntN(2*math.MaxInt8+1) - math.MaxInt8)
 			}
 			for n := 1; n < 12; n++ {
-				rows := make([]byte, 3*n*width)
+				rows := make([]byte, 3*n*rowBytes(dim))
 				for i := range rows {
 					rows[i] = byte(rng.Uint32())
 				}
@@ -194,15 +194,16 @@ func TestKernelsAgree(t *testing.T) {
 				for range n {
 					at.add(rng.Uint32N(uint32(3 * n)))
 				}
-				for i := range width { // the extreme: every product has its largest size and the same sign
-					low, high := byte(15), byte(15)
-					if query[i] < 0 {
-						low = 0
+				extreme := rows[int(at.at[0])*rowBytes(dim):][:rowBytes(dim)]
+				clear(extreme)
+				for at := 0; at < dim; at += 64 { // every product has its largest size and the same sign
+					var elements [64]byte
+					for i := range elements {
+						if query[at+i] > 0 {
+							elements[i] = 31
+						}
 					}
-					if query[width+i] < 0 {
-						high = 0
-					}
-					rows[int(at.at[0])*width+i] = low | high<<4
+					put(extreme, at, &elements)
 				}
 				var want, got [chunkSlots]int32
 				for i := range got {
@@ -212,11 +213,19 @@ func TestKernelsAgree(t *testing.T) {
 				at.products(&want, dotRowsGo, rows, query)
 				at.products(&got, k.dot, rows, query)
 				if got != want {
-					t.Fatalf("%s, %d rows of %d: %v, want %v", k.name, n, width, got[:n], want[:n])
+					t.Fatalf("%s, %d rows of %d: %v, want %v", k.name, n, dim, got[:n], want[:n])
 				}
 			}
 		}
 	}
+}
+
+// element reads what put wrote, by the product with a query that is 1 there.
+func element(row []byte, i int) int {
+	query, out := make([]int8, len(row)/5*8), make([]int32, 4)
+	query[i] = 1
+	dotRowsGo(out, row, &[chunkSlots + ahead]uint32{}, query)
+	return int(out[0])
 }
 
 // TestCodes: what is stored is the vector, less a residual of the size that is noted.
@@ -230,9 +239,8 @@ func TestCodes(t *testing.T) {
 			n := rowBytes(dim)
 			var whole, high, norm float64
 			for i, x := range v {
-				at, shift := place(i)
-				h, l := int(c.high[3*n+at]>>shift&15)-offset, int(c.low[3*n+at]>>shift&15)-offset
-				e, eh := float64(x)-float64(c.scale[3])*float64(16*h+l), float64(x)-float64(c.scale[3])*float64(16*h)
+				h, l := element(c.high[3*n:4*n], i)-offset, element(c.low[3*n:4*n], i)-offset
+				e, eh := float64(x)-float64(c.scale[3])*float64(32*h+l), float64(x)-float64(c.scale[3])*float64(32*h)
 				whole, high, norm = whole+e*e, high+eh*eh, norm+float64(x)*float64(x)
 			}
 			for what, pair := range map[string][2]float64{"resid": {whole, float64(c.resid[3])}, "residHigh": {high, float64(c.residHigh[3])}, "norm": {norm, float64(c.norm[3])}} {
