@@ -65,8 +65,21 @@ func TestFirstPass(t *testing.T) {
 		}
 		query, err := c.cfg.prepare("", draw(rng, dim, seed))
 		check(t, err)
-		if rng.IntN(4) == 0 {
+		switch rng.IntN(4) {
+		case 0:
 			query, _ = c.cfg.prepare("", seed)
+		case 1: // what the high bits of a vector lost: no bound is nearer to the score
+			if slot := uint32(rng.IntN(n)); d != Manhattan && c.columns[""].has(slot) {
+				codes := c.columns[""].codes[slot/chunkSlots]
+				at := int(slot % chunkSlots)
+				row := codes.high[at*rowBytes(dim):][:rowBytes(dim)]
+				lost := each(dim, func(i int) float32 {
+					return c.columns[""].at(slot)[i] - 32*codes.scale[at]*float32(element(row, i)-offset)
+				})
+				if q, err := c.cfg.prepare("", lost); err == nil {
+					query = q
+				}
+			}
 		}
 		var pass predicate
 		if rng.IntN(2) == 0 {
