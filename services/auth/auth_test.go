@@ -77,12 +77,40 @@ func TestTokens(t *testing.T) {
 	}
 	write(t, file, "# mended\n"+lineS+"\n")
 	check(south, "south")
+	// Read in vain, and then again with the size and the time that it had: a folder takes its place
+	// for a while, since nothing else refuses root.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 { // so that its size is that of a file with a token
+		write(t, filepath.Join(file, fmt.Sprint("entry ", i)), "")
+	}
+	hour := time.Now().Truncate(time.Hour)
+	if err := os.Chtimes(file, hour, hour); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(south, "")
+	if err := os.RemoveAll(file); err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, lineS+"\n#"+strings.Repeat("x", int(folder.Size())-len(lineS)-2))
+	if err := os.Chtimes(file, hour, hour); err != nil {
+		t.Fatal(err)
+	}
+	check(south, "south")
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 	check(south, "")
 	check(south, "")
-	if len(told) != 2 {
+	if len(told) != 3 {
 		t.Errorf("told %v", told)
 	}
 }

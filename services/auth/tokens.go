@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -99,24 +100,23 @@ func (t *Tokens) read() error {
 	const op = "auth.Tokens"
 	t.checked = time.Now()
 	info, err := os.Stat(t.path)
+	var now stamp
+	var text []byte
+	if err == nil {
+		if now = (stamp{info.Size(), info.ModTime()}); now == t.stamp {
+			return nil
+		}
+		text, err = os.ReadFile(t.path)
+	}
 	if err != nil {
 		if t.callers == nil && t.stamp != (stamp{}) {
 			return nil // told before
 		}
-		t.callers, t.stamp = nil, stamp{size: -1}
+		t.callers, t.stamp = nil, stamp{size: -1} // a file that can be read again may have the stamp that it had
 		return fault.E(op, fault.Usage, err)
 	}
-	now := stamp{info.Size(), info.ModTime()}
-	if now == t.stamp {
-		return nil
-	}
-	t.callers, t.stamp = nil, now
-	f, err := os.Open(t.path)
-	if err != nil {
-		return fault.E(op, fault.Usage, err)
-	}
-	defer f.Close()
-	if t.callers, err = parse(io.LimitReader(f, maxFile+1)); err != nil {
+	t.stamp = now
+	if t.callers, err = parse(bytes.NewReader(text)); err != nil {
 		return fault.Errorf(op, fault.Usage, "%s: %w", t.path, err)
 	}
 	return nil
