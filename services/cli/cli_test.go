@@ -13,6 +13,7 @@ import (
 
 	"github.com/radstream/radstream/indexer/flat"
 	"github.com/radstream/radstream/schemas/fault"
+	"github.com/radstream/radstream/services/auth"
 	"github.com/radstream/radstream/services/command"
 	"github.com/radstream/radstream/services/publish"
 )
@@ -64,6 +65,33 @@ func TestHelp(t *testing.T) {
 	}
 	if _, stdout, _ := runLine(t, "", "--help"); !strings.Contains(stdout, exitCodes) {
 		t.Error("the help does not list the exit codes")
+	}
+}
+
+// TestTokenFile: a line goes behind one that has no end, not into its note.
+func TestTokenFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	for i, want := range []string{"north", "south"} {
+		if i == 1 { // as an editor may leave it
+			text, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(file, bytes.TrimSpace(text), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, token, stderr := runLine(t, "", "token", "new", "--tenant", want, "--note", "x", "--file", file)
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		known, err := auth.OpenTokens(file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := auth.New(known, nil).Authenticate(t.Context(), "Bearer "+strings.TrimSpace(token)); err != nil || string(c.Tenant) != want {
+			t.Errorf("the token of %s: %+v, %v", want, c, err)
+		}
 	}
 }
 

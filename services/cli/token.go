@@ -84,9 +84,16 @@ takes the token back, within a second.`,
 
 // appendLine adds a line to a file that only its owner may read.
 func appendLine(path, line string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return unreadable(path, err)
+	}
+	last := []byte{'\n'}
+	if info, err := f.Stat(); err == nil && info.Size() > 0 {
+		_, _ = f.ReadAt(last, info.Size()-1) // what cannot be read cannot be written either
+	}
+	if last[0] != '\n' { // an editor left it out; the line would become part of another's note
+		line = "\n" + line
 	}
 	_, err = f.WriteString(line + "\n")
 	return fault.E("cli.token", fault.Usage, errors.Join(err, f.Close()))
