@@ -258,6 +258,39 @@ func TestScoreOfNothing(t *testing.T) {
 	}
 }
 
+// TestValuesOfIndex: what a field holds of another type than its index has no place in an order or a
+// facet, as in Qdrant's own engine.
+func TestValuesOfIndex(t *testing.T) {
+	db := open(t, t.TempDir())
+	check(t, db.CreateCollection("c", testConfig()))
+	check(t, db.CreateIndex("c", "when", Index{Type: DatetimeIndex}))
+	check(t, db.CreateIndex("c", "n", Index{Type: IntegerIndex}))
+	for i, v := range []any{"2024-03-05", int64(3), "2024-03-04", true, nil} {
+		_, err := db.Upsert("c", []Point{{ID: NumID(uint64(i)), Payload: obj(t, Member{"when", v}, Member{"n", v})}}, UpsertOptions{})
+		check(t, err)
+	}
+	from := time.Date(2024, 3, 5, 0, 0, 0, 0, time.UTC).UnixMicro()
+	for _, c := range []struct {
+		by   OrderBy
+		want []PointID
+	}{{OrderBy{Key: "when"}, []PointID{NumID(2), NumID(0)}}, {OrderBy{Key: "when", From: from}, []PointID{NumID(0)}}, {OrderBy{Key: "n"}, []PointID{NumID(1)}}} {
+		hits, err := db.Query("c", Query{Ranking: c.by, Limit: 9})
+		check(t, err)
+		var got []PointID
+		for _, h := range hits {
+			got = append(got, h.ID)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("by %+v: %v, want %v", c.by, got, c.want)
+		}
+	}
+	counts, err := db.Facet("c", "n", nil, 9)
+	check(t, err)
+	if !slices.Equal(counts, []FacetCount{{int64(3), 1}}) {
+		t.Errorf("facet %v", counts)
+	}
+}
+
 func TestDistances(t *testing.T) {
 	db := open(t, t.TempDir())
 	for d, want := range map[Distance][]float32{Euclid: {5, 13}, Manhattan: {7, 17}, Dot: {60, 25}} {

@@ -211,7 +211,11 @@ func (c *collection) orderBy(r OrderBy, within scope) ([]scored, error) {
 			r.From = int64(math.Floor(f))
 		}
 	}
-	from := orderOf(r.From, ix.Type)
+	kind := ix.Type
+	if kind == DatetimeIndex { // From is microseconds, where payloads have text
+		kind = IntegerIndex
+	}
+	from := orderOf(r.From, kind)
 	if r.From != nil && !from.set {
 		return nil, fault.Reject("flat.Query", fault.Invalid, reasonQuery, "start_from is not of the type of the index on %q", r.Key)
 	}
@@ -249,16 +253,15 @@ func (c *collection) orderBy(r OrderBy, within scope) ([]scored, error) {
 func orderOf(v any, t IndexType) orderValue {
 	switch v := v.(type) {
 	case int64:
-		if t == FloatIndex {
+		switch t {
+		case FloatIndex:
 			return orderValue{set: true, isFloat: true, f: float64(v)}
+		case IntegerIndex:
+			return orderValue{set: true, i: v}
 		}
-		return orderValue{set: true, i: v}
 	case float64:
-		switch {
-		case t == FloatIndex:
+		if t == FloatIndex {
 			return orderValue{set: true, isFloat: true, f: v}
-		case t == IntegerIndex:
-			return orderValue{}
 		}
 	case string:
 		if d, ok := ParseDatetime(v); ok && t == DatetimeIndex {

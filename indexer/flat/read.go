@@ -171,7 +171,8 @@ func (db *DB) Groups(name string, q Query, by string, groups, size int) ([]Group
 	return out, nil
 }
 
-// Facet counts the points with each value of a field, most frequent first, ties by value.
+// Facet counts the points with each value of a field that its index holds, most frequent first, ties
+// by value.
 // Invalid: the field has no keyword, integer, bool or UUID index.
 func (db *DB) Facet(name, key string, f *Filter, limit int) ([]FacetCount, error) {
 	path, err := ParsePath(key)
@@ -197,7 +198,9 @@ func (db *DB) Facet(name, key string, f *Filter, limit int) ([]FacetCount, error
 	for slot := range uint32(len(c.ids)) {
 		if c.matches(slot, pass) {
 			for _, v := range fieldValues(path, c.payloads[slot]) {
-				counts[v]++
+				if c.fields[key].cell(v) != cellNone {
+					counts[v]++
+				}
 			}
 		}
 	}
