@@ -18,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/radstream/radstream/indexer"
 	"github.com/radstream/radstream/indexer/qdrant"
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
@@ -230,6 +231,53 @@ func TestPromotedModel(t *testing.T) {
 		}
 	}
 	s.until(t, shipped)
+}
+
+// TestAwayAtStart: an index that is away for a moment while a process starts does not let the
+// promoted model answer before the archive is embedded under it.
+func TestAwayAtStart(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir, io.Discard)
+	s.send(t, "1", study("2.25.1", s.object(t, film(t, 1), frontal)))
+	s.expect(t, "1", event.StudyIndexed, 1)
+	shipped := s.serves().manifest.Ref
+	_, second := s.another(t, "2.0.0", nil)
+	s.stop(t)
+
+	var log syncBuffer
+	s = start(t, dir, &log, func(c *config.Config) { c.Target = []string{"index", "query"} }) // nobody embeds
+	if _, err := s.models.Promote(t.Context(), second, shipped, registry.ByOperator); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, second.String()+`","message":"was promoted`)
+	// Another process, in this one, where ONNX Runtime is open already.
+	again := &App{conf: s.conf, opt: s.opt, bus: s.bus, models: s.models, preparer: s.preparer, runtime: s.runtime, device: s.device, metrics: s.metrics,
+		store: &awayOnce{Store: s.store}, versions: map[model.Ref]*version{}, refused: map[model.Ref]refusal{}}
+	again.conf.Target = []string{"query"}
+	err := again.firstModels(t.Context())
+	if err := again.stopVersions(); err != nil {
+		t.Error(err)
+	}
+	if fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("%v, want that the index is away", err)
+	}
+	if got, err := s.models.Answers(t.Context()); err != nil || got != shipped {
+		t.Errorf("%s answers, %v", got, err)
+	}
+}
+
+// awayOnce is a store that cannot be reached the first time that a collection is wanted.
+type awayOnce struct {
+	indexer.Store
+	back bool
+}
+
+func (s *awayOnce) Ensure(ctx context.Context, spec indexer.Spec) error {
+	if !s.back {
+		s.back = true
+		return fault.Errorf("awayOnce", fault.Unavailable, "the index is away")
+	}
+	return s.Store.Ensure(ctx, spec)
 }
 
 // TestOtherModel: a process that queries by another model than the index holds is refused, with

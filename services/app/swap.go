@@ -99,11 +99,17 @@ func (a *App) firstModels(ctx context.Context) error {
 		// The swap may have been under way when the process ended: it goes on.
 		dir, err := pulled(ctx, a.models, answers, home)
 		if err == nil && dir != serving {
-			v, err := a.begin(ctx, dir)
-			if err == nil {
+			var v *version
+			if v, err = a.begin(ctx, dir); err == nil {
 				a.turnTo(v)
 				return a.follow(ctx)
 			}
+		}
+		switch {
+		case err == nil:
+		case passes(ctx, err): // the promoted model may not have its collection full
+			return err
+		default:
 			a.opt.Log.Warn().Str("model", answers.String()).Err(err).Msg("the model that answered last cannot be used: the one that was promoted answers at once")
 		}
 	case fault.KindOf(err) != fault.NotFound:
@@ -213,11 +219,11 @@ func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why
 	if err == nil {
 		v, err = a.begin(ctx, dir)
 	}
-	switch kind := fault.KindOf(err); {
+	switch {
 	case err == nil:
 		a.opt.Log.Info().Str("model", ref.String()).Msg(why)
 		return v, nil, nil
-	case ctx.Err() != nil || kind == fault.Transient || kind == fault.Unavailable:
+	case passes(ctx, err):
 		return nil, nil, err
 	}
 	a.opt.Log.Error().Str("model", ref.String()).Err(err).Msg("was chosen and cannot be used: the model before goes on; choose another, or roll back")
@@ -225,6 +231,12 @@ func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why
 	a.refused[ref] = refusal{since, err}
 	a.mu.Unlock()
 	return nil, err, nil
+}
+
+// passes reports whether an error says nothing of a model: a server is away, or the process ends.
+func passes(ctx context.Context, err error) bool {
+	kind := fault.KindOf(err)
+	return ctx.Err() != nil || kind == fault.Transient || kind == fault.Unavailable
 }
 
 // begin starts a version and remembers it.
