@@ -54,7 +54,7 @@ func TestRealInput(t *testing.T) {
 			}
 			total += sum.Indexed
 			if c.set == "dicom" {
-				return // TestDICOM below knows which studies these are
+				return // the subtest below knows which studies these are
 			}
 			for _, uid := range studyIDs(t, dir, sum.Published) {
 				findItself(t, client, uid)

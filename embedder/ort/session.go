@@ -33,13 +33,7 @@ type Session struct {
 	native *onnx.DynamicAdvancedSession
 }
 
-// Inputs returns the names of the tensors that Run takes, in order.
-func (s *Session) Inputs() []string { return s.inputs }
-
-// Outputs returns the names of the tensors that Run returns, in order.
-func (s *Session) Outputs() []string { return s.outputs }
-
-// Run computes the outputs, one each of [Session.Outputs]. When ctx ends the computation
+// Run computes the outputs of the model, in the order in which its graph lists them. When ctx ends the computation
 // stops at the next operator and Run returns the context's error. Tensors that contradict
 // themselves or are of the wrong number are Invalid; what the library refuses is Internal.
 func (s *Session) Run(ctx context.Context, inputs ...Tensor) (outputs []Tensor, err error) {

@@ -24,7 +24,7 @@ import (
 func (c *cli) bench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure ingest, on your own films, the encoders and the index",
+		Short: "Time ingest, encoders and index; test burned-in text removal on your own films",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.benchText(), c.benchDecode(), c.benchPrepare(), c.benchEmbed(), c.benchSearch())

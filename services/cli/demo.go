@@ -48,8 +48,8 @@ func (c *cli) demo() *cobra.Command {
 		Long: `Make phantom studies, some broken on purpose, publish them to a radstream inside this
 process, and print what came of them: each broken one with its reason, text and image
 queries, the label scores of one study, counts and times. It exits 0 only if every
-expected study was found by its own id and by each of its own films. Everything lies in
-one folder, which is emptied first.`,
+expected study was found by its own id and by each of its own films, and if enough of the
+first five hits are right. Everything lies in one folder, which is emptied first.`,
 		Example: `  radstream demo
   radstream demo --stay      # and go on at the usual addresses, for your own queries`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },

@@ -26,13 +26,12 @@ func (c *cli) inspect() *cobra.Command {
 		Long: `Show what ingest makes of each file: syntax, geometry, figures of the stored values, view,
 rescale, window and lookup tables, quality, which attributes go on or stay behind, and the
 text in its pixels, which may name the patient. A file that cannot be used has an error in its
-place. The exit code is 3 when no file can be used, or
-with --strict when any cannot.
+place. The exit code is 3 when no file can be used, or with --strict when any cannot.
 
 With --png, the 224 x 224 view as the model would see it is written for each file that gives
 one, even if prepare would refuse it (see quality): the padding hatched, what was removed
 outlined in red. The pictures lie in DIR as the files do in the folder that holds them all,
-with .png behind their names. Films show patients: keep the pictures as you keep the films.`,
+with .png added to their names. Films show patients: keep the pictures as you keep the films.`,
 		Example: `  radstream inspect film.dcm
   radstream inspect *.dcm --json | jq .error
   radstream inspect --png views --force film.dcm   # writes views/film.dcm.png`,

@@ -30,7 +30,8 @@ func (c *cli) relabel() *cobra.Command {
 		Short: "Score other labels, for all studies, from their stored vectors",
 		Long: `Put another label set in force: each study that is in the archive is scored by it from its stored
 vector, and each that comes from then on. No image is encoded again. The command waits until the
-index has all scores, and says of how many studies it scored how many; the system goes on with it when the command is ended.
+index has all scores, and says how many studies are scored, and of how many. The system goes on
+when the command is interrupted.
 
 A label set is a JSON array of labels, each with a name, prompts that say the finding is there, and
 prompts that say it is not. ` + strings.Join(zeroshot.Sets(), " and ") + ` ship, and --show prints one, to begin with. A label

@@ -69,7 +69,7 @@ type Query struct {
 	OIDCIssuer      string        `koanf:"oidc_issuer" doc:"URL of the OpenID Connect issuer whose tokens are let in; empty for none"`
 	OIDCAudience    string        `koanf:"oidc_audience" doc:"audience that a token of the issuer must be for"`
 	OIDCTenantClaim string        `koanf:"oidc_tenant_claim" need:"yes" doc:"claim of such a token that holds the tenant"`
-	TLSCert         string        `koanf:"tls_cert" doc:"PEM file with the certificate and its chain; empty serves plain HTTP, for loopback and behind a proxy that ends TLS"`
+	TLSCert         string        `koanf:"tls_cert" doc:"PEM file with the certificate and its chain; empty serves plain HTTP, for loopback and behind a proxy that terminates TLS"`
 	TLSKey          string        `koanf:"tls_key" doc:"PEM file with the key of query.tls_cert"`
 	Rate            int           `koanf:"rate" min:"1" max:"100000" doc:"requests a second that one caller may make: a credential, or on the bus a tenant"`
 	Burst           int           `koanf:"burst" min:"1" max:"100000" doc:"requests that one caller may make at once"`

@@ -1,8 +1,9 @@
 // Package traincli is the command line of radtrain.
 //
 // Each command lives in a file of its own and does three things: read flags, call
-// services/train (or trainer/films), print what came back, as text for people or with --json as one object with
-// stable field names. Errors are as package command prints them, and name the next step.
+// services/train (or trainer/films), print what came back, as text for people or with --json
+// as one object with stable field names. Errors are as package command prints them, and name
+// the next step.
 package traincli
 
 import (
@@ -34,8 +35,8 @@ research, not for diagnosis.
 Exit codes:
   0  done` + command.FailureCodes,
 		Example: `  radtrain phantoms work/data --studies 5000 --seed 1
-  radtrain fit --preset tiny --data work/data/manifest.json --out work/model
-  radtrain eval retrieval --model work/model`,
+  radtrain fit --preset tiny --data work/data/manifest.json --out work/run
+  radtrain eval retrieval --model work/run/model`,
 	}
 	root.AddCommand(c.phantoms(), c.studies(), c.manifest(), c.exportArchive(), c.importWeights(), c.backbone(), c.adapters(), c.quantize(), c.fit(), c.compare(), c.serve(), c.views(), c.eval(), c.bench())
 	return root
@@ -59,7 +60,7 @@ func (c *cli) progress(name string) func(done, total int) {
 
 // natsFlags are how to reach NATS, where a command reads a stream.
 func natsFlags(f *pflag.FlagSet, c *bus.Config) {
-	f.StringVar(&c.URL, "nats", c.URL, "address of NATS, for manifests of a stream")
-	f.StringVar(&c.Token, "nats-token", c.Token, "token for NATS")
-	f.StringVar(&c.CredsFile, "nats-creds", c.CredsFile, "credentials file for NATS")
+	f.StringVar(&c.URL, "nats", c.URL, "NATS server that holds the archive; manifests of an archive file need none")
+	f.StringVar(&c.Token, "nats-token", c.Token, "token of the NATS server")
+	f.StringVar(&c.CredsFile, "nats-creds", c.CredsFile, "credentials file of the NATS server")
 }

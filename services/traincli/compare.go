@@ -36,7 +36,7 @@ figures, paired. In the row "gloria, G + L" texts and images are compared as rad
 --local 1 does, by the same models; the other figures are those of gloria.
 ` + about.String() + `
 
-Every run has a folder in --out. Ctrl-C stops behind the step that runs; the same command goes
+Every run has a folder in --out. Ctrl-C stops after the current step; the same command goes
 on where it stopped, and runs that are done are only measured.`,
 		Example: `  radtrain compare --preset tiny --data work/data/manifest.json --steps 900 --unmasked-steps 300 --out work/compare
   radtrain compare --variant no-local --variant gloria --seeds 1 --data work/data/manifest.json --out work/compare`,

@@ -40,11 +40,10 @@ func (c *cli) fit() *cobra.Command {
   state.safetensors
                   of a run that is not at its end: weights, moments, curves
 
-Ctrl-C stops behind the step that runs and exports what there is. With --resume the run in --out
+Ctrl-C stops after the current step and exports what there is. With --resume the run in --out
 goes on, after Ctrl-C from that step, after a kill or a power cut from the last checkpoint, with
 the settings that it had; its model is then the same, bit for bit, as if it had not been stopped.
-Gradients are not
-accumulated: the negatives of a contrastive step are the studies of one batch.`,
+Gradients are not accumulated: the negatives of a contrastive step are the studies of one batch.`,
 		Example: `  radtrain fit --preset tiny --data work/data/manifest.json --out work/run
   radtrain fit --data work/data/manifest.json --data work/more/manifest.json --steps 200 --out work/try
   radtrain fit --resume --out work/run

@@ -24,11 +24,13 @@ type metrics struct {
 func (c *cli) metrics() *metrics {
 	m := &metrics{process: telemetry.New(c.Version), stderr: c.Stderr, flags: pflag.NewFlagSet("metrics", pflag.ContinueOnError)}
 	m.training = m.process.Training()
-	m.wrong = config.AddFlags(m.flags, "telemetry.listen")
+	if m.wrong = config.AddFlags(m.flags, "telemetry.listen"); m.wrong == nil {
+		m.flags.Lookup("telemetry-listen").Usage = "where GET /metrics, /healthz and /readyz are served; port 0 takes a free one, off leaves it out"
+	}
 	return m
 }
 
-// flag adds the setting telemetry.listen as radstream has it.
+// flag adds the setting telemetry.listen as radstream has it, but for its help, which is about the query API there.
 func (m *metrics) flag(f *pflag.FlagSet) { f.AddFlagSet(m.flags) }
 
 // serve runs work, and serves metrics and probes until it is done: at Ctrl-C too, when what there

@@ -111,16 +111,6 @@ type Finding struct {
 // Result has one [Finding] a label, in the order of [Labels].
 type Result []Finding
 
-// Of returns the value of label, Absent for a name that is none of the fourteen.
-func (r Result) Of(label Label) Value {
-	for _, f := range r {
-		if f.Label == label {
-			return f.Value
-		}
-	}
-	return Absent
-}
-
 // Labeller labels reports. It is read-only and safe for concurrent use.
 type Labeller struct {
 	rules *rules
