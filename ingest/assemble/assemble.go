@@ -13,13 +13,13 @@
 //   - Views: all that arrived. Of two images of one instance (SOP Instance UID) the one with
 //     the later content counts, then the one that was announced later; equal pixels in one
 //     projection are one view.
-//   - Report: the last version that was said, with the addenda behind it; see reportOf.
+//   - Report: the last version that was said, with its addenda after it; see reportOf.
 //   - Time: the earliest that was said.
 //   - Patient: all must name the same, after merges and corrections (Facts.Resolve).
 //
 // What was said before and is said again changes nothing, unless another version of the
-// preparation made it. The limits, [MaxViews], [MaxStatements] and the size of an event, and a contradiction on the patient are refused, and what is refused is
-// whichever came last.
+// preparation made it. What passes a limit ([MaxViews], [MaxStatements], the size of an event) or
+// contradicts the patient is refused: of two that do not go together, the one that came last.
 package assemble
 
 import (

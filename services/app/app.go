@@ -1,7 +1,7 @@
 // Package app wires the stages into one process: it opens what the configuration names,
 // starts what it does not name, and gives each stage its worker loop.
 //
-//	data -> nats -> bus ---------+-> prepare  <- preparer <- onnx
+//	data -> nats -> bus ---------+-> prepare, relate  <- preparer <- onnx
 //	   \--> qdrantd -> store ----+-> model: embed, index
 //	                             +-> query
 //
@@ -11,10 +11,16 @@
 // A target picks what runs, with what it needs. All-in-one is no special case: a server
 // that was started here is dialled like any other.
 //
-// The files: app.go the graph, servers.go what other processes may run instead, worker.go a stage with its consumer and its clock,
-// prepare.go, embed.go and index.go the handlers, version.go one model at work, swap.go which one that is,
-// model.go, text.go, identity.go, status.go, telemetry.go what is counted and probed,
-// query.go the query API.
+// The files:
+//
+//	app.go, servers.go, worker.go                  the graph; servers that may run elsewhere; a stage with its consumer and clock
+//	arrived.go, prepare.go, waiting.go, relate.go  arrivals -> revisions; reports that wait for their study; what one study changes in others
+//	embed.go, index.go                             revisions -> vectors -> points
+//	erase.go, erasefind.go, removed.go             erasing: the steps, what is of a request, tombstones past PREPARED
+//	model.go, version.go, swap.go, relabel.go      model directories; one model at work; which one answers; which labels it scores
+//	identity.go, reference.go                      KV identity; what a dead letter says of an object
+//	text.go, indexfiles.go                         burned-in text; check, backup and repair of the embedded index
+//	query.go, status.go, telemetry.go              the query API; status; what is counted and probed
 package app
 
 import (

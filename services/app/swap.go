@@ -315,7 +315,8 @@ func (a *App) serves() *version {
 }
 
 // Lend gives a query a model that is at work here and the collection of its vectors; both stay until
-// release. It is the model named, or the one that answers where that is none of them. Errors: Conflict where the index is of another model than this process was told to use.
+// release. It is the model named, or the one that answers where no model of that name is at work.
+// Errors: Conflict where the index is of another model than this process was told to use.
 func (a *App) Lend(named string) (l query.Lent, release func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

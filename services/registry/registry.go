@@ -380,8 +380,9 @@ func (r *Registry) SetAnswers(ctx context.Context, ref model.Ref) error {
 }
 
 // Promote makes ref what serves. With instead, only if that is what serves now; the zero Ref
-// stands for whatever does. One that serves already goes on. The default does not take the place of what was chosen. Errors: NotFound for a model that was not pushed; Conflict when another
-// one serves than instead, or somebody else promotes at the same time.
+// stands for whatever does. One that serves already goes on. The default does not take the place
+// of what was chosen. Errors: NotFound for a model that was not pushed; Conflict when another one
+// serves than instead, or somebody else promotes at the same time.
 func (r *Registry) Promote(ctx context.Context, ref, instead model.Ref, by string) (Serving, error) {
 	const op = "registry.Promote"
 	if _, err := r.Record(ctx, ref); err != nil {

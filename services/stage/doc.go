@@ -13,7 +13,8 @@
 // [verdict] is the whole table of kinds. What a crash costs: before the PubAck, repeated
 // work. Between PubAck and Done, a second copy that the stream drops by its id (past its
 // window, point ids and revisions make it harmless). Between a Rejected
-// and its Drop: the Rejected repeats under the same id. A lost Retry: the delivery comes back after the consumer's AckWait.
+// and its Drop: the Rejected repeats under the same id. A lost Retry: the delivery comes back
+// after the consumer's AckWait.
 //
 // # Batches
 //

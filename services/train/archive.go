@@ -42,7 +42,8 @@ type StudiesResult struct {
 // ingest as a running radstream would, but for the quality gate, in Dir/prepared.pb, and frozen
 // in Dir/manifest.json, or Dir/split1.json and so on. A study's labels are what ingest reads in
 // its report. With Labels they are those of the CSV, and where a study has no report, one is made
-// of them, in words of the prompts that labels are scored by. MIMIC-CXR's own splits hold: validate is held out and test is not there at all.
+// of them, in words of the prompts that labels are scored by. MIMIC-CXR's own splits hold:
+// validate is held out and test is not there at all.
 //
 // Errors: Usage for a folder that holds data already or a set to measure on, Invalid where there is
 // nothing to train on, and those of [datasets.Open].

@@ -317,8 +317,9 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestViewsAndPriors: what the lateral view and the prior add, and whether heat maps point at lesions, is measured on any model. The micro
-// model knows nothing, so only the form is looked at; docs/RESULTS.md has figures.
+// TestViewsAndPriors: what the lateral view and the prior add, and whether heat maps point at
+// lesions, is measured on any model. The micro model knows nothing, so only the form is looked at;
+// docs/RESULTS.md has figures.
 func TestViewsAndPriors(t *testing.T) {
 	micro := "../../embedder/testdata/micro"
 	p, err := train.EvaluateProgression(t.Context(), micro, train.ProgressionOptions{Pairs: 32, Training: 32, Sets: 1, Side: 128}, nil)

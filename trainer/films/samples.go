@@ -49,8 +49,8 @@ type Collection struct {
 }
 
 // Read reads the films and makes their faults: for each film each reason once, its grades in
-// turn (parts of it in all grades, which is the hardest to learn), and for every second one a picture that is no chest film. Errors: Usage, the folder
-// holds no films; Canceled.
+// turn (parts of it in all grades, which is the hardest to learn), and for every second one a
+// picture that is no chest film. Errors: Usage, the folder holds no films; Canceled.
 func Read(ctx context.Context, o Options, progress func(done, total int)) (*Collection, error) {
 	films, err := collections(o.Data)
 	if err != nil {
