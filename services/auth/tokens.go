@@ -106,7 +106,11 @@ func (t *Tokens) read() error {
 		if now = (stamp{info.Size(), info.ModTime()}); now == t.stamp {
 			return nil
 		}
-		text, err = os.ReadFile(t.path)
+		var f *os.File
+		if f, err = os.Open(t.path); err == nil {
+			text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+			err = errors.Join(err, f.Close())
+		}
 	}
 	if err != nil {
 		if t.callers == nil && t.stamp != (stamp{}) {
