@@ -124,6 +124,8 @@ func TestSections(t *testing.T) {
 		{"hard space", "HISTORY\u00a0: Cough.\nFINDINGS:\u00a0Clear.", []Section{f("Clear.")}},
 		{"numbered addenda", "ADDENDUM (1): Nodule.\nADDENDUM #2 3/4/2020 10:30 AM by Dr. Smith: Scar.\nADDENDUM 3\nRib.\nFINDINGS: Clear.",
 			[]Section{i("Nodule."), i("Scar."), i("Rib."), f("Clear.")}},
+		{"addendum by a heading", "ADDENDUM 1 by RESIDENT: Nodule.\nADDENDUM #2 by Dr. REPORT: Scar.\nFINDINGS: Clear.",
+			[]Section{i("Nodule."), i("Scar."), f("Clear.")}},
 		{"addendum without a colon", "FINDINGS: Clear.\nADDENDUM 1 There is a nodule.", []Section{f("Clear.\nADDENDUM 1 There is a nodule.")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -101,6 +101,9 @@ func (l *lexicon) findHeadings(text string) []heading {
 		if !ok {
 			return
 		}
+		if n := len(found); n > 0 && m.start < found[n-1].end {
+			return // in what stands between "addendum" and its text: "ADDENDUM 1 by RESIDENT: "
+		}
 		action := m.entry.action
 		if action == region {
 			action = bodyPart
