@@ -126,6 +126,10 @@ func TestSections(t *testing.T) {
 			[]Section{i("Nodule."), i("Scar."), i("Rib."), f("Clear.")}},
 		{"addendum by a heading", "ADDENDUM 1 by RESIDENT: Nodule.\nADDENDUM #2 by Dr. REPORT: Scar.\nFINDINGS: Clear.",
 			[]Section{i("Nodule."), i("Scar."), f("Clear.")}},
+		{"addenda in other forms", "*** ADDENDUM 1 ***\nNodule.\n=== ADDENDUM ===\nScar.\nAddendum begins: Rib.\nADDENDUM 2 - 3/4/2020 10:30 AM - Dr. Smith:\nPacer.\n" +
+			"Addendum Dictated By: J Smith\nDrain.\nADDENDUM (Dr. Smith): Clip.\nADDENDUM created by Dr. Smith at 10:30:\nWire.\nFINDINGS: Clear.",
+			[]Section{i("Nodule."), i("Scar."), i("Rib."), i("Pacer."), i("Drain."), i("Clip."), i("Wire."), f("Clear.")}},
+		{"qualified headings", "HISTORY (per ward): Cough.\nFINDINGS (PA and lateral): Clear.\nIMPRESSION (final): Normal (see above): stable.", []Section{f("Clear."), i("Normal (see above): stable.")}},
 		{"addendum without a colon", "FINDINGS: Clear.\nADDENDUM 1 There is a nodule.", []Section{f("Clear.\nADDENDUM 1 There is a nodule.")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

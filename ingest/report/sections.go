@@ -45,7 +45,7 @@ func (l *lexicon) sections(text string) []Section {
 	ofPart := false      // it is findings by a body part
 	dashed := false      // before a dash, and no findings came before it
 	add := func(name, body string, stray bool) {
-		if body = strings.TrimRight(strings.TrimSpace(body), "#*_ \t\n"); body != "" { // without the next heading's ornament
+		if body = strings.TrimRight(strings.TrimSpace(body), "#*_= \t\n"); body != "" { // without the next heading's ornament
 			parts = append(parts, part{Section{name, body}, stray})
 			hasFindings = hasFindings || name == findings && !stray && !ofPart
 		}
@@ -113,19 +113,23 @@ func (l *lexicon) findHeadings(text string) []heading {
 	return found
 }
 
-// numbering stands between "addendum" and its text: "#2 (3/4/2020 10:30 by Dr. Smith): ".
-var numbering = regexp.MustCompile(`(?i)^(?:[#\d()/., \t-]|\d:\d\d|no\.|number\b|[ap]m\b|on\b|dated\b)+(?:(?:by [^:\n]{1,60})?:(?:[ \t\n]|$)|\n)`)
+// numbering stands between "addendum" and its text: "#2 (3/4/2020 10:30 by Dr. Smith): ", "begins: ", "1 ***".
+var numbering = regexp.MustCompile(`(?i)^(?:[#\d()/.,*=_ \t-]|\d:\d\d|(?:no\.|number|[ap]m|on|dated|begins?|starts?|created|dictated|entered)\b)+` +
+	`(?:(?:(?:by|dr\.?) (?:[^:\n]|\d:\d){1,80})?:(?:[ \t\n]|$)|by:[^\n]{1,60}\n|\n)`)
+
+// qualifier stands between a heading and its colon: "FINDINGS (PA and lateral):".
+var qualifier = regexp.MustCompile(`^[ \t]*\([^()\n]{1,60}\)[ \t]*:`)
 
 // headingEnd decides whether the phrase m is a heading and where its text begins.
 func headingEnd(text string, m match) (end int, ok bool) {
-	const ornament = " \t*#_>-•"
+	const ornament = " \t*#_>-•="
 	phrase := text[m.start:m.end]
 	capitals := phrase == strings.ToUpper(phrase)
 	before := strings.TrimRight(text[:m.start], ornament)
 	atLine := before == "" || strings.HasSuffix(before, "\n")
 	atSentence := before != "" && strings.ContainsAny(before[len(before)-1:], ".;:!?)]")
 
-	after := strings.TrimLeft(text[m.end:], " \t*_")
+	after := strings.TrimLeft(text[m.end:], " \t*_=")
 	end = len(text) - len(after)
 	if strings.HasPrefix(after, ":") {
 		end = len(text) - len(strings.TrimLeft(after[1:], "*_"))
@@ -133,6 +137,9 @@ func headingEnd(text string, m match) (end int, ok bool) {
 	}
 	if !atLine || m.entry.action == region {
 		return 0, false
+	}
+	if words := qualifier.FindString(text[m.end:]); words != "" && m.entry.action != title {
+		return m.end + len(words), true
 	}
 	if which := numbering.FindString(text[m.end:]); which != "" && strings.EqualFold(phrase, HeadingAddendum) {
 		return m.end + len(which), true
