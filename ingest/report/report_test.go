@@ -130,6 +130,12 @@ func TestSections(t *testing.T) {
 			"Addendum Dictated By: J Smith\nDrain.\nADDENDUM (Dr. Smith): Clip.\nADDENDUM created by Dr. Smith at 10:30:\nWire.\nFINDINGS: Clear.",
 			[]Section{i("Nodule."), i("Scar."), i("Rib."), i("Pacer."), i("Drain."), i("Clip."), i("Wire."), f("Clear.")}},
 		{"qualified headings", "HISTORY (per ward): Cough.\nFINDINGS (PA and lateral): Clear.\nIMPRESSION (final): Normal (see above): stable.", []Section{f("Clear."), i("Normal (see above): stable.")}},
+		{"dropped headings in a list", "IMPRESSION:\n1. Nodule.\n2. Recommendation: CT in 6 weeks.\n3. No effusion.\nCOMPARISON: None.",
+			[]Section{i("1. Nodule."), i("3. No effusion.")}},
+		{"dropped headings in a list on a line", "IMPRESSION: 1. Nodule. 2. Recommend: CT. 3. Effusion. 4. Plan: CT. 5. Scar.",
+			[]Section{i("1. Nodule."), i("3. Effusion."), i("5. Scar.")}},
+		{"dropped headings in a list of bullets", "FINDINGS:\n- Nodule.\n- Comparison: None.\n- Effusion.", []Section{f("- Nodule."), f("- Effusion.")}},
+		{"numbered headings", "1. HISTORY: Cough.\n2. FINDINGS: Clear.\n3. COMPARISON: None.\n4. IMPRESSION: Normal.", []Section{f("Clear."), i("Normal.")}},
 		{"addendum without a colon", "FINDINGS: Clear.\nADDENDUM 1 There is a nodule.", []Section{f("Clear.\nADDENDUM 1 There is a nodule.")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -44,6 +44,7 @@ func (l *lexicon) sections(text string) []Section {
 	open, start := "", 0 // the section that is being read
 	ofPart := false      // it is findings by a body part
 	dashed := false      // before a dash, and no findings came before it
+	listed := ""         // the section whose list item is being dropped
 	add := func(name, body string, stray bool) {
 		if body = strings.TrimRight(strings.TrimSpace(body), "#*_= \t\n"); body != "" { // without the next heading's ornament
 			parts = append(parts, part{Section{name, body}, stray})
@@ -57,7 +58,9 @@ func (l *lexicon) sections(text string) []Section {
 			add(findings, body, true)
 		case signOff:
 		case dropped, title:
-			if _, rest, ok := cutParagraph(body); ok {
+			if next := nextItem.FindStringIndex(body); listed != "" && next != nil {
+				add(listed, body[next[0]:], false)
+			} else if _, rest, ok := cutParagraph(body); ok {
 				add(findings, rest, true)
 			}
 		default:
@@ -74,8 +77,14 @@ func (l *lexicon) sections(text string) []Section {
 			dashed = !hasFindings && !strings.Contains(text[h.start:h.end], ":")
 			continue
 		}
-		end(h.start)
-		open, start, ofPart, dashed = h.action, h.end, false, false
+		to, of := h.start, ""
+		if item := openItem.FindStringIndex(text[start:h.start]); item != nil && h.action == dropped {
+			if to, of = start+item[0], listed; open == findings || open == impression {
+				of = open
+			}
+		}
+		end(to)
+		open, start, ofPart, dashed, listed = h.action, h.end, false, false, of
 	}
 	end(len(text))
 
@@ -87,6 +96,12 @@ func (l *lexicon) sections(text string) []Section {
 	}
 	return kept
 }
+
+// A list item that holds nothing yet, and the one behind an item.
+var (
+	openItem = regexp.MustCompile(`(?:^|\s)\(?\d{1,2}[.)][ \t]*$|(?:^|\n)[ \t]*[-*•][ \t]*$`)
+	nextItem = regexp.MustCompile(`\s\(?\d{1,2}[.)]\s+[A-Z]|\n[ \t]*[-*•][ \t]`)
+)
 
 // heading is a heading found at text[start:end], colon included.
 type heading struct {
