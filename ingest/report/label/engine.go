@@ -71,7 +71,9 @@ func (r *rules) read(text string, f func(Label, Evidence)) {
 
 // heads reports whether a mention is a heading, as in "Effusion: No effusion is seen.": what is said of it
 // stands behind the colon, if it is mentioned there again.
-func (s *sentence) heads(m span) bool { return m.end < len(s.tokens) && s.tokens[m.end].text == ":" }
+func (s *sentence) heads(m span) bool {
+	return s.tokens[m.end-1].text == ":" || m.end < len(s.tokens) && s.tokens[m.end].text == ":"
+}
 
 func (m span) sameLabel(other span) bool { return other.rule.labels[0] == m.rule.labels[0] }
 
@@ -206,15 +208,17 @@ func (s *sentence) otherSide(m, c span) bool {
 }
 
 // state is the value of a structure: the nearest cue of its own clause, else of the
-// sentence, else a weak one.
+// sentence, else a weak one. Behind a heading, "Heart: normal, large hernia.", further
+// clauses speak of other things.
 func (s *sentence) state(m span) (Value, span) {
 	strong := []kind{denies, hedges, affirms}
 	for _, pass := range []struct {
 		across bool
 		want   []kind
 	}{{false, strong}, {true, strong}, {true, []kind{alternative}}} {
-		c, ahead := s.look(m, -1, pass.across, pass.want...)
-		after, behind := s.look(m, +1, pass.across, pass.want...)
+		across := pass.across && !s.heads(m)
+		c, ahead := s.look(m, -1, across, pass.want...)
+		after, behind := s.look(m, +1, across, pass.want...)
 		if after.rule != nil && (c.rule == nil || behind < ahead) {
 			c = after
 		}
@@ -249,6 +253,9 @@ func (s *sentence) look(m span, step int, across bool, want ...kind) (span, int)
 	all := &s.ofFindings
 	if m.rule.kind == structure {
 		all = &s.ofStructures
+	}
+	if step > 0 && m.rule.kind == structure && i < len(s.tokens) && s.tokens[i].text == ":" {
+		i++ // "Heart size: enlarged."
 	}
 	items := step < 0 && m.rule.kind != structure && slices.Contains(want, denies)
 	if items && s.fresh[m.start] {

@@ -60,6 +60,13 @@ func TestSentences(t *testing.T) {
 		{"Pneumothorax excluded.", "-Pneumothorax"},
 		{"Pneumothorax has been excluded.", "-Pneumothorax"},
 		{"No pneumothorax after chest tube removal.", "-Pneumothorax -Support Devices"},
+		// a structure as a heading
+		{"Heart size: Normal.", "-Cardiomegaly"},
+		{"Heart: Mildly enlarged.", "+Cardiomegaly"},
+		{"Heart size: stable.", "?Cardiomegaly"},
+		{"Cardiac: No pericardial effusion, large hernia.", ""},
+		{"Mediastinal contours: Widened.", "+Enlarged Cardiomediastinum"},
+		{"Heart size: the heart is enlarged.", "+Cardiomegaly"},
 		// a change that is denied, or not whole, leaves the finding
 		{"No improvement in the right consolidation.", "+Consolidation"},
 		{"No significant increase in the left effusion.", "+Pleural Effusion"},
