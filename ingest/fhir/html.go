@@ -8,8 +8,8 @@ import (
 // htmlText returns the text of XHTML or of the HTML of a report: blocks become lines,
 // paragraphs and headings get a blank line before them, items of a list a dash, cells of a table
 // a blank between.
-// Outside of pre, white space is one blank. Scripts, styles and comments are left out;
-// a "<" that begins no tag is itself.
+// Outside of pre, white space is one blank. Scripts, styles, comments and what was struck out are
+// left out; a "<" that begins no tag is itself.
 func htmlText(s string) string {
 	w := htmlWriter{}
 	pre := 0
@@ -26,7 +26,11 @@ func htmlText(s string) string {
 		}
 		var name string
 		closing := false
+		tag := s
 		name, closing, s = cutTag(s)
+		if name == "content" && !strings.Contains(tag[:len(tag)-len(s)], `revised="delete"`) { // of C-CDA
+			continue
+		}
 		switch name {
 		case "<":
 			w.text("<", pre > 0)
@@ -51,6 +55,10 @@ func htmlText(s string) string {
 		case "script", "style", "head":
 			if !closing {
 				s = skipTo(s, "</"+name)
+			}
+		case "del", "s", "strike", "content":
+			if !closing {
+				s = skipTo(s, "</"+name+">")
 			}
 		}
 	}
