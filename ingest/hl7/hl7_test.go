@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -71,6 +72,22 @@ func TestResult(t *testing.T) {
 }
 
 // TestText: what OBX say, by type and heading.
+// TestZone: the zone of MSH-7 is that of the times of its message that have none.
+func TestZone(t *testing.T) {
+	for _, c := range []struct{ made, issued, want string }{
+		{"20240102030405+0900", "20240102020000", "2024-01-01T17:00:00Z"},
+		{"20240102030405+0900", "20240102020000-0500", "2024-01-02T07:00:00Z"},
+		{"20240102030405+0900", "", "2024-01-01T18:04:05Z"},
+		{"20240102030405", "20240102020000", "2024-01-02T02:00:00Z"},
+	} {
+		head := strings.Replace(msh("ORU^R01"), "20240102030405", c.made, 1)
+		at := one(t, lines(head, pid, strings.Replace(obr, "|ACC1|||||||F", "|ACC1||||"+c.issued+"|||F", 1), "OBX|1|TX|||Clear.")).Issued
+		if got := at.Format(time.RFC3339); got != c.want {
+			t.Errorf("MSH-7 %s and OBR-22 %q give %s, not %s", c.made, c.issued, got, c.want)
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("FINDINGS: Clear.\nIMPRESSION: Normal."))
 	for _, c := range []struct {

@@ -19,6 +19,7 @@ type separators struct {
 type message struct {
 	segments []segment // the first is MSH
 	time     time.Time // MSH-7
+	zone     string    // of MSH-7, as +0900: that of all times without one (HL7 v2 2.14.9.7)
 }
 
 // segment is one segment as sent; fields are cut out when asked for, so that a hostile
@@ -67,7 +68,11 @@ func readMessage(data []byte) (message, error) {
 	if len(m.segments) > MaxSegments {
 		return message{}, tooMany(op)
 	}
-	m.time = m.segments[0].time(7)
+	made := m.segments[0].part(7, 1)
+	m.time = ParseTime(made)
+	if i := strings.IndexAny(made, "+-"); i >= 0 {
+		m.zone = made[i:]
+	}
 	return m, nil
 }
 
@@ -241,8 +246,14 @@ func nth(s string, sep byte, n int) string {
 	return s
 }
 
-// time reads field n with [ParseTime].
-func (s segment) time(n int) time.Time { return ParseTime(s.part(n, 1)) }
+// timeOf reads field n of s with [ParseTime], in the zone of the message where it has none.
+func (m message) timeOf(s segment, n int) time.Time {
+	value := s.part(n, 1)
+	if value != "" && !strings.ContainsAny(value, "+-") {
+		value += m.zone
+	}
+	return ParseTime(value)
+}
 
 // ParseTime reads a TS or DTM (HL7 v2 chapter 2A, and CDA): YYYY[MM[DD[HHMM[SS[.SSSS]]]]]
 // and perhaps +ZZZZ; without a zone it is UTC. What cannot be read is the zero time: a

@@ -204,7 +204,7 @@ func (m message) identify(o order) report.Message {
 			r.ReportID = number
 		}
 	}
-	r.Issued, r.Made = firstTime(o.obr.time(22), m.time), m.time
+	r.Issued, r.Made = firstTime(m.timeOf(o.obr, 22), m.time), m.time
 	return r
 }
 
