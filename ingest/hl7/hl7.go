@@ -45,8 +45,8 @@
 //
 // # People
 //
-// A report carries the names and identifiers of all people whom its message names, in PID, MRG,
-// NK1, PV1, ORC, OBR, TXA, OBX-16 and NTE-5: they are to be removed from the text.
+// A report carries the names and identifiers of all people whom its message names, in PID, MRG, NK1,
+// GT1, IN1, PD1, ROL, PRT, PV1, ORC, OBR, TXA, OBX-16 and NTE-5: they are to be removed from the text.
 //
 // # Damage that is mended
 //

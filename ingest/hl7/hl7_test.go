@@ -425,6 +425,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestPeople: whom the segments beside PID and OBR name must leave the text as well.
+func TestPeople(t *testing.T) {
+	for _, segment := range []string{
+		"PD1||||4711^VEXLEY^QUORRA", "NK1|1|VEXLEY^QUORRA", "GT1|1||VEXLEY^QUORRA", "IN1|1|||||||||||||||VEXLEY^QUORRA",
+		"ROL|1|AD|PP|4711^VEXLEY^QUORRA", "PV1||I|||||||||||||||||||" + strings.Repeat("|", 31) + "4711^VEXLEY^QUORRA",
+		"PRT|1|AD||PI|4711^VEXLEY^QUORRA",
+	} {
+		if r := one(t, lines(msh("ORU^R01"), pid, segment, obr, "OBX|1|TX|||Clear.")); !slices.Contains(r.Names, "VEXLEY QUORRA") {
+			t.Errorf("%.3s: the names are %q", segment, r.Names)
+		}
+	}
+}
+
 // TestManyRepetitions: a name behind many others is known too, or the message is refused.
 func TestManyRepetitions(t *testing.T) {
 	physicians := func(n int) string {

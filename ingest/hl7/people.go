@@ -98,7 +98,12 @@ var peopleFields = map[string]struct {
 	"PID": {ids: []int{2, 3, 4, 18, 19}, names: []int{5, 6, 9}},
 	"MRG": {ids: []int{1}, names: []int{7}},
 	"NK1": {names: []int{2}},
-	"PV1": {ids: []int{19}, staff: []int{7, 8, 9, 17}},
+	"GT1": {names: []int{3}},
+	"IN1": {names: []int{16}},
+	"PD1": {staff: []int{4}},
+	"ROL": {staff: []int{4}},
+	"PRT": {staff: []int{5}}, // since version 2.7 in place of OBR-32 and others
+	"PV1": {ids: []int{19}, staff: []int{7, 8, 9, 17, 52}},
 	"ORC": {ids: []int{2, 3}, staff: []int{10, 11, 12}},
 	"OBR": {ids: []int{2, 3, 18}, staff: []int{10, 16, 28, 32, 33, 34, 35}},
 	"TXA": {ids: []int{12, 14, 15}, staff: []int{5, 9, 10, 11, 22}},
