@@ -71,7 +71,6 @@ func TestResult(t *testing.T) {
 	}
 }
 
-// TestText: what OBX say, by type and heading.
 // TestZone: the zone of MSH-7 is that of the times of its message that have none.
 func TestZone(t *testing.T) {
 	for _, c := range []struct{ made, issued, want string }{
@@ -88,6 +87,7 @@ func TestZone(t *testing.T) {
 	}
 }
 
+// TestText: what OBX say, by type and heading.
 func TestText(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("FINDINGS: Clear.\nIMPRESSION: Normal."))
 	for _, c := range []struct {

@@ -135,6 +135,7 @@ func TestSections(t *testing.T) {
 		{"dropped headings in a list on a line", "IMPRESSION: 1. Nodule. 2. Recommend: CT. 3. Effusion. 4. Plan: CT. 5. Scar.",
 			[]Section{i("1. Nodule."), i("3. Effusion."), i("5. Scar.")}},
 		{"dropped headings in a list of bullets", "FINDINGS:\n- Nodule.\n- Comparison: None.\n- Effusion.", []Section{f("- Nodule."), f("- Effusion.")}},
+		{"a number before a dropped heading", "FINDINGS: Fracture of rib 6. COMPARISON: None. 7. Old.", []Section{f("Fracture of rib 6.")}},
 		{"numbered headings", "1. HISTORY: Cough.\n2. FINDINGS: Clear.\n3. COMPARISON: None.\n4. IMPRESSION: Normal.", []Section{f("Clear."), i("Normal.")}},
 		{"addendum without a colon", "FINDINGS: Clear.\nADDENDUM 1 There is a nodule.", []Section{f("Clear.\nADDENDUM 1 There is a nodule.")}},
 	} {

@@ -78,8 +78,8 @@ func (l *lexicon) sections(text string) []Section {
 			continue
 		}
 		to, of := h.start, ""
-		if item := openItem.FindStringIndex(text[start:h.start]); item != nil && h.action == dropped {
-			if to, of = start+item[0], listed; open == findings || open == impression {
+		if item := openItem.FindStringSubmatchIndex(text[start:h.start]); item != nil && h.action == dropped {
+			if to, of = start+item[2], listed; open == findings || open == impression {
 				of = open
 			}
 		}
@@ -99,7 +99,7 @@ func (l *lexicon) sections(text string) []Section {
 
 // A list item that holds nothing yet, and the one behind an item.
 var (
-	openItem = regexp.MustCompile(`(?:^|\s)\(?\d{1,2}[.)][ \t]*$|(?:^|\n)[ \t]*[-*•][ \t]*$`)
+	openItem = regexp.MustCompile(`(?:^|[.;:\n])\s*(\(?\d{1,2}[.)]|[-*•])[ \t]*$`)
 	nextItem = regexp.MustCompile(`\s\(?\d{1,2}[.)]\s+[A-Z]|\n[ \t]*[-*•][ \t]`)
 )
 
