@@ -285,15 +285,19 @@ func (s *store) results(from *resource, seen map[*resource]bool, all *results) e
 		}
 		seen[o] = true
 		part := func(code concept, value string, coded concept) bool {
-			text := strings.TrimSpace(value)
-			if text == "" {
+			text, heading := strings.TrimSpace(value), code.heading()
+			switch {
+			case text != "":
+			case heading == "":
+				text = report.Answer(code.words(), coded.words())
+			default:
 				text = coded.words()
 			}
 			s.bytes += max(len(text), 1) // an empty one costs time
 			if text == "" || status(o.Status) == report.StatusRetracted {
 				return false
 			}
-			all.parts = append(all.parts, report.Part{Heading: code.heading(), Text: text})
+			all.parts = append(all.parts, report.Part{Heading: heading, Text: text})
 			return true
 		}
 		all.values = part(o.Code, o.ValueString, o.ValueCodeableConcept) || all.values

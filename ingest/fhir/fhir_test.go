@@ -98,6 +98,8 @@ func TestText(t *testing.T) {
 		{"conclusion beside a PDF", `,"presentedForm":[` + form("application/pdf", "%PDF-1.4") + `],"conclusion":"Normal."`, "IMPRESSION:\nNormal."},
 		{"contained results", `,"contained":[` + observation("a", `,"code":{"text":"Impression"},"valueString":"Normal."`) + `,` + observation("b", `,"valueCodeableConcept":{"coding":[{"display":"Effusion"}]}`) +
 			`],"result":[{"reference":"#b"},{"reference":"#a"},{"reference":"#c"}]`, "FINDINGS:\nEffusion\nIMPRESSION:\nNormal."},
+		{"coded answers", `,"contained":[` + observation("a", `,"code":{"text":"Pneumothorax"},"valueCodeableConcept":{"text":"Absent"},"component":[{"code":{"coding":[{"display":"Effusion"}]},"valueCodeableConcept":{"coding":[{"display":"Yes"}]}}]`) +
+			`],"result":[{"reference":"#a"}]`, "Pneumothorax Absent.\nEffusion."},
 		{"components", `,"contained":[` + observation("a", `,"component":[{"code":{"text":"Findings"},"valueString":"Clear."},{"code":{"text":"Impression"},"valueCodeableConcept":{"text":"Normal."}}]`) +
 			`],"result":[{"reference":"#a"}]`, "FINDINGS:\nClear.\nIMPRESSION:\nNormal."},
 		{"notes of results", `,"contained":[` + observation("a", `,"code":{"text":"Impression"},"valueString":"Normal.","component":[{"valueString":"Dry."}],"note":[{"text":" Seen by two. "},{"text":" "}]`) + `,` +

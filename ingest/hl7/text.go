@@ -104,7 +104,7 @@ func typed(s segment, n int) (string, error) {
 }
 
 // value returns the text of OBX-5 by the type of OBX-2; ok is false for types without
-// text. Of CE and CWE the words count, not the code. Errors: Unsupported with
+// text. Of CE and CWE the words count, not the code; see [report.Answer]. Errors: Unsupported with
 // [ReasonDocument].
 func value(s segment) (text string, ok bool, err error) {
 	if s.field(5) == `""` {
@@ -116,10 +116,14 @@ func value(s segment) (text string, ok bool, err error) {
 		return text, err == nil, err
 	case "CE", "CWE", "CNE":
 		var lines []string
+		name := s.text(s.part(3, 2))
+		if headingOf(s) != "" {
+			name = ""
+		}
 		for _, r := range s.repetitions(5) {
 			for _, component := range []int{1, 8, 4} { // text, original text, alternate text
 				if word := s.text(nth(r, s.sep.component, component)); word != "" {
-					lines = append(lines, word)
+					lines = append(lines, report.Answer(name, word))
 					break
 				}
 			}

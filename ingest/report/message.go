@@ -133,6 +133,27 @@ func Heading(name string) string {
 	return ""
 }
 
+// Answer returns the words of a coded value as a sentence about the name of its code, for codes that
+// imply no heading: "Pneumothorax" and "Absent" are "Pneumothorax Absent.", "Effusion" and "No" are "No
+// Effusion." Alone the value would say of nothing that it is absent.
+func Answer(name, value string) string {
+	name, value = strings.TrimRight(strings.TrimSpace(name), ": "), strings.TrimSpace(value)
+	if name == "" || value == "" {
+		return value
+	}
+	sentence := name + " " + value
+	switch strings.ToLower(value) {
+	case "no":
+		sentence = "No " + name
+	case "yes":
+		sentence = name
+	}
+	if strings.HasSuffix(sentence, ".") {
+		return sentence
+	}
+	return sentence + "."
+}
+
 // Part is a piece of a report's text under the heading that its code implies, if any.
 type Part struct{ Heading, Text string }
 
