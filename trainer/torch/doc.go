@@ -58,8 +58,9 @@
 //
 //   - The text tower learns at a fifth of the rate; once it was held, over 500 steps more.
 //   - Vectors are centred: before they are scaled to length 1, their mean over the batch is
-//     taken off. It stands where the head's bias stands, and the biases follow it (a moving
-//     mean), so that the exported weights do the same.
+//     taken off; that of local vectors over the patches of current images. It stands where the
+//     head's bias stands, and the biases follow it (a moving mean), so that the exported weights
+//     do the same.
 //   - The temperatures learn 30 times as fast as the weights. They start at 0.07, rise to about
 //     0.5 while nothing is known, and fall as cosines come to mean something. The pressure to
 //     make logits equal grows with 1/temperature squared, what is to be learned with

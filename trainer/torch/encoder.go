@@ -36,7 +36,7 @@ func (n *network) reduced(on bool) {
 // tokens [B, L, p].
 func (n *network) images(l *layout) (global, local tensor) {
 	pooled, x := n.pool(l, n.imageTower(l))
-	return n.vectors(pooled, "image.global"), n.vectors(x, "image.local")
+	return n.vectors(pooled, "image.global", nil), n.vectors(x, "image.local", l.seen)
 }
 
 // pool returns the states of the studies [B, h] and of their tokens [B, L, h], of the tokens of
@@ -101,7 +101,7 @@ func (n *network) imageTower(l *layout) tensor {
 // texts returns the unit vectors of the texts [B, p] and of the sentences [S, p].
 func (n *network) texts(l *layout) (global, sentences tensor) {
 	mean, spans := n.pooledTexts(l)
-	return n.vectors(mean, "text.global"), n.vectors(spans, "text.local")
+	return n.vectors(mean, "text.global", nil), n.vectors(spans, "text.local", nil)
 }
 
 // pooledTexts returns the states of the texts [B, h] and of the sentences [S, h], which are
@@ -143,13 +143,20 @@ func (n *network) textTower(l *layout, ids []int64) tensor {
 }
 
 // vectors projects states to the joint space with one of the heads, at length 1. Where n is
-// centred, the mean over the batch stands for the bias, and is noted in centres.
-func (n *network) vectors(x tensor, head string) tensor {
+// centred, the mean over the batch stands for the bias, and is noted in centres: over all rows of
+// x, or with these weights.
+func (n *network) vectors(x tensor, head string, weights []float32) tensor {
 	if n.centres == nil {
 		return n.unit(n.project(x, head))
 	}
 	y := n.linear(x, n.weights[head+".weight"], nil)
-	mean := n.mean(n.reshape(y, -1, int64(n.config.Joint)))
+	rows := n.reshape(y, -1, int64(n.config.Joint))
+	var mean tensor
+	if weights == nil {
+		mean = n.mean(rows)
+	} else {
+		mean = n.matmul(n.floats(weights, 1, int64(len(weights))), rows)
+	}
 	n.centres[head] = mean
 	return n.unit(n.sub(y, mean))
 }

@@ -32,10 +32,11 @@ type layout struct {
 	view, prior    []int64   // [M]
 	age            []float32 // [M] log(1 + days) of a prior, else 0; nil: no priors
 
-	studies, width int     // B, L: the most tokens of one study
-	order          []int64 // [B, L] which of the M*K tokens; nil: they are in order already
-	pooled         []bool  // [B, L] true: not a token of this study; nil: all are
-	local          []bool  // [B, L] true: no patch of a current image; nil: all are
+	studies, width int       // B, L: the most tokens of one study
+	order          []int64   // [B, L] which of the M*K tokens; nil: they are in order already
+	pooled         []bool    // [B, L] true: not a token of this study; nil: all are
+	local          []bool    // [B, L] true: no patch of a current image; nil: all are
+	seen           []float32 // [B, L] weights of the mean over patches of current images; nil: all are
 
 	length    int       // T
 	ids       []int64   // [B, T]
@@ -170,6 +171,18 @@ func (l *layout) arrangeStudies(b trainer.Batch, valid []bool, cls int) error {
 	}
 	if !slices.Contains(l.local, true) {
 		l.local = nil
+		return nil
+	}
+	n := float32(0)
+	l.seen = make([]float32, len(l.local))
+	for i, hidden := range l.local {
+		if !hidden {
+			l.seen[i] = 1
+			n++
+		}
+	}
+	for i := range l.seen {
+		l.seen[i] /= n
 	}
 	return nil
 }

@@ -122,6 +122,34 @@ func TestBiasesFollowTheMeans(t *testing.T) {
 	}
 }
 
+// TestCentresKnowOfPatchesAlone: what fills the rows of a batch, and a prior, are no patches that
+// sentences attend to, and move none of those that are.
+func TestCentresKnowOfPatchesAlone(t *testing.T) {
+	for name, c := range map[string]model.Config{"micro": micro(), "other": other()} {
+		b := toy(c, 6, false, false, rand.New(rand.NewPCG(3, 3)))
+		wide := b
+		wide.Images, wide.Pixels = slices.Clone(b.Images), slices.Clone(b.Pixels)
+		last := b.Images[5]
+		last.Prior, last.Days = true, 40
+		wide.Images, wide.Pixels = append(wide.Images, last), append(wide.Pixels, b.Pixels[:c.Image.Size*c.Image.Size]...)
+		w := shaken(c, 4)
+		local := func(b trainer.Batch) (float64, []float32) {
+			tr := open(t, c, w, Options{Objective: "gloria"})
+			return step(t, tr, b, 0).Terms["local_nce"], weightsOf(t, tr)["image.local.bias"].Data
+		}
+		want, bias := local(b)
+		got, moved := local(wide)
+		if d := math.Abs(got - want); !(d < 1e-5) {
+			t.Errorf("%s: local_nce is %g beside a prior, %g without", name, got, want)
+		}
+		for i := range bias {
+			if d := math.Abs(float64(moved[i] - bias[i])); !(d < 1e-5) {
+				t.Errorf("%s: bias %d went to %g beside a prior, to %g without", name, i, moved[i], bias[i])
+			}
+		}
+	}
+}
+
 // entropy is the mean of the cross-entropies over the rows and over the columns of cosines.
 func entropy(cosines [][]float64, positive func(i, j int) bool) float64 {
 	side := func(rows, columns int, at func(i, j int) float64, is func(i, j int) bool) float64 {

@@ -272,7 +272,7 @@ func (t *Trainer) forward(n *network, l *layout) (tensor, trainer.StepStats, err
 	a := n.arena
 	states := n.imageTower(l)
 	pooled, local := n.pool(l, states)
-	image, tokens := n.vectors(pooled, "image.global"), n.vectors(local, "image.local")
+	image, tokens := n.vectors(pooled, "image.global", nil), n.vectors(local, "image.local", l.seen)
 	if l.holdText {
 		libtch.AtGradSetEnabled(0) // no graph: nothing flows back, and the step is quicker
 	}

@@ -165,6 +165,7 @@ def layout(b, c):
     l.order = None if in_order else order.flatten()
     l.pooled = pooled if pooled.any() else None
     l.local = hidden.unsqueeze(2) if hidden.any() else None  # not of a current image
+    l.seen = (~hidden / (~hidden).sum()).reshape(1, -1) if hidden.any() else None
 
     longest = int(lengths.max())
     t = min(math.ceil(longest / TEXT_STEP) * TEXT_STEP, c["text"]["max_length"])
@@ -293,9 +294,10 @@ class Trainer:
         language = self.bottleneck(r, layer + ".language") + r
         return self.bottleneck(language, layer + ".task") + (r if self.config["ta_residual"] == "r" else language)
 
-    def vectors(self, x, head, centres):
+    def vectors(self, x, head, centres, weights=None):
         y = F.linear(x, self.w[head + ".weight"])
-        centres[head] = mean = y.reshape(-1, self.config["joint"]).mean(0, keepdim=True)
+        rows = y.reshape(-1, self.config["joint"])
+        centres[head] = mean = rows.mean(0, keepdim=True) if weights is None else weights @ rows
         return unit(y - mean)
 
     def image_tower(self, l):
@@ -327,7 +329,7 @@ class Trainer:
         if l.pooled is not None:
             score = score.masked_fill(l.pooled, -math.inf)
         pooled = (score.softmax(1).unsqueeze(1) @ x).reshape(l.studies, h)
-        return self.vectors(pooled, "image.global", centres), self.vectors(x, "image.local", centres)
+        return self.vectors(pooled, "image.global", centres), self.vectors(x, "image.local", centres, l.seen)
 
     def text_tower(self, l):
         t = self.config["text"]
