@@ -103,8 +103,9 @@ type Check struct {
 }
 
 // Judge holds a candidate against the champion on the same studies. It is promoted if all checks
-// pass: retrieval both ways and the mean zero-shot AUC no worse than the lower end of the
-// champion's 95 % interval, vectors that differ, no label lost, time and memory within budget.
+// pass: retrieval both ways and the mean zero-shot AUC over the champion's labels no worse than the
+// lower end of the champion's 95 % interval, vectors that differ, no label lost, time and memory
+// within budget.
 // collapsed is what the training itself saw.
 func (g Gate) Judge(champion, candidate Measured, collapsed bool) []Check {
 	var all []Check
@@ -118,7 +119,7 @@ func (g Gate) Judge(champion, candidate Measured, collapsed bool) []Check {
 	reach("image_to_text_r10", champion.Pairs.ImageToText.R10, candidate.Pairs.ImageToText.R10, champion.Pairs.ImageToText.R10CI[0])
 	reach("text_to_image_r10", champion.Pairs.TextToImage.R10, candidate.Pairs.TextToImage.R10, champion.Pairs.TextToImage.R10CI[0])
 	if len(champion.ZeroShot.Labels) > 0 {
-		reach("zero_shot_auc", champion.ZeroShot.Mean, candidate.ZeroShot.Mean, champion.ZeroShot.MeanCI[0])
+		reach("zero_shot_auc", champion.ZeroShot.Mean, candidate.ZeroShot.meanOf(champion.ZeroShot), champion.ZeroShot.MeanCI[0])
 	}
 	lost := 0
 	for _, l := range champion.Labels {

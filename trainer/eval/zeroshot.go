@@ -75,6 +75,18 @@ func ZeroShot(studies []Labelled) ZeroShotTable {
 	return t
 }
 
+// meanOf is the mean over those labels that another table has; NaN where they share none.
+func (t ZeroShotTable) meanOf(other ZeroShotTable) float64 {
+	sum, n := 0.0, 0.0
+	for _, l := range t.Labels {
+		if slices.ContainsFunc(other.Labels, func(o LabelRow) bool { return o.Label == l.Label }) {
+			sum += l.AUC
+			n++
+		}
+	}
+	return sum / n
+}
+
 // meanAUC is the mean over the labels that the chosen studies show and do not show.
 func meanAUC(studies []Labelled, labels []LabelRow, chosen []int) float64 {
 	sum, n := 0.0, 0
