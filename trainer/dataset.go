@@ -157,8 +157,9 @@ func linkPriors(studies []*Study) {
 	for _, all := range byPatient {
 		slices.SortFunc(all, func(a, b *Study) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Key, b.Key)) })
 		for i := 1; i < len(all); i++ {
-			if all[i-1].Time.Before(all[i].Time) {
-				all[i].prior = all[i-1]
+			all[i].prior = all[i-1]
+			if !all[i-1].Time.Before(all[i].Time) { // of the same time: theirs is one
+				all[i].prior = all[i-1].prior
 			}
 		}
 	}
