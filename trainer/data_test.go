@@ -302,6 +302,9 @@ func TestLoadRefuses(t *testing.T) {
 	other := *m
 	other.Preparation = "0"
 	held := freeze(t, bodies, 1)
+	pairs, _ := phantoms(t, 2, func(c *phantom.Config) { c.PriorShare = 1 }) // of one patient
+	first := trainer.Part{Manifest: freeze(t, pairs[:1], 0), Source: archive(t, filepath.Join(dir, "first.pb"), pairs[:1])}
+	second := trainer.Part{Manifest: freeze(t, pairs[1:], 1), Source: archive(t, filepath.Join(dir, "second.pb"), pairs[1:])}
 	for name, c := range map[string]struct {
 		parts []trainer.Part
 		kind  fault.Kind
@@ -310,6 +313,7 @@ func TestLoadRefuses(t *testing.T) {
 		"a message missing":   {[]trainer.Part{short}, fault.NotFound},
 		"a study twice":       {[]trainer.Part{good, good}, fault.Invalid},
 		"another preparation": {[]trainer.Part{{Manifest: &other, Source: good.Source}, good}, fault.Invalid},
+		"a patient in both":   {[]trainer.Part{first, second}, fault.Invalid},
 		"nothing to train on": {[]trainer.Part{{Manifest: held, Source: good.Source}}, fault.Invalid},
 	} {
 		if _, err := trainer.Load(t.Context(), c.parts, words(t), nil); fault.KindOf(err) != c.kind {

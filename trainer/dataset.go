@@ -34,7 +34,8 @@ type Part struct {
 // keys: it does not matter whether messages come from a stream or from a file. progress, if
 // not nil, is called now and then, never twice at once.
 //
-// Errors: Invalid for manifests that do not fit together or that share a study, Corrupt for a
+// Errors: Invalid for manifests that do not fit together, that share a study, or of which one trains
+// on a patient whom another holds out; Corrupt for a
 // message that is not the frozen one, and the source's own.
 func Load(ctx context.Context, parts []Part, t Reader, progress func(done, total int)) (*Dataset, error) {
 	const op = "trainer.Load"
@@ -43,7 +44,7 @@ func Load(ctx context.Context, parts []Part, t Reader, progress func(done, total
 	for _, p := range parts {
 		total += len(p.Manifest.Studies)
 	}
-	seen := make(map[string]bool, total)
+	seen, sides := make(map[string]bool, total), map[string]Split{}
 	for i, p := range parts {
 		m := p.Manifest
 		if i == 0 {
@@ -67,6 +68,12 @@ func Load(ctx context.Context, parts []Part, t Reader, progress func(done, total
 			return nil, fault.Wrap(op, err)
 		}
 		for _, s := range studies {
+			if side, known := sides[s.Patient]; known && side != s.Split {
+				return nil, fault.Reject(op, fault.Invalid, ReasonData, "a patient has studies to train on and others that are held out: make the manifests with the same split (--validation, --held-out)")
+			}
+			if s.Patient != "" {
+				sides[s.Patient] = s.Split
+			}
 			if s.Split == Validation {
 				d.Validation = append(d.Validation, s)
 			} else {
