@@ -187,14 +187,9 @@ func (r *Registry) Saw(ctx context.Context, study event.StudyKey) (saw, unknown 
 			if _, known := holds[id]; known {
 				continue
 			}
-			path := filepath.Join(dir, "data.json")
-			_, err := r.get(ctx, dataName(id), path)
+			m, err := r.data(ctx, id, dir)
 			if err != nil && fault.KindOf(err) == fault.NotFound {
 				continue
-			}
-			var m *trainer.Manifest
-			if err == nil {
-				m, err = trainer.ReadManifest(path)
 			}
 			if err != nil {
 				return nil, nil, fault.Wrap(op, err)
@@ -210,6 +205,42 @@ func (r *Registry) Saw(ctx context.Context, study event.StudyKey) (saw, unknown 
 		}
 	}
 	return saw, unknown, nil
+}
+
+// TrainedOn returns the studies that data manifests say were trained on. Manifests that were not
+// kept say nothing.
+func (r *Registry) TrainedOn(ctx context.Context, ids []string) (map[event.StudyKey]bool, error) {
+	const op = "registry.TrainedOn"
+	dir, err := os.MkdirTemp("", "radstream-data-*")
+	if err != nil {
+		return nil, fault.E(op, fault.Usage, err)
+	}
+	defer os.RemoveAll(dir)
+	studies := map[event.StudyKey]bool{}
+	for _, id := range ids {
+		m, err := r.data(ctx, id, dir)
+		if err != nil && fault.KindOf(err) == fault.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		for _, e := range m.Studies {
+			if e.Split == trainer.Train {
+				studies[event.StudyKey(e.StudyKey)] = true
+			}
+		}
+	}
+	return studies, nil
+}
+
+// data reads a data manifest by way of a file in dir. NotFound for one that was not kept.
+func (r *Registry) data(ctx context.Context, id, dir string) (*trainer.Manifest, error) {
+	path := filepath.Join(dir, "data.json")
+	if _, err := r.get(ctx, dataName(id), path); err != nil {
+		return nil, err
+	}
+	return trainer.ReadManifest(path)
 }
 
 func objectName(r model.Ref, file string) string { return r.Key() + "/" + file }

@@ -344,9 +344,9 @@ func (s *server) candidate(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.E(op, fault.Usage, err)
 	}
-	m, err := Freeze(ctx, o.NATS, o.Tenant, Range{}, o.Validation, nil)
-	if err == nil && (m.Count(trainer.Train) < o.Fit.Trainer.Batch || m.Count(trainer.Validation) < o.Gate.MinStudies) {
-		err = fault.Reject(op, fault.Invalid, trainer.ReasonData, "%d studies to train on and %d held out are too few: publish more, hold out another share (--validation), or ask for fewer (--min-held-out, --batch)", m.Count(trainer.Train), m.Count(trainer.Validation))
+	m, held, err := s.freeze(ctx, serving.Ref)
+	if err == nil && (m.Count(trainer.Train) < o.Fit.Trainer.Batch || held < o.Gate.MinStudies) {
+		err = fault.Reject(op, fault.Invalid, trainer.ReasonData, "%d studies to train on and %d held out are too few: publish more, hold out another share (--validation), or ask for fewer (--min-held-out, --batch)", m.Count(trainer.Train), held)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(dir))
@@ -390,6 +390,25 @@ func (s *server) candidate(ctx context.Context) error {
 	return fault.Wrap(op, s.conclude(ctx, rec))
 }
 
+// freeze freezes the archive and counts the held-out studies that a model was not trained on.
+func (s *server) freeze(ctx context.Context, serving model.Ref) (m *trainer.Manifest, held int, err error) {
+	m, err = Freeze(ctx, s.options.NATS, s.options.Tenant, Range{}, s.options.Validation, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	rec, err := s.models.Record(ctx, serving)
+	if err != nil {
+		return nil, 0, err
+	}
+	trained, err := s.models.TrainedOn(ctx, rec.Data)
+	for _, e := range m.Studies {
+		if e.Split == trainer.Validation && !trained[event.StudyKey(e.StudyKey)] {
+			held++
+		}
+	}
+	return m, held, err
+}
+
 // decide measures both models on the held-out studies of the data and holds the one against the
 // other.
 func (s *server) decide(ctx context.Context, serving model.Ref, champion, candidate string, report FitReport, data string) (*radstreamv1.ModelDecided, error) {
@@ -405,7 +424,11 @@ func (s *server) decide(ctx context.Context, serving model.Ref, champion, candid
 	if err != nil {
 		return nil, err
 	}
-	held := d.Validation[:min(len(d.Validation), maxHeldOut)]
+	held, err := s.unseen(ctx, d, m.DataManifests)
+	if err != nil {
+		return nil, err
+	}
+	held = held[:min(len(held), maxHeldOut)]
 	measure := func(dir string) (m eval.Measured, encoded []eval.Encoded, err error) {
 		var bytes int64
 		for _, name := range []string{model.ImageGraph, model.TextGraph} {
@@ -445,6 +468,20 @@ func (s *server) decide(ctx context.Context, serving model.Ref, champion, candid
 		out.Promoted, out.Reason = false, strings.Join(failed, "; ")
 	}
 	return out, nil
+}
+
+// unseen returns the held-out studies of patients none of whose studies were trained on with the data
+// that the champion saw: a round may hold out more patients than those before it.
+func (s *server) unseen(ctx context.Context, d *trainer.Dataset, saw []string) ([]*trainer.Study, error) {
+	trained, err := s.models.TrainedOn(ctx, saw)
+	if err != nil {
+		return nil, err
+	}
+	patients := map[string]bool{}
+	for _, study := range slices.Concat(d.Train, d.Validation) {
+		patients[study.Patient] = patients[study.Patient] || trained[event.StudyKey(study.Key)]
+	}
+	return slices.DeleteFunc(slices.Clone(d.Validation), func(study *trainer.Study) bool { return patients[study.Patient] }), nil
 }
 
 // saidLabels says what the report of a study says of the labels that reports are searched for.

@@ -172,6 +172,20 @@ func TestServe(t *testing.T) {
 	figures = watched.gate(t, decided)
 	watched.want(t, map[string]float64{`rounds_total{decision="promoted"}`: 1, `rounds_total{decision="refused"}`: 1, `run_info{model="` + decided.GetModelRef() + `"}`: 1, "step": 10})
 
+	// A round that holds out more measures on those that the champion was not trained on.
+	all[3].Rev++
+	publish(t, b, tenant, all[3], all[3].PrepId+"again")
+	more := o
+	more.After, more.Validation = 1, 0.7
+	if err := train.Serve(ctx, more, hooks); err != nil {
+		t.Fatal(err)
+	}
+	if third := said[len(said)-1]; len(said) != 3 || third.GetTrainStudies() >= decided.GetTrainStudies() || third.GetValidationStudies() != decided.GetValidationStudies() {
+		t.Errorf("held out more: %v", said[2:])
+	}
+	decided = said[len(said)-1]
+	figures = watched.gate(t, decided)
+
 	// Another process knows what the last one decided, and has decided nothing itself.
 	watched = watch(&hooks)
 	stopping, stop := context.WithCancel(ctx)
@@ -192,11 +206,11 @@ func TestServe(t *testing.T) {
 		t.Errorf("announced: %v, %v", body, err)
 	}
 	records, err := models.List(ctx)
-	if err != nil || len(records) != 3 || !records[1].Serving || !strings.Contains(string(records[2].Decision), "limit") {
+	if err != nil || len(records) != 4 || !records[1].Serving || !strings.Contains(string(records[2].Decision), "limit") {
 		t.Errorf("%+v, %v", records, err)
 	}
 	saw, unknown, err := models.Saw(ctx, event.StudyKey(all[0].StudyKey))
-	if err != nil || len(saw) != 2 || saw[0] != records[1].Ref || saw[1] != records[2].Ref || len(unknown) != 0 {
+	if err != nil || len(saw) != 3 || saw[0] != records[1].Ref || saw[1] != records[2].Ref || len(unknown) != 0 {
 		t.Errorf("a study was seen by %v, and perhaps %v: %v", saw, unknown, err)
 	}
 	if saw, unknown, err = models.Saw(ctx, "nobody"); err != nil || len(saw)+len(unknown) != 0 {
