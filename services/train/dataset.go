@@ -182,7 +182,7 @@ func (r *DatasetResult) classify(set *datasets.Set, seen []eval.Encoded) error {
 	var labelled []eval.Labelled
 	for i, v := range seen {
 		if v.Image != nil {
-			labelled = append(labelled, eval.Labelled{Scores: v.Scores, Truth: set.Studies[i].Labels})
+			labelled = append(labelled, eval.Labelled{Scores: v.Scores, Truth: set.Studies[i].Labels, Patient: set.Studies[i].Patient})
 		}
 	}
 	answers, reports := eval.Classify(nil, labelled, set.Classes), eval.SearchReports(cases)
@@ -202,7 +202,7 @@ func (r *DatasetResult) answer(set *datasets.Set, seen []eval.Encoded) error {
 			continue
 		}
 		s := set.Studies[i]
-		l := eval.Labelled{Scores: v.Scores, Truth: map[string]bool{pneumonia: s.Labels[pneumonia]}}
+		l := eval.Labelled{Scores: v.Scores, Truth: map[string]bool{pneumonia: s.Labels[pneumonia]}, Patient: s.Patient}
 		if held.Has(s.Patient) {
 			validation = append(validation, l)
 		} else {
@@ -254,7 +254,7 @@ func (r *DatasetResult) test(set *datasets.Set, seen []eval.Encoded) error {
 	var pairs []eval.Pair
 	for i, v := range seen {
 		s := set.Studies[i]
-		l := eval.Labelled{Scores: v.Scores, Truth: s.Labels}
+		l := eval.Labelled{Scores: v.Scores, Truth: s.Labels, Patient: s.Patient}
 		switch {
 		case v.Image == nil:
 		case s.Split == "validate":
@@ -262,7 +262,7 @@ func (r *DatasetResult) test(set *datasets.Set, seen []eval.Encoded) error {
 		default:
 			test = append(test, l)
 			if v.Text != nil {
-				pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
+				pairs = append(pairs, eval.Pair{Patient: s.Patient, Image: v.Image, Text: v.Text})
 			}
 		}
 	}

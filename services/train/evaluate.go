@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	"github.com/radstream/radstream/services/bus"
+	"github.com/radstream/radstream/services/publish"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
 )
@@ -176,7 +178,7 @@ func pairsOfAll(ctx context.Context, o PairsOptions, models []string, progress f
 
 // pairsOf encodes the studies with one model, and compares them by local vectors if o says so.
 func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress func(done, total int)) (out PairsResult, pairs []eval.Pair, err error) {
-	take := func(e *embedder.Encoder, encoded []eval.Encoded, study func(int) string) error {
+	take := func(e *embedder.Encoder, encoded []eval.Encoded, patient func(int) string) error {
 		var patches, texts [][][]float32
 		out.Model = e.Model().Ref.String()
 		for i, v := range encoded {
@@ -184,7 +186,7 @@ func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress fun
 				out.Skipped++
 				continue
 			}
-			pairs = append(pairs, eval.Pair{Study: study(i), Image: v.Image, Text: v.Text})
+			pairs = append(pairs, eval.Pair{Patient: patient(i), Image: v.Image, Text: v.Text})
 			patches, texts = append(patches, v.Patches), append(texts, v.Sentences)
 		}
 		if o.Local == 0 {
@@ -209,7 +211,7 @@ func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress fun
 			if err != nil {
 				return err
 			}
-			return take(c.Encoder, encoded, func(i int) string { return string(studies[i].UID) })
+			return take(c.Encoder, encoded, func(i int) string { return patientOf(studies[i]) })
 		})
 		return out, pairs, err
 	}
@@ -229,10 +231,13 @@ func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress fun
 		if err != nil {
 			return err
 		}
-		return take(e, encoded, func(i int) string { return d.Validation[i].Key })
+		return take(e, encoded, func(i int) string { return d.Validation[i].Patient })
 	})
 	return out, pairs, err
 }
+
+// patientOf is whose study it is, itself where nobody says.
+func patientOf(s publish.Study) string { return cmp.Or(string(s.PatientID), string(s.UID)) }
 
 // ZeroShotResult is what `radtrain eval zeroshot` prints.
 type ZeroShotResult struct {
@@ -311,7 +316,7 @@ func (s *scored) add(v eval.Encoded, truth map[string]bool, patient string) {
 		s.skipped++
 		return
 	}
-	s.labelled = append(s.labelled, eval.Labelled{Scores: v.Scores, Truth: truth})
+	s.labelled = append(s.labelled, eval.Labelled{Scores: v.Scores, Truth: truth, Patient: patient})
 	s.vectors, s.patients = append(s.vectors, v.Image), append(s.patients, patient)
 }
 
@@ -334,11 +339,7 @@ func scoredBy(ctx context.Context, o ZeroShotOptions, i int, dir string, progres
 			out.model = c.Model().Ref.String()
 			encoded, err := c.encode(ctx, studies, progress)
 			for i, v := range encoded {
-				patient := string(studies[i].PatientID)
-				if patient == "" {
-					patient = string(studies[i].UID)
-				}
-				out.add(v, truth[studies[i].UID], patient)
+				out.add(v, truth[studies[i].UID], patientOf(studies[i]))
 			}
 			return err
 		})

@@ -64,13 +64,14 @@ func Classify(validation, test []Labelled, classes []string) Classification {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		scores, truth := known(test, name)
-		tuning, tuned := known(validation, name)
+		scores, truth, patients := known(test, name)
+		tuning, tuned, _ := known(validation, name)
 		positive, negative := split(truth)
 		if p, n := split(tuned); len(positive) == 0 || len(negative) == 0 || len(p) == 0 || len(n) == 0 {
 			continue
 		}
 		row := BinaryRow{Label: name, Positive: len(positive), Negative: len(negative), Threshold: bestThreshold(tuning, tuned), Calibration: calibrationError(scores, truth)}
+		again := byPatient(patients, truth)
 		measure := func(of func(tp, fp, fn, tn float64) float64) Rate {
 			run := func(chosen []int) float64 {
 				var tp, fp, fn, tn float64
@@ -88,14 +89,13 @@ func Classify(validation, test []Labelled, classes []string) Classification {
 				}
 				return of(tp, fp, fn, tn)
 			}
-			groups := [][]int{positive, negative}
-			f := Figure{Value: run(slices.Concat(groups...))}
-			f.Low, f.High = bootstrap(groups, run)
+			f := Figure{Value: run(slices.Concat(positive, negative))}
+			f.Low, f.High = again.bootstrap(run)
 			return newRate(f)
 		}
 		row.Accuracy = measure(func(tp, fp, fn, tn float64) float64 { return (tp + tn) / (tp + fp + fn + tn) })
 		row.F1 = measure(func(tp, fp, fn, _ float64) float64 { return f1(tp, fp, fn) })
-		row.AUC = newRate(aucFigure(scores, positive, negative))
+		row.AUC = newRate(again.auc(scores, truth))
 		t.Labels = append(t.Labels, row)
 	}
 	t.classes(test)
@@ -152,16 +152,17 @@ func (t *Classification) classes(test []Labelled) {
 	t.Macro = newRate(f)
 }
 
-// known returns the scores of a label and its truth, of the studies of which both are known.
-func known(studies []Labelled, name string) (scores []float64, truth []bool) {
+// known returns the scores of a label, its truth and the patients, of the studies of which both are
+// known.
+func known(studies []Labelled, name string) (scores []float64, truth []bool, patients []string) {
 	for _, s := range studies {
 		present, isKnown := s.Truth[name]
 		score, scored := s.Scores[name]
 		if isKnown && scored {
-			scores, truth = append(scores, score), append(truth, present)
+			scores, truth, patients = append(scores, score), append(truth, present), append(patients, s.Patient)
 		}
 	}
-	return scores, truth
+	return scores, truth, patients
 }
 
 // split returns the indices of what is true and of what is not.

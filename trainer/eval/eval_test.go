@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -182,6 +183,30 @@ func TestPairs(t *testing.T) {
 	near(t, "chance among two", two.Chance.R1, 0.5)
 	if two.Pairs != 4 {
 		t.Errorf("%d queries", two.Pairs)
+	}
+}
+
+// TestIntervalsResamplePatients: studies that say the same of one patient are no more than one.
+func TestIntervalsResamplePatients(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var once, often, classes []Labelled
+	for i := range 20 {
+		l := Labelled{Scores: map[string]float64{"a": r.Float64() + 0.3*float64(i%2)}, Truth: map[string]bool{"a": i%2 == 1}, Patient: fmt.Sprint(i)}
+		once = append(once, l)
+		classes = append(classes, l)
+		for range 5 {
+			often = append(often, l)
+		}
+	}
+	if d := cmp.Diff(ZeroShot(once).MeanCI, ZeroShot(often).MeanCI); d != "" {
+		t.Error(d)
+	}
+	if a, b := ZeroShot(once).Labels[0].AUCCI, ZeroShot(often).Labels[0].AUCCI; a != b {
+		t.Errorf("%v of a study a patient, %v of five", a, b)
+	}
+	a, b := Classify(classes, once, nil).Labels[0], Classify(classes, often, nil).Labels[0]
+	if a.Accuracy != b.Accuracy || a.F1 != b.F1 || a.AUC != b.AUC {
+		t.Errorf("%+v of a study a patient, %+v of five", a, b)
 	}
 }
 

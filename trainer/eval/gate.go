@@ -43,11 +43,11 @@ func Measure(ctx context.Context, e *embedder.Encoder, bytes int64, studies []*t
 	var labelled []Labelled
 	for i, v := range encoded {
 		if v.Image != nil && v.Text != nil {
-			pairs = append(pairs, Pair{Image: v.Image, Text: v.Text})
+			pairs = append(pairs, Pair{Patient: studies[i].Patient, Image: v.Image, Text: v.Text})
 			images, texts = append(images, v.Image), append(texts, v.Text)
 		}
 		if v.Image != nil {
-			labelled = append(labelled, Labelled{Scores: v.Scores, Truth: truth(studies[i])})
+			labelled = append(labelled, Labelled{Scores: v.Scores, Truth: truth(studies[i]), Patient: studies[i].Patient})
 		}
 	}
 	m.Pairs, m.ZeroShot = Pairs(pairs), ZeroShot(labelled)

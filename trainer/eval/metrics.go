@@ -134,6 +134,68 @@ func aucFigure(scores []float64, positive, negative []int) Figure {
 	return f
 }
 
+// resampling draws patients again: what is said of the studies of one is alike.
+type resampling struct {
+	studies [][]int // of each patient
+	groups  [][]int // patients, each group drawn by itself
+}
+
+// byPatient resamples studies by their patients, "" being one of its own: those of whom a study is
+// present apart from the others, all together where present is nil.
+func byPatient(patients []string, present []bool) resampling {
+	r := resampling{groups: make([][]int, 2)}
+	place, shows := map[string]int{}, map[int]bool{}
+	for i, name := range patients {
+		p, known := place[name]
+		if !known || name == "" {
+			p = len(r.studies)
+			place[name] = p
+			r.studies = append(r.studies, nil)
+		}
+		r.studies[p] = append(r.studies[p], i)
+		shows[p] = shows[p] || present == nil || present[i]
+	}
+	for p := range r.studies {
+		g := 1
+		if shows[p] {
+			g = 0
+		}
+		r.groups[g] = append(r.groups[g], p)
+	}
+	return r
+}
+
+// bootstrap is [bootstrap] for a measure of studies.
+func (r resampling) bootstrap(measure func(chosen []int) float64) (low, high float64) {
+	var studies []int
+	return bootstrap(r.groups, func(chosen []int) float64 {
+		studies = studies[:0]
+		for _, p := range chosen {
+			studies = append(studies, r.studies[p]...)
+		}
+		return measure(studies)
+	})
+}
+
+// auc is the area under the curve of all studies.
+func (r resampling) auc(scores []float64, truth []bool) Figure {
+	measure := func(chosen []int) float64 {
+		var p, n []float64
+		for _, i := range chosen {
+			if truth[i] {
+				p = append(p, scores[i])
+			} else {
+				n = append(n, scores[i])
+			}
+		}
+		return auc(p, n)
+	}
+	positive, negative := split(truth)
+	f := Figure{Value: measure(slices.Concat(positive, negative))}
+	f.Low, f.High = r.bootstrap(measure)
+	return f
+}
+
 // Cosine is the cosine of vectors of unit length.
 func Cosine(a, b []float32) float64 { return dot(a, b) }
 

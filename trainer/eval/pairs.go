@@ -2,7 +2,7 @@ package eval
 
 // Pair is one study with an image and its own text.
 type Pair struct {
-	Study       string    // where it may be in several sets
+	Patient     string    // of whom there may be several, also in several sets; empty for one of its own
 	Image, Text []float32 // of unit length
 	// Local is what its image has in common with the text of each pair of its set beside the
 	// cosine, as [LocalSimilarities] tells; nil for nothing.
@@ -47,7 +47,7 @@ var gainDepths = [...]int{1, 10, 50}
 // in [Pairs].
 func ComparePairs(model, against [][]Pair) PairsGain {
 	var g PairsGain
-	images, texts, studies := beforeAll(model)
+	images, texts, patients := beforeAll(model)
 	images2, texts2, _ := beforeAll(against)
 	gain := func(a, b []int, k int) Rate {
 		diff := make([]float64, len(a))
@@ -59,7 +59,7 @@ func ComparePairs(model, against [][]Pair) PairsGain {
 				diff[i]--
 			}
 		}
-		return newRate(studyMean(diff, studies))
+		return newRate(patientMean(diff, patients))
 	}
 	for i, k := range gainDepths {
 		g.ImageToText[i], g.TextToImage[i] = gain(images, images2, k), gain(texts, texts2, k)
@@ -70,16 +70,16 @@ func ComparePairs(model, against [][]Pair) PairsGain {
 // Pairs ranks all texts of a set for each of its images and all its images for each text, and
 // takes the queries of all sets together: those of several splits, with a model each. Equal
 // scores count against the partner, so that a model that says the same of everything finds
-// nothing. Intervals resample studies, one that is in several sets as a whole; the candidates stay
-// all.
+// nothing. Intervals resample patients, one of several studies or in several sets as a whole; the
+// candidates stay all.
 func Pairs(sets ...[]Pair) PairsTable {
-	images, texts, studies := beforeAll(sets)
+	images, texts, patients := beforeAll(sets)
 	n := len(images)
 	t := PairsTable{Pairs: n}
 	if n == 0 {
 		return t
 	}
-	t.ImageToText, t.TextToImage = recall(images, studies), recall(texts, studies)
+	t.ImageToText, t.TextToImage = recall(images, patients), recall(texts, patients)
 	mean := func(of func(n float64) float64) (sum float64) {
 		for _, s := range sets {
 			sum += of(float64(len(s))) * float64(len(s)) / float64(n)
@@ -91,35 +91,35 @@ func Pairs(sets ...[]Pair) PairsTable {
 	return t
 }
 
-// beforeAll is before for the pairs of all sets, one after another, with the number of the study
+// beforeAll is before for the pairs of all sets, one after another, with the number of the patient
 // of each.
-func beforeAll(sets [][]Pair) (images, texts, studies []int) {
+func beforeAll(sets [][]Pair) (images, texts, patients []int) {
 	known, next := map[string]int{}, 0
 	for _, s := range sets {
 		i, t := before(s)
 		images, texts = append(images, i...), append(texts, t...)
 		for _, p := range s {
-			n, seen := known[p.Study]
-			if !seen || p.Study == "" {
+			n, seen := known[p.Patient]
+			if !seen || p.Patient == "" {
 				n = next
-				known[p.Study] = n
+				known[p.Patient] = n
 				next++
 			}
-			studies = append(studies, n)
+			patients = append(patients, n)
 		}
 	}
-	return images, texts, studies
+	return images, texts, patients
 }
 
-// studyMean is the mean of one value a query, resampling studies.
-func studyMean(values []float64, studies []int) Figure {
+// patientMean is the mean of one value a query, resampling patients.
+func patientMean(values []float64, patients []int) Figure {
 	var sums, counts []float64
 	for i, v := range values {
-		for studies[i] >= len(sums) {
+		for patients[i] >= len(sums) {
 			sums, counts = append(sums, 0), append(counts, 0)
 		}
-		sums[studies[i]] += v
-		counts[studies[i]]++
+		sums[patients[i]] += v
+		counts[patients[i]]++
 	}
 	all := make([]int, len(sums))
 	for i := range all {
@@ -163,8 +163,8 @@ func similar(pairs []Pair, i, j int) float64 {
 	return dot(pairs[i].Image, pairs[j].Text) + nth(pairs[i].Local, j)
 }
 
-// recall takes how many were ranked before each query's partner, and which study it is of.
-func recall(before, studies []int) Recall {
+// recall takes how many were ranked before each query's partner, and which patient it is of.
+func recall(before, patients []int) Recall {
 	ranks := make([]float64, len(before))
 	for i, b := range before {
 		ranks[i] = float64(b + 1)
@@ -176,7 +176,7 @@ func recall(before, studies []int) Recall {
 				found[i] = 1
 			}
 		}
-		f := studyMean(found, studies)
+		f := patientMean(found, patients)
 		return f.Value, [2]float64{f.Low, f.High}
 	}
 	var r Recall

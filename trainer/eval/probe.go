@@ -193,7 +193,7 @@ func Probed(vectors [][]float32, truth []map[string]bool, patients []string) []L
 	out := make([]Labelled, len(vectors))
 	names := map[string]bool{}
 	for i, t := range truth {
-		out[i] = Labelled{Scores: map[string]float64{}, Truth: t}
+		out[i] = Labelled{Scores: map[string]float64{}, Truth: t, Patient: patients[i]}
 		for name := range t {
 			names[name] = true
 		}

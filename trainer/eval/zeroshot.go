@@ -9,6 +9,8 @@ import (
 type Labelled struct {
 	Scores map[string]float64 // by label
 	Truth  map[string]bool    // by label; a label that is not in it is not known
+	// Patient is whose study it is, which intervals resample as a whole; empty for one of its own.
+	Patient string
 }
 
 // LabelRow is one label of a [ZeroShotTable].
@@ -40,38 +42,24 @@ func ZeroShot(studies []Labelled) ZeroShotTable {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		scores := make([]float64, len(studies))
-		var positive, negative []int
-		var said []float64
-		var truth []bool
-		for i, s := range studies {
-			present, known := s.Truth[name]
-			score, scored := s.Scores[name]
-			if !known || !scored {
-				continue
-			}
-			scores[i], said, truth = score, append(said, score), append(truth, present)
-			if present {
-				positive = append(positive, i)
-			} else {
-				negative = append(negative, i)
-			}
-		}
+		scores, truth, patients := known(studies, name)
+		positive, negative := split(truth)
 		if len(positive) == 0 || len(negative) == 0 {
 			continue
 		}
-		f, calibration := aucFigure(scores, positive, negative), calibrationError(said, truth)
+		f, calibration := byPatient(patients, truth).auc(scores, truth), calibrationError(scores, truth)
 		t.Labels = append(t.Labels, LabelRow{name, len(positive), len(negative), Area{f.Value, [2]float64{f.Low, f.High}}, &calibration})
 	}
 	if len(t.Labels) == 0 {
 		return t
 	}
 	var all []int
-	for i := range studies {
-		all = append(all, i)
+	patients := make([]string, len(studies))
+	for i, s := range studies {
+		all, patients[i] = append(all, i), s.Patient
 	}
 	t.Mean = meanAUC(studies, t.Labels, all)
-	t.MeanCI[0], t.MeanCI[1] = bootstrap([][]int{all}, func(chosen []int) float64 { return meanAUC(studies, t.Labels, chosen) })
+	t.MeanCI[0], t.MeanCI[1] = byPatient(patients, nil).bootstrap(func(chosen []int) float64 { return meanAUC(studies, t.Labels, chosen) })
 	return t
 }
 
