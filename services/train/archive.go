@@ -42,8 +42,9 @@ type StudiesResult struct {
 // ingest as a running radstream would, but for the quality gate, in Dir/prepared.pb, and frozen
 // in Dir/manifest.json, or Dir/split1.json and so on. A study's labels are what ingest reads in
 // its report. With Labels they are those of the CSV, and where a study has no report, one is made
-// of them, in words of the prompts that labels are scored by. MIMIC-CXR's own splits hold:
-// validate is held out and test is not there at all.
+// of them, in words of the prompts that labels are scored by; one of which a label is not known
+// calibrates and measures nothing. MIMIC-CXR's own splits hold: validate
+// is held out and test is not there at all.
 //
 // Errors: Usage for a folder that holds data already or a set to measure on, Invalid where there is
 // nothing to train on, and those of [datasets.Open].
@@ -111,7 +112,7 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 			}
 			labels, known := reportLabels(s.GetReport())
 			if plan.labels != nil {
-				labels, known = plan.labels[r.Sequence-1], true
+				labels, known = plan.labels[r.Sequence-1], plan.known[r.Sequence-1]
 			}
 			return freezer.Add(r, known, labels)
 		})
@@ -135,6 +136,7 @@ func Studies(ctx context.Context, o StudiesOptions, progress func(done, total in
 type plan struct {
 	studies  []publish.Study
 	labels   [][]string      // that each is known to show; nil where its report says so
+	known    []bool          // that these are all of them; as many as labels
 	held     map[uint64]bool // sequences that a set holds out; nil where it has no splits
 	missing  int
 	problems map[string]int // by reason; see [LeftOut]
@@ -204,9 +206,16 @@ func (p *plan) readLabels(paths []string) error {
 	if err != nil {
 		return err
 	}
-	p.labels = make([][]string, len(p.studies))
+	names := map[string]bool{}
+	for _, t := range truth {
+		for name := range t {
+			names[name] = true
+		}
+	}
+	p.labels, p.known = make([][]string, len(p.studies)), make([]bool, len(p.studies))
 	for i := range p.studies {
 		s := &p.studies[i]
+		p.known[i] = len(truth[s.UID]) == len(names) // else one is uncertain
 		var said []string
 		// Which of a label's prompts says it is drawn by the study, so that it stays.
 		draw := sha256.Sum256([]byte(s.UID))

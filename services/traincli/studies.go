@@ -20,7 +20,8 @@ call that was interrupted goes on where it was when it is repeated.
 
 With --labels the one PATH is a CSV with a column for each label, 1 where a study shows it (as
 radtrain eval zeroshot reads it). A study without a report then gets one that says its labels, so
-that a model can be fine-tuned on labels by the same loss as on reports.
+that a model can be fine-tuned on labels by the same loss as on reports. One of which a label is
+neither 1 nor 0 is trained on all the same, but calibrates and measures nothing.
 
 With --set mimic-cxr the one PATH is a folder with MIMIC-CXR or MIMIC-CXR-JPG (radtrain eval
 dataset --help says how it has to lie there). Its own splits hold: train is trained on, validate
