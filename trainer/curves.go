@@ -167,7 +167,11 @@ func (c *Curves) table(digits int) [][]string {
 	if len(c.steps) == 0 {
 		return nil
 	}
-	terms := slices.Sorted(maps.Keys(c.steps[0].stats.Terms))
+	all := map[string]float64{} // masked steps, and those that hold the text tower, have not the same
+	for _, s := range c.steps {
+		maps.Copy(all, s.stats.Terms)
+	}
+	terms := slices.Sorted(maps.Keys(all))
 	table := [][]string{slices.Concat(columnsBefore, terms, columnsBehind)}
 	for _, s := range c.steps {
 		t := s.stats

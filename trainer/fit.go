@@ -115,7 +115,9 @@ func Fit(ctx context.Context, c Config, m model.Config, d *Dataset, s Stepper, f
 			if p.Validation, err = validate(ctx, s, h, stats.Temperature); err != nil && ctx.Err() == nil {
 				return out, fault.Wrap(op, err)
 			}
-			out.Curves.addValidation(out.Steps, p.Validation)
+			if err == nil { // else it was interrupted, and says nothing
+				out.Curves.addValidation(out.Steps, p.Validation)
+			}
 			runtime.GC() // what the validation held is large, and torch needs the memory
 		}
 		if h.CheckpointEvery > 0 && out.Steps%h.CheckpointEvery == 0 {

@@ -139,6 +139,52 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// late is a counter with a term that its first steps do not have.
+type late struct{ *counter }
+
+func (l late) Step(ctx context.Context, b trainer.Batch, lr float64) (trainer.StepStats, error) {
+	s, err := l.counter.Step(ctx, b, lr)
+	if len(l.rates) > 3 {
+		s.Terms["masked_text"] = 7
+	}
+	return s, err
+}
+
+// TestCurvesHaveWhatCameLater: a term that the first step does not have, as while the text tower is
+// held, and no figures of a validation that was interrupted.
+func TestCurvesHaveWhatCameLater(t *testing.T) {
+	d := dataset(t, 4, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	var kept *trainer.Checkpoint
+	hooks := trainer.Hooks{
+		Validate: func(context.Context, onnxexport.Weights, float64) (map[string]float64, error) {
+			cancel()
+			return nil, fault.E("", fault.Canceled, ctx.Err())
+		},
+		Checkpoint: func(c *trainer.Checkpoint) error { kept = c; return nil },
+	}
+	s := late{&counter{}}
+	if r, err := trainer.Fit(ctx, small(), model.Tiny(), d, s, nil, hooks); err != nil || r.Steps != 5 || kept == nil {
+		t.Fatalf("%d steps, %v", r.Steps, err)
+	}
+	hooks.Validate = func(context.Context, onnxexport.Weights, float64) (map[string]float64, error) {
+		return map[string]float64{"p10": 0.5}, nil
+	}
+	r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, s, kept, hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := r.Curves.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"steps.csv": "step,learning_rate,loss,global,local,masked_text,grad_norm", "validation.csv": "step,p10\n10,0.5\n12,0.5\n"} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.HasPrefix(string(text), want) {
+			t.Errorf("%s: %.200s, %v", name, text, err)
+		}
+	}
+}
+
 func TestFitSaysThatItCollapsed(t *testing.T) {
 	d := dataset(t, 4, nil)
 	r, err := trainer.Fit(t.Context(), small(), model.Tiny(), d, &counter{cosine: 0.96}, nil, trainer.Hooks{})
