@@ -262,7 +262,7 @@ func (r *DatasetResult) test(set *datasets.Set, seen []eval.Encoded) error {
 		default:
 			test = append(test, l)
 			if v.Text != nil {
-				pairs = append(pairs, eval.Pair{Patient: s.Patient, Image: v.Image, Text: v.Text})
+				pairs = append(pairs, v.Pair(s.Patient))
 			}
 		}
 	}

@@ -186,7 +186,7 @@ func pairsOf(ctx context.Context, o PairsOptions, dir, data string, progress fun
 				out.Skipped++
 				continue
 			}
-			pairs = append(pairs, eval.Pair{Patient: patient(i), Image: v.Image, Text: v.Text})
+			pairs = append(pairs, v.Pair(patient(i)))
 			patches, texts = append(patches, v.Patches), append(texts, v.Sentences)
 		}
 		if o.Local == 0 {

@@ -383,7 +383,7 @@ func (r *run) validate(ctx context.Context, w onnxexport.Weights, temperature fl
 		}
 		var pairs []eval.Pair
 		for _, v := range encoded {
-			pairs = append(pairs, eval.Pair{Image: v.Image, Text: v.Text})
+			pairs = append(pairs, v.Pair(""))
 		}
 		table := eval.Pairs(pairs)
 		figures["image_to_text_r10"], figures["text_to_image_r10"] = table.ImageToText.R10, table.TextToImage.R10

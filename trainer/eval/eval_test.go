@@ -161,21 +161,26 @@ func TestRetrievalRanksByVector(t *testing.T) {
 }
 
 func TestPairs(t *testing.T) {
-	p := Pairs([]Pair{{"a", at(0), at(1), nil}, {"b", at(10), at(11), nil}, {"c", at(20), at(3), nil}})
+	p := Pairs([]Pair{{Patient: "a", Image: at(0), Text: at(1)}, {Patient: "b", Image: at(10), Text: at(11)}, {Patient: "c", Image: at(20), Text: at(3)}})
 	near(t, "image to text R@1", p.ImageToText.R1, 2.0/3)
 	near(t, "image to text R@5", p.ImageToText.R5, 1)
 	near(t, "text to image R@1", p.TextToImage.R1, 2.0/3)
 	near(t, "median rank", p.ImageToText.Median, 1)
 	near(t, "chance", p.Chance.R1, 1.0/3)
 	// A model that says the same of everything finds nothing.
-	same := Pairs([]Pair{{"", at(0), at(0), nil}, {"", at(0), at(0), nil}, {"", at(0), at(0), nil}})
+	same := Pairs([]Pair{{Patient: "", Image: at(0), Text: at(0)}, {Patient: "", Image: at(0), Text: at(0)}, {Patient: "", Image: at(0), Text: at(0)}})
 	near(t, "R@1 of one vector", same.ImageToText.R1, 0)
 	near(t, "its median rank", same.TextToImage.Median, 3)
+	// But for reports that are the same word for word: which of them is found does not matter.
+	alike := Pairs([]Pair{{Image: at(0), Text: at(2), Report: "x"}, {Image: at(2), Text: at(2), Report: "x"}, {Image: at(30), Text: at(40), Report: "y"}})
+	near(t, "R@1 of equal reports", alike.ImageToText.R1, 1)
+	near(t, "and of their images", alike.TextToImage.R1, 1)
+	near(t, "chance among two or three", alike.Chance.R1, (1.0/2+1.0/2+1.0/3)/3)
 	// Two sets that share a study: four queries of three studies, each among its own set.
-	two := Pairs([]Pair{{"a", at(0), at(1), nil}, {"b", at(10), at(11), nil}}, []Pair{{"a", at(0), at(0), nil}, {"c", at(0), at(0), nil}})
+	two := Pairs([]Pair{{Patient: "a", Image: at(0), Text: at(1)}, {Patient: "b", Image: at(10), Text: at(11)}}, []Pair{{Patient: "a", Image: at(0), Text: at(0)}, {Patient: "c", Image: at(0), Text: at(0)}})
 	near(t, "R@1 of two sets", two.ImageToText.R1, 0.5)
 	// Three sets of the same studies are no more than one: a is found, b is not.
-	one := []Pair{{"a", at(0), at(1), nil}, {"b", at(10), at(40), nil}}
+	one := []Pair{{Patient: "a", Image: at(0), Text: at(1)}, {Patient: "b", Image: at(10), Text: at(40)}}
 	three := Pairs(one, one, one)
 	near(t, "R@1 of three sets", three.ImageToText.R1, 0.5)
 	near(t, "its low, where b is drawn twice", three.ImageToText.R1CI[0], 0)

@@ -43,7 +43,7 @@ func Measure(ctx context.Context, e *embedder.Encoder, bytes int64, studies []*t
 	var labelled []Labelled
 	for i, v := range encoded {
 		if v.Image != nil && v.Text != nil {
-			pairs = append(pairs, Pair{Patient: studies[i].Patient, Image: v.Image, Text: v.Text})
+			pairs = append(pairs, v.Pair(studies[i].Patient))
 			images, texts = append(images, v.Image), append(texts, v.Text)
 		}
 		if v.Image != nil {

@@ -4,6 +4,7 @@ package eval
 type Pair struct {
 	Patient     string    // of whom there may be several, also in several sets; empty for one of its own
 	Image, Text []float32 // of unit length
+	Report      string    // what the text says: pairs of equal ones are right for one another; empty is like no other
 	// Local is what its image has in common with the text of each pair of its set beside the
 	// cosine, as [LocalSimilarities] tells; nil for nothing.
 	Local []float64
@@ -70,7 +71,7 @@ func ComparePairs(model, against [][]Pair) PairsGain {
 // Pairs ranks all texts of a set for each of its images and all its images for each text, and
 // takes the queries of all sets together: those of several splits, with a model each. Equal
 // scores count against the partner, so that a model that says the same of everything finds
-// nothing. Intervals resample patients, one of several studies or in several sets as a whole; the
+// nothing; but another pair with the very same report is no error, and is passed over. Intervals resample patients, one of several studies or in several sets as a whole; the
 // candidates stay all.
 func Pairs(sets ...[]Pair) PairsTable {
 	images, texts, patients := beforeAll(sets)
@@ -80,9 +81,19 @@ func Pairs(sets ...[]Pair) PairsTable {
 		return t
 	}
 	t.ImageToText, t.TextToImage = recall(images, patients), recall(texts, patients)
-	mean := func(of func(n float64) float64) (sum float64) {
+	mean := func(of func(n float64) float64) (sum float64) { // of how many are ranked for each query
 		for _, s := range sets {
-			sum += of(float64(len(s))) * float64(len(s)) / float64(n)
+			same := map[string]int{}
+			for _, p := range s {
+				same[p.Report]++
+			}
+			for _, p := range s {
+				ranked := len(s)
+				if p.Report != "" {
+					ranked -= same[p.Report] - 1
+				}
+				sum += of(float64(ranked)) / float64(n)
+			}
 		}
 		return sum
 	}
@@ -144,7 +155,7 @@ func before(pairs []Pair) (images, texts []int) {
 	for i := range pairs {
 		own := similar(pairs, i, i)
 		for j := range pairs {
-			if j == i {
+			if j == i || pairs[j].Report == pairs[i].Report && pairs[i].Report != "" {
 				continue
 			}
 			if similar(pairs, i, j) >= own {

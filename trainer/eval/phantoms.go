@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed" // the queries
 	"encoding/json"
+	"fmt"
 	"image"
 	"math"
 	"runtime"
@@ -154,10 +155,16 @@ func Cases(ctx context.Context, e *embedder.Encoder, samples []Sample) ([]Case, 
 // Encoded is what a model says of one study.
 type Encoded struct {
 	Image, Text []float32          // nil where there is none
+	Tokens      []int32            // of the text
 	Scores      map[string]float64 // calibrated label scores; nil without an image
 	Logits      map[string]float64 // cosine differences over temperature: what calibration starts from
 	// The local vectors that [LocalSimilarity] takes; of an encoder with embedder.Options.Local.
 	Patches, Sentences [][]float32
+}
+
+// Pair is a study of a patient that has both an image and a text.
+func (e Encoded) Pair(patient string) Pair {
+	return Pair{Patient: patient, Image: e.Image, Text: e.Text, Report: fmt.Sprint(e.Tokens)}
 }
 
 // Encode runs the model on studies and scores its labels.
@@ -182,7 +189,7 @@ func EncodeScored(ctx context.Context, e *embedder.Encoder, labels []zeroshot.La
 	}
 	out := make([]Encoded, len(studies))
 	for i, v := range vectors {
-		out[i] = Encoded{Image: v.Image, Text: v.Text, Patches: v.Patches, Sentences: sentences(v.Tokens, studies[i].Report.Sentences)}
+		out[i] = Encoded{Image: v.Image, Text: v.Text, Tokens: studies[i].Report.Tokens, Patches: v.Patches, Sentences: sentences(v.Tokens, studies[i].Report.Sentences)}
 		if v.Image == nil {
 			continue
 		}
