@@ -260,7 +260,8 @@ type ZeroShotOptions struct {
 // EvaluateZeroShot measures a model's label scores against what is known. Of several manifests, the
 // splits of one set, each is scored by its own model; so that scores of different models can be
 // ranked together, they are then replaced by their ranks inside the split, and there are no
-// calibration errors.
+// calibration errors; nor are there any of a model on the data that it was trained on, whose held-out
+// studies calibrated it.
 func EvaluateZeroShot(ctx context.Context, o ZeroShotOptions, progress func(done, total int)) (ZeroShotResult, error) {
 	const op = "train.EvaluateZeroShot"
 	var out ZeroShotResult
@@ -281,12 +282,13 @@ func EvaluateZeroShot(ctx context.Context, o ZeroShotOptions, progress func(done
 		}
 		out.Model, out.Skipped = s.model, out.Skipped+s.skipped
 		all.labelled = append(all.labelled, s.labelled...)
+		all.calibrated = s.calibrated
 		all.vectors, all.patients = append(all.vectors, s.vectors...), append(all.patients, s.patients...)
 	}
 	if out.ZeroShotTable = eval.ZeroShot(all.labelled); len(out.Labels) == 0 {
 		return out, fault.Reject(op, fault.Invalid, ReasonStudies, "no label has both studies that show it and studies that do not")
 	}
-	if len(o.Models) > 1 {
+	if len(o.Models) > 1 || all.calibrated {
 		for i := range out.Labels {
 			out.Labels[i].Calibration = nil
 		}
@@ -309,6 +311,8 @@ type scored struct {
 	vectors  [][]float32
 	patients []string
 	skipped  int
+	// calibrated: these are studies on which its scores were calibrated.
+	calibrated bool
 }
 
 func (s *scored) add(v eval.Encoded, truth map[string]bool, patient string) {
@@ -350,7 +354,7 @@ func scoredBy(ctx context.Context, o ZeroShotOptions, i int, dir string, progres
 		return out, err
 	}
 	err = withModel(ctx, dir, m.Preparation, func(e *embedder.Encoder) error {
-		out.model = e.Model().Ref.String()
+		out.model, out.calibrated = e.Model().Ref.String(), slices.Contains(e.Model().DataManifests, m.ID)
 		d, err := Load(ctx, []string{o.Data[i]}, o.NATS, readerOf(e), progress)
 		if err != nil {
 			return err

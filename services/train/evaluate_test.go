@@ -15,12 +15,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/embedder/tokenizer"
+	"github.com/radstream/radstream/embedder/zeroshot"
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/schemas/model"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 	"github.com/radstream/radstream/services/train"
 	"github.com/radstream/radstream/trainer"
 	"github.com/radstream/radstream/trainer/eval"
+	"github.com/radstream/radstream/trainer/onnxexport"
 )
 
 func TestEvaluateRetrieval(t *testing.T) {
@@ -225,6 +227,33 @@ func TestEvaluateZeroShot(t *testing.T) {
 	}
 	if _, err := train.EvaluatePairs(t.Context(), train.PairsOptions{Models: []string{untrained(t)}, Path: bare}, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no reports: %v", err)
+	}
+}
+
+// TestZeroShotOnItsOwnData: what calibrated a model says nothing of its calibration.
+func TestZeroShotOnItsOwnData(t *testing.T) {
+	dir := t.TempDir()
+	c := small(30)
+	c.SingleFinding, c.PriorShare = true, 0
+	data := generate(t, dir, c)
+	labels, err := zeroshot.DefaultLabels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.BERTBaseCased()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, told := range map[string]bool{data.ID: false, strings.Repeat("0", 32): true} {
+		m := model.Manifest{Ref: model.Ref{Name: "m", Version: "1"}, Preprocessing: data.Preparation, Temperature: 0.07, Labels: labels, DataManifests: []string{id}}
+		at := t.TempDir()
+		if err := onnxexport.WriteModel(at, model.Tiny(), onnxexport.Untrained(model.Tiny(), 1), onnxexport.FP16, tok, m); err != nil {
+			t.Fatal(err)
+		}
+		r, err := train.EvaluateZeroShot(t.Context(), train.ZeroShotOptions{Models: []string{at}, Data: []string{filepath.Join(dir, train.ManifestFile)}}, nil)
+		if err != nil || (r.Labels[0].Calibration != nil) != told {
+			t.Errorf("trained on %s: %+v, %v", id, r.Labels, err)
+		}
 	}
 }
 
