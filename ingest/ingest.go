@@ -51,7 +51,7 @@ const (
 
 // preparation numbers the way pixels and text are prepared. Raise it with any change that
 // changes a prepared byte.
-const preparation = 3
+const preparation = 4
 
 // Config is what can be chosen about preparation.
 type Config struct {
