@@ -169,7 +169,7 @@ func TestServe(t *testing.T) {
 	if !slices.Equal(pending, []float64{3}) {
 		t.Errorf("%v studies were pending", pending)
 	}
-	figures = watched.gate(t, decided)
+	watched.gate(t, decided)
 	watched.want(t, map[string]float64{`rounds_total{decision="promoted"}`: 1, `rounds_total{decision="refused"}`: 1, `run_info{model="` + decided.GetModelRef() + `"}`: 1, "step": 10})
 
 	// A round that holds out more measures on those that the champion was not trained on.
