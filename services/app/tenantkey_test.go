@@ -98,6 +98,7 @@ func TestDamagedKey(t *testing.T) {
 	if n := s.messages(t, event.StreamRejected); n != 0 {
 		t.Errorf("%d dead letters are left", n)
 	}
+	awaitNothingPending(t, s) // a request goes behind its receipt
 	if left, err := s.bus.On(t.Context(), event.StreamStudies, event.StudyErasedSubject(tenant)); len(left) > 0 || err != nil {
 		t.Errorf("%d requests to erase are left, %v", len(left), err)
 	}

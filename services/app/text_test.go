@@ -130,7 +130,7 @@ func TestTextIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := p.Version(); !strings.HasPrefix(v, "4-auto-128+remove-ppocr4.") || ingest.Rendering(v) != "3-auto-128" {
+	if v := p.Version(); !strings.HasPrefix(v, "4-auto-128+remove-ppocr4.") || ingest.Rendering(v) != "4-auto-128" {
 		t.Errorf("version %q", v)
 	}
 	want, err := p.View(t.Context(), ingest.Object{Data: b.Bytes()})
