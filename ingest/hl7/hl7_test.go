@@ -161,6 +161,7 @@ func TestStatus(t *testing.T) {
 		{"MDM^T08", "", "", "AU", report.StatusCorrected},
 		{"MDM^T10", "", "", "AU", report.StatusCorrected},
 		{"MDM^T11", "", "", "AU", report.StatusRetracted},
+		{"MDM^T02", "", "", "LA||CA", report.StatusRetracted},
 		{"MDM^T02", "", "X", "AU", report.StatusRetracted},
 	} {
 		segments := []string{msh(c.kind), pid, "OBR|1||FI1|" + strings.Repeat("|", 21) + c.result}

@@ -149,8 +149,12 @@ func (m message) document(event string) ([]report.Message, error) {
 }
 
 // documentStatus follows the event (HL7 v2 9.5.1 to 9.5.11) and TXA-17, the completion
-// status (table 0271): what nobody authenticated is preliminary.
+// status (table 0271): what nobody authenticated is preliminary. What TXA-19 calls deleted (table
+// 0273) is retracted whatever the event.
 func documentStatus(event string, txa segment) report.Status {
+	if strings.EqualFold(txa.part(19, 1), "CA") {
+		return report.StatusRetracted
+	}
 	switch event {
 	case "T11":
 		return report.StatusRetracted

@@ -163,7 +163,7 @@ func Each(ctx context.Context, b *bus.Bus, f Filter, what func(context.Context, 
 		case fault.ReasonOf(err) == ReasonInputGone, fault.ReasonOf(err) == ReasonSuperseded:
 			faults = append(faults, err)
 		default:
-			return done, err
+			return done, errors.Join(append(faults, err)...)
 		}
 	}
 	return done, errors.Join(faults...)

@@ -67,6 +67,9 @@ func open(ctx context.Context, paths []string, nats bus.Config) (parts []trainer
 	return parts, done, nil
 }
 
+// reasonGone is for a message that a manifest names and a stream has not.
+const reasonGone fault.Reason = "message_gone"
+
 // stream is the source of a manifest's messages in a stream.
 type stream struct {
 	bus  *bus.Bus
@@ -79,7 +82,7 @@ func (s stream) Records(ctx context.Context, sequences []uint64, yield func(trai
 	for _, seq := range sequences {
 		m, err := s.bus.Get(ctx, s.name, seq)
 		if fault.KindOf(err) == fault.NotFound {
-			return fault.Errorf("train.Load", fault.NotFound, "message %d, which the manifest names, is not in stream %s: it was trimmed or erased since, or this is another server; radtrain manifest freezes what is there: %w", seq, s.name, err)
+			return fault.Reject("train.Load", fault.NotFound, reasonGone, "message %d, which the manifest names, is not in stream %s: it was trimmed or erased since, or this is another server; radtrain manifest freezes what is there: %w", seq, s.name, err)
 		}
 		if err != nil {
 			return err

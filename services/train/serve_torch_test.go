@@ -227,6 +227,26 @@ func TestServe(t *testing.T) {
 	if m, err := model.Load(kept); err != nil || len(m.DataManifests) != 2 { // the champion's data and its own
 		t.Errorf("the refused model saw %+v, %v", m, err)
 	}
+
+	// A study that is erased while a round runs ends the round, and not the process.
+	all[4].Rev++
+	publish(t, b, tenant, all[4], all[4].PrepId+"again")
+	hooks.Waiting = nil
+	hooks.Begun = func(model.Ref, model.Ref, int, int) {
+		_, seq, err := b.LastForSubject(ctx, event.StreamPrepared, event.PreparedSubject(tenant, event.PatientKey(all[5].PatientKey), event.StudyKey(all[5].StudyKey)))
+		if err == nil {
+			err = b.SecureDelete(ctx, event.StreamPrepared, seq)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	var why error
+	stopping, stop = context.WithCancel(ctx)
+	hooks.Skipped = func(err error) { why = err; stop() }
+	if err := train.Serve(stopping, more, hooks); err != nil || why == nil || !strings.Contains(why.Error(), "erased while") {
+		t.Errorf("a study was erased: %v, skipped for %v", err, why)
+	}
 }
 
 // watched are the metrics of one radtrain serve.
