@@ -70,7 +70,7 @@ func readMessage(data []byte) (message, error) {
 	}
 	made := m.segments[0].part(7, 1)
 	m.time = ParseTime(made)
-	if i := strings.IndexAny(made, "+-"); i >= 0 {
+	if i := strings.IndexAny(made, "+-"); i >= 0 && !m.time.IsZero() {
 		m.zone = made[i:]
 	}
 	return m, nil
