@@ -109,7 +109,7 @@ func TestText(t *testing.T) {
 		{"empty lines stay", []string{"OBX|1|TX|||Clear.", "OBX|2|TX|||", "OBX|3|TX|||Dry."}, "Clear.\n\nDry."},
 		{"typed separators", []string{"OBX|1|TX|||Hila & apices at T^4."}, "Hila & apices at T^4."},
 		{"coded", []string{"OBX|1|CWE|||123^Pneumonia^SCT~^Effusion"}, "Pneumonia\nEffusion"},
-		{"coded answers", []string{"OBX|1|CWE|1^Pneumothorax^L||2^Absent^L", "OBX|2|CE|3^Effusion^L||N^No", "OBX|3|CWE|19005-8^Study impression^LN||4^Normal"}, "FINDINGS:\nPneumothorax Absent.\nNo Effusion.\nIMPRESSION:\nNormal"},
+		{"coded answers", []string{"OBX|1|CWE|1^Pneumothorax^L||2^Absent^L", "OBX|2|CE|3^Effusion^L||N^No", "OBX|4|CWE|5^Scar^L||U^Unknown", "OBX|3|CWE|19005-8^Study impression^LN||4^Normal"}, "FINDINGS:\nPneumothorax Absent.\nNo Effusion.\nUnknown\nIMPRESSION:\nNormal"},
 		{"encapsulated", []string{"OBX|1|ED|||RIS^TEXT^plain^Base64^" + encoded}, "FINDINGS: Clear.\nIMPRESSION: Normal."},
 		{"encapsulated twice", []string{"OBX|1|ED|||^TEXT^^Base64^" + encoded + "~^TEXT^^A^Dry."}, "FINDINGS: Clear.\nIMPRESSION: Normal.\nDry."},
 		{"encapsulated, typed separators", []string{"OBX|1|ED|||^TEXT^^A^Clear.~Dry ^ and~~small.~^TEXT^plain^A^More.~End.^^"}, "Clear.\nDry ^ and\n\nsmall.\nMore.\nEnd."},

@@ -135,7 +135,8 @@ func Heading(name string) string {
 
 // Answer returns the words of a coded value as a sentence about the name of its code, for codes that
 // imply no heading: "Pneumothorax" and "Absent" are "Pneumothorax Absent.", "Effusion" and "No" are "No
-// Effusion." Alone the value would say of nothing that it is absent.
+// Effusion." Alone the value would say of nothing that it is absent. A value that answers nothing,
+// "Unknown", stays alone: beside the name it would be read as a finding.
 func Answer(name, value string) string {
 	name, value = strings.TrimRight(strings.TrimSpace(name), ": "), strings.TrimSpace(value)
 	if name == "" || value == "" {
@@ -143,10 +144,13 @@ func Answer(name, value string) string {
 	}
 	sentence := name + " " + value
 	switch strings.ToLower(value) {
-	case "no":
+	case "no", "n", "false":
 		sentence = "No " + name
-	case "yes":
+	case "yes", "y", "true":
 		sentence = name
+	case "unknown", "n/a", "na", "not applicable", "not asked", "not assessed", "not available", "not done", "not evaluated",
+		"not performed", "not reported", "no information", "unable to assess", "cannot be determined":
+		return value
 	}
 	if strings.HasSuffix(sentence, ".") {
 		return sentence
