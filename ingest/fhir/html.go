@@ -13,6 +13,7 @@ import (
 func htmlText(s string) string {
 	w := htmlWriter{}
 	pre := 0
+	struck, depth := "", 0 // the tag whose content is left out, and how many of its kind are open
 	last := strings.LastIndexByte(s, '>')
 	s, tail := s[:last+1], s[last+1:] // no tag ends in the tail
 	for s != "" {
@@ -20,7 +21,9 @@ func htmlText(s string) string {
 		if at < 0 {
 			at = len(s)
 		}
-		w.text(html.UnescapeString(s[:at]), pre > 0)
+		if depth == 0 {
+			w.text(html.UnescapeString(s[:at]), pre > 0)
+		}
 		if s = s[at:]; s == "" {
 			break
 		}
@@ -28,7 +31,17 @@ func htmlText(s string) string {
 		closing := false
 		tag := s
 		name, closing, s = cutTag(s)
-		if name == "content" && !strings.Contains(tag[:len(tag)-len(s)], `revised="delete"`) { // of C-CDA
+		tag = tag[:len(tag)-len(s)]
+		switch {
+		case strings.HasSuffix(tag, "/>"): // it has no content
+		case depth > 0 && name == struck && closing:
+			depth--
+		case depth > 0 && name == struck:
+			depth++
+		case depth == 0 && !closing && strikes(name, tag):
+			struck, depth = name, 1
+		}
+		if depth > 0 {
 			continue
 		}
 		switch name {
@@ -56,14 +69,21 @@ func htmlText(s string) string {
 			if !closing {
 				s = skipTo(s, "</"+name)
 			}
-		case "del", "s", "strike", "content":
-			if !closing {
-				s = skipTo(s, "</"+name+">")
-			}
 		}
 	}
-	w.text(html.UnescapeString(tail), pre > 0)
+	if depth == 0 {
+		w.text(html.UnescapeString(tail), pre > 0)
+	}
 	return strings.TrimSpace(w.b.String())
+}
+
+// strikes reports whether a tag strikes out its content, in HTML or in C-CDA.
+func strikes(name, tag string) bool {
+	switch name {
+	case "del", "s", "strike":
+		return true
+	}
+	return name == "content" && (strings.Contains(tag, `revised="delete"`) || strings.Contains(tag, `revised='delete'`))
 }
 
 // htmlWriter collects text and holds back the white space until more text comes.
