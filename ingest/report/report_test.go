@@ -129,6 +129,10 @@ func TestSections(t *testing.T) {
 		{"addenda in other forms", "*** ADDENDUM 1 ***\nNodule.\n=== ADDENDUM ===\nScar.\nAddendum begins: Rib.\nADDENDUM 2 - 3/4/2020 10:30 AM - Dr. Smith:\nPacer.\n" +
 			"Addendum Dictated By: J Smith\nDrain.\nADDENDUM (Dr. Smith): Clip.\nADDENDUM created by Dr. Smith at 10:30:\nWire.\nFINDINGS: Clear.",
 			[]Section{i("Nodule."), i("Scar."), i("Rib."), i("Pacer."), i("Drain."), i("Clip."), i("Wire."), f("Clear.")}},
+		{"an addendum's number", "ADDENDUM No. 2: Nodule.\nADDENDUM NO. 3\nScar.\nFINDINGS: Clear.", []Section{i("Nodule."), i("Scar."), f("Clear.")}},
+		{"an addendum of a sentence", "ADDENDUM Dr. Smith was told of a mass: he agrees.\nFINDINGS: Clear.", []Section{i("Dr. Smith was told of a mass: he agrees."), f("Clear.")}},
+		{"a number behind a colon", "FINDINGS: Cobb angle: 12. COMPARISON: None.", []Section{f("Cobb angle: 12.")}},
+		{"headings with dashes", "- FINDINGS: Clear.\n- COMPARISON: None.\n- IMPRESSION: Normal.", []Section{f("Clear."), i("Normal.")}},
 		{"qualified headings", "HISTORY (per ward): Cough.\nFINDINGS (PA and lateral): Clear.\nIMPRESSION (final): Normal (see above): stable.", []Section{f("Clear."), i("Normal (see above): stable.")}},
 		{"dropped headings in a list", "IMPRESSION:\n1. Nodule.\n2. Recommendation: CT in 6 weeks.\n3. No effusion.\nCOMPARISON: None.",
 			[]Section{i("1. Nodule."), i("3. No effusion.")}},

@@ -78,7 +78,7 @@ func (l *lexicon) sections(text string) []Section {
 			continue
 		}
 		to, of := h.start, ""
-		if item := openItem.FindStringSubmatchIndex(text[start:h.start]); item != nil && h.action == dropped {
+		if item := openItem.FindStringSubmatchIndex(text[start:h.start]); item != nil {
 			if to, of = start+item[2], listed; open == findings || open == impression {
 				of = open
 			}
@@ -99,7 +99,7 @@ func (l *lexicon) sections(text string) []Section {
 
 // A list item that holds nothing yet, and the one behind an item.
 var (
-	openItem = regexp.MustCompile(`(?:^|[.;:\n])\s*(\(?\d{1,2}[.)]|[-*•])[ \t]*$`)
+	openItem = regexp.MustCompile(`(?:^|[.;\n])\s*(\(?\d{1,2}[.)]|[-*•])[ \t]*$`)
 	nextItem = regexp.MustCompile(`\s\(?\d{1,2}[.)]\s+[A-Z]|\n[ \t]*[-*•][ \t]`)
 )
 
@@ -129,8 +129,8 @@ func (l *lexicon) findHeadings(text string) []heading {
 }
 
 // numbering stands between "addendum" and its text: "#2 (3/4/2020 10:30 by Dr. Smith): ", "begins: ", "1 ***".
-var numbering = regexp.MustCompile(`(?i)^(?:[#\d()/.,*=_ \t-]|\d:\d\d|(?:no\.|number|[ap]m|on|dated|begins?|starts?|created|dictated|entered)\b)+` +
-	`(?:(?:(?:by|dr\.?) (?:[^:\n]|\d:\d){1,80})?:(?:[ \t\n]|$)|by:[^\n]{1,60}\n|\n)`)
+var numbering = regexp.MustCompile(`(?i)^(?:[#\d()/.,*=_ \t-]|\d:\d\d|no\.|(?:number|[ap]m|on|dated|begins?|starts?|created|dictated|entered)\b)+` +
+	`(?:(?:by (?:[^:\n]|\d:\d){1,80}|dr\.?(?: [^ :\n]+){1,3})?:(?:[ \t\n]|$)|by:[^\n]{1,60}\n|\n)`)
 
 // qualifier stands between a heading and its colon: "FINDINGS (PA and lateral):".
 var qualifier = regexp.MustCompile(`^[ \t]*\([^()\n]{1,60}\)[ \t]*:`)
