@@ -116,24 +116,6 @@ func auc(positive, negative []float64) float64 {
 	return (ranks - p*(p+1)/2) / (p * n)
 }
 
-// aucFigure is the area under the curve, resampling positives and negatives by themselves.
-func aucFigure(scores []float64, positive, negative []int) Figure {
-	measure := func(chosen []int) float64 {
-		var p, n []float64
-		for i, c := range chosen { // bootstrap keeps the groups in order
-			if i < len(positive) {
-				p = append(p, scores[c])
-			} else {
-				n = append(n, scores[c])
-			}
-		}
-		return auc(p, n)
-	}
-	f := Figure{Value: measure(slices.Concat(positive, negative))}
-	f.Low, f.High = bootstrap([][]int{positive, negative}, measure)
-	return f
-}
-
 // resampling draws patients again: what is said of the studies of one is alike.
 type resampling struct {
 	studies [][]int // of each patient

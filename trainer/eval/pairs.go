@@ -71,8 +71,8 @@ func ComparePairs(model, against [][]Pair) PairsGain {
 // Pairs ranks all texts of a set for each of its images and all its images for each text, and
 // takes the queries of all sets together: those of several splits, with a model each. Equal
 // scores count against the partner, so that a model that says the same of everything finds
-// nothing; but another pair with the very same report is no error, and is passed over. Intervals resample patients, one of several studies or in several sets as a whole; the
-// candidates stay all.
+// nothing; but another pair with the very same report is no error, and is passed over. Intervals
+// resample patients, one of several studies or in several sets as a whole; the candidates stay all.
 func Pairs(sets ...[]Pair) PairsTable {
 	images, texts, patients := beforeAll(sets)
 	n := len(images)

@@ -338,7 +338,11 @@ func (e *retrieval) area(class string, own []int) *Area {
 	if !ok {
 		return nil
 	}
-	f := aucFigure(column, own, e.others(class))
+	truth := make([]bool, len(e.cases))
+	for _, i := range own {
+		truth[i] = true
+	}
+	f := byPatient(make([]string, len(truth)), truth).auc(column, truth) // cases name no patient
 	return &Area{f.Value, [2]float64{f.Low, f.High}}
 }
 
