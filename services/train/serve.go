@@ -370,14 +370,14 @@ func (s *server) candidate(ctx context.Context) error {
 	}
 	report, err := Fit(ctx, fit, s.hooks.Fit)
 	if err != nil {
-		return fault.Wrap(op, erased(err))
+		return fault.Wrap(op, erased(err, dir))
 	}
 	if report.Interrupted {
 		return fault.Errorf(op, fault.Canceled, "stopped: radtrain fit --resume --out %s ends the run", fit.Out)
 	}
 	decision, err := s.decide(ctx, serving.Ref, champion, filepath.Join(fit.Out, ModelDir), report, data)
 	if err != nil {
-		return fault.Wrap(op, erased(err))
+		return fault.Wrap(op, erased(err, dir))
 	}
 	text, err := protojson.Marshal(decision)
 	if err != nil {
@@ -390,13 +390,14 @@ func (s *server) candidate(ctx context.Context) error {
 	return fault.Wrap(op, s.conclude(ctx, rec))
 }
 
-// erased tells of a round that is skipped since a study was erased under way. Its candidate may have
-// seen it, and is given up.
-func erased(err error) error {
+// erased tells of a round that is skipped since a study was erased under way. What it left in dir
+// may have seen the study, and goes.
+func erased(err error, dir string) error {
 	if fault.ReasonOf(err) != reasonGone {
 		return err
 	}
-	return fault.Reject("train.candidate", fault.Invalid, trainer.ReasonData, "a study was erased while the round ran, whose candidate is given up; the next round trains without it: %w", err)
+	err = fault.Reject("train.candidate", fault.Invalid, trainer.ReasonData, "a study was erased while the round ran, whose candidate is given up; the next round trains without it: %w", err)
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 // freeze freezes the archive and counts the held-out studies that a model was not trained on.

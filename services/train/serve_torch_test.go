@@ -5,6 +5,7 @@ package train_test
 import (
 	"context"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -241,11 +242,18 @@ func TestServe(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	before, err := os.ReadDir(o.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var why error
 	stopping, stop = context.WithCancel(ctx)
 	hooks.Skipped = func(err error) { why = err; stop() }
 	if err := train.Serve(stopping, more, hooks); err != nil || why == nil || !strings.Contains(why.Error(), "erased while") {
 		t.Errorf("a study was erased: %v, skipped for %v", err, why)
+	}
+	if after, err := os.ReadDir(o.Dir); err != nil || len(after) != len(before) {
+		t.Errorf("the folder of the round that was given up is left: %v, %v", after, err)
 	}
 }
 
