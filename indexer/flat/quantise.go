@@ -21,7 +21,7 @@ import (
 //
 // A code is 32*high + low, five bits each, which lie apart. A scan is bound by memory, so it reads
 // high alone first, with the larger e that belongs to it, and low of the vectors that this leaves.
-// Five bits, since that |e| is about 0.06 |x|: of random vectors, the worst there are, 3 % are left
+// Five bits, since |e| is then about 0.06 |x|: of random vectors, the worst there are, 3 % are left
 // of 20,000 and 1 % of 100,000. Four leave 34 and 20 %, and reading those costs more than the fifth bit.
 
 // lane is the multiple of elements that kernels work on; rows are filled up with zeros of the query.
