@@ -430,6 +430,37 @@ func TestWatchFromNow(t *testing.T) {
 	}
 }
 
+// TestWatchEnds: who asks goes when he is told to, also while nothing answers.
+func TestWatchEnds(t *testing.T) {
+	url := bustest.Serve(t)
+	wire := newWire(t, strings.TrimPrefix(url, "nats://"))
+	b := bustest.Connect(t, "nats://"+wire.Addr().String())
+	w, err := b.Watch(t.Context(), bus.WatchConfig{Stream: event.StreamStudies, Start: bus.FromNow()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.Next(ctx)
+		w.Close()
+		ended <- err
+	}()
+	wire.mutes.Store(true)
+	wire.cut()
+	<-wire.muted // the client is back, and what it asks for to go on does not come
+	cancel()
+	select {
+	case err := <-ended:
+		if fault.KindOf(err) != fault.Canceled {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it did not end within five seconds")
+	}
+}
+
 func TestInputWithoutID(t *testing.T) {
 	s := serve(t, t.TempDir())
 	b := bustest.Connect(t, s.ClientURL())

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strconv"
@@ -105,6 +106,8 @@ type wire struct {
 	stalls atomic.Bool
 	room   atomic.Int64  // bytes of answers until the wire is silent; 0 is no end
 	silent chan struct{} // closed by then
+	mutes  atomic.Bool   // messages are swallowed, the lines of the protocol itself are not
+	muted  chan struct{} // has an element once that happened
 
 	mu   sync.Mutex
 	live []net.Conn
@@ -116,7 +119,7 @@ func newWire(t *testing.T, to string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Listener: l, silent: make(chan struct{})}
+	w := &wire{Listener: l, silent: make(chan struct{}), muted: make(chan struct{}, 1)}
 	t.Cleanup(func() { l.Close(); w.cut() })
 	go func() {
 		for {
@@ -151,6 +154,13 @@ func (w *wire) answer(near, far net.Conn) {
 				return
 			}
 			w.room.Add(-int64(n))
+		}
+		if w.mutes.Load() && bytes.Contains(part[:n], []byte("MSG ")) {
+			select {
+			case w.muted <- struct{}{}:
+			default:
+			}
+			continue
 		}
 		if w.stalls.CompareAndSwap(true, false) {
 			time.Sleep(2500 * time.Millisecond) // FetchNoWait of nats.go waits for one second

@@ -145,6 +145,10 @@ type WatchConfig struct {
 type Watcher struct {
 	stream string
 	it     jetstream.MessagesContext
+	read   chan jetstream.Msg // until err
+	err    error              // what ended it
+	ended  context.Context
+	end    context.CancelFunc
 }
 
 // Watch starts reading. Errors: NotFound where the stream is missing, or the bus's own.
@@ -175,7 +179,28 @@ func (b *Bus) Watch(ctx context.Context, c WatchConfig) (*Watcher, error) {
 	if err != nil {
 		return nil, Failure(op, err)
 	}
-	return &Watcher{stream: c.Stream, it: it}, nil
+	w := &Watcher{stream: c.Stream, it: it, read: make(chan jetstream.Msg)}
+	w.ended, w.end = context.WithCancel(context.Background())
+	context.AfterFunc(w.ended, it.Stop) // which waits while the library tries to resume
+	go w.run()
+	return w, nil
+}
+
+// run reads beside who asks: while the library tries to resume it heeds no context.
+func (w *Watcher) run() {
+	defer close(w.read)
+	for {
+		var m jetstream.Msg
+		if m, w.err = w.it.Next(); w.err != nil {
+			return
+		}
+		select {
+		case w.read <- m:
+		case <-w.ended.Done():
+			w.err = jetstream.ErrMsgIteratorClosed
+			return
+		}
+	}
 }
 
 // Next returns the next message, waiting for one to be stored where there is none. After
@@ -183,14 +208,17 @@ func (b *Bus) Watch(ctx context.Context, c WatchConfig) (*Watcher, error) {
 // about a minute the error is Unavailable and another Watch has to be opened.
 func (w *Watcher) Next(ctx context.Context) (Message, error) {
 	const op = "bus.Watcher.Next"
-	m, err := w.it.Next(jetstream.NextContext(ctx))
-	switch {
-	case err != nil && ctx.Err() != nil:
+	var m jetstream.Msg
+	select {
+	case <-ctx.Done():
 		return Message{}, fault.Wrap(op, ctx.Err())
-	case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-		return Message{}, fault.E(op, fault.Unavailable, err)
-	case err != nil:
-		return Message{}, Failure(op, err)
+	case m = <-w.read:
+	}
+	switch {
+	case m == nil && errors.Is(w.err, jetstream.ErrMsgIteratorClosed):
+		return Message{}, fault.E(op, fault.Unavailable, w.err)
+	case m == nil:
+		return Message{}, Failure(op, w.err)
 	}
 	md, err := m.Metadata()
 	if err != nil {
@@ -200,4 +228,4 @@ func (w *Watcher) Next(ctx context.Context) (Message, error) {
 }
 
 // Close ends the watch.
-func (w *Watcher) Close() { w.it.Stop() }
+func (w *Watcher) Close() { w.end() }
