@@ -188,6 +188,13 @@ func TestManifest(t *testing.T) {
 	if err := m.Write(path); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Write(link); fault.KindOf(err) != fault.Usage {
+		t.Errorf("in the place of a device it writes with %v", err)
+	}
 	back, err := trainer.ReadManifest(path)
 	if err != nil {
 		t.Fatal(err)

@@ -275,6 +275,9 @@ func (m *Manifest) Write(path string) error {
 		out.WriteByte('\n')
 	}
 	out.WriteString("  ]\n}\n")
+	if at, err := os.Stat(path); err == nil && !at.Mode().IsRegular() { // whose place a file would take
+		return fault.Errorf(op, fault.Usage, "%s is there and is not a file", path)
+	}
 	return fault.E(op, fault.Usage, renameio.WriteFile(path, out.Bytes(), 0o644))
 }
 

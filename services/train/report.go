@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/radstream/radstream/schemas/fault"
 	"github.com/radstream/radstream/trainer/eval"
 )
@@ -119,7 +117,7 @@ func Report(ctx context.Context, dirs []string, o TablesOptions, path string, pr
 	if err := page.Execute(&out, data); err != nil {
 		return fault.E(op, fault.Internal, err)
 	}
-	return fault.E(op, fault.Usage, renameio.WriteFile(path, out.Bytes(), 0o644))
+	return fault.E(op, fault.Usage, os.WriteFile(path, out.Bytes(), 0o644)) // in place: the path may be /dev/stdout
 }
 
 // searches are one text and one film of each class, in every model. All models saw the same studies.
