@@ -63,7 +63,7 @@ type Query struct {
 }
 
 // Run does it. Errors: NotFound for a model that was not pushed; Conflict with [ReasonDiffers] below
-// MinOverlap, with the report; Invalid with [ReasonRefused] where a process cannot use it, which ends
+// MinOverlap, with the report, and where another model is promoted at last; Invalid with [ReasonRefused] where a process cannot use it, which ends
 // the trial; Unavailable where nobody runs that could embed.
 func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (report Report, err error) {
 	const op = "reindex.Run"
@@ -75,9 +75,8 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 	if report.Old, err = models.Answers(ctx); err != nil {
 		return report, fault.Wrap(op, err)
 	}
-	if report.Old == r.Ref {
-		report.Switched = true
-		return report, fault.Wrap(op, models.EndTrial(ctx, r.Ref)) // somebody ended who waited for this
+	if report.Old == r.Ref { // somebody ended who waited for this
+		return report, fault.Wrap(op, report.end(ctx, models))
 	}
 	if err := models.SetTrial(ctx, r.Ref); err != nil {
 		return report, fault.Wrap(op, err)
@@ -115,20 +114,33 @@ func Run(ctx context.Context, b *bus.Bus, client *query.Client, r Request) (repo
 	if _, err := models.Promote(ctx, r.Ref, report.Old, registry.ByOperator); err != nil {
 		return report, fault.Wrap(op, err)
 	}
+	return report, fault.Wrap(op, report.end(ctx, models))
+}
+
+// end returns when the new model answers, and ends its trial.
+func (r *Report) end(ctx context.Context, models *registry.Registry) error {
+	const op = "reindex.end"
 	for {
+		serving, err := models.Serving(ctx)
+		if err == nil && serving.Ref != r.New {
+			return fault.Errorf(op, fault.Conflict, "%s was promoted since, and takes the place of %s: see radstream status", serving.Ref, r.New)
+		}
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
 		answers, err := models.Answers(ctx)
 		if err != nil {
-			return report, fault.Wrap(op, err)
+			return err
 		}
-		if answers == r.Ref {
+		if answers == r.New {
 			break
 		}
 		if err := pause(ctx); err != nil {
-			return report, fault.Errorf(op, fault.Unavailable, "%s was promoted, and does not answer yet: see radstream status: %w", r.Ref, err)
+			return fault.Errorf(op, fault.Unavailable, "%s was promoted, and does not answer yet: see radstream status: %w", r.New, err)
 		}
 	}
-	report.Switched = true
-	return report, fault.Wrap(op, models.EndTrial(ctx, r.Ref))
+	r.Switched = true
+	return models.EndTrial(ctx, r.New)
 }
 
 // caughtUp returns when a model has embedded the archive as it is now, and the index has all of it.
