@@ -118,7 +118,7 @@ func (v *version) relabel(ctx context.Context) error {
 		v.app.opt.Log.Info().Str("model", v.manifest.Ref.String()).Uint64("label_set", set.number).Int("studies", v.rescored.Studies).Msg("what was embedded before is scored by the label set")
 	}
 	if v.rescoredTo > 0 { // else nothing was ever embedded
-		if indexed, err := v.reached(ctx, event.StreamEmbedded, stageIndex, v.rescoredTo); !indexed || err != nil {
+		if indexed, err := v.reached(ctx, stageIndex, v.rescoredTo); !indexed || err != nil {
 			return err
 		}
 	}

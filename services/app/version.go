@@ -207,7 +207,7 @@ func (v *version) rebuild(ctx context.Context) error {
 // caughtUp tells whether the collection holds the archive as it was when the version began, and so
 // whether a search misses nothing in it. Which processes fill it does not matter.
 func (v *version) caughtUp(ctx context.Context) (bool, error) {
-	if done, err := v.reached(ctx, event.StreamPrepared, stageEmbed, v.archive); !done || err != nil {
+	if done, err := v.reached(ctx, stageEmbed, v.archive); !done || err != nil {
 		return false, err
 	}
 	_, last, err := v.app.bus.LastForSubject(ctx, event.StreamEmbedded, v.embedded())
@@ -217,17 +217,20 @@ func (v *version) caughtUp(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return v.reached(ctx, event.StreamEmbedded, stageIndex, last)
+	return v.reached(ctx, stageIndex, last)
 }
 
-// reached tells whether a stage has settled everything of its stream up to a sequence.
-func (v *version) reached(ctx context.Context, stream, stage string, to uint64) (bool, error) {
-	state, err := v.app.bus.ConsumerState(ctx, stream, v.durable(stage))
+// reached tells whether embed or index has settled everything of its stream up to a sequence.
+func (v *version) reached(ctx context.Context, stage string, to uint64) (bool, error) {
+	stream, subjects := event.StreamPrepared, event.PreparedSubject("*", "*", "*")
+	if stage == stageIndex {
+		stream, subjects = event.StreamEmbedded, v.embedded()
+	}
+	done, _, err := v.app.bus.Settled(ctx, stream, v.durable(stage), subjects, to)
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		return false, nil // the process that runs it has not begun
 	}
-	// The last messages may have been replaced or erased: then there is nothing left to settle.
-	return err == nil && (state.AckedTo >= to || state.Pending == 0 && state.AckPending == 0), err
+	return done, err
 }
 
 // lend gives the version's encoder to a query until release; App.mu is held.

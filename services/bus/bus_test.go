@@ -55,7 +55,7 @@ func TestSuite(t *testing.T) {
 	stagetest.Suite(t, func(t *testing.T) stagetest.Bus {
 		b := open(t)
 		c := bus.DefaultSourceConfig(event.StreamStudies, "suite")
-		c.AckWait = 400 * time.Millisecond
+		c.AckWait = time.Second
 		src, err := b.Source(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
@@ -348,7 +348,7 @@ func TestLastPerSubject(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	b := open(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, id := range []string{"a", "b", "c"} {
 		if err := b.Publish(ctx, stagetest.Arrival(t, id), nil); err != nil {
@@ -411,7 +411,7 @@ func TestWatchFromNow(t *testing.T) {
 	direct := bustest.Connect(t, url)
 	wire := newWire(t, strings.TrimPrefix(url, "nats://"))
 	b := bustest.Connect(t, "nats://"+wire.Addr().String())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := direct.Publish(ctx, stagetest.Arrival(t, "before"), nil); err != nil {
 		t.Fatal(err)
@@ -470,7 +470,7 @@ func TestInputWithoutID(t *testing.T) {
 	}
 	defer nc.Close()
 	for _, h := range []nats.Header{nil, {"Nats-Msg-Id": {"theirs"}}, {"CE-ID": {"cloud"}}} {
-		if _, err := nc.RequestMsg(&nats.Msg{Subject: "rad.v1.t.study.arrived", Header: h, Data: []byte("{}")}, 5*time.Second); err != nil {
+		if _, err := nc.RequestMsg(&nats.Msg{Subject: "rad.v1.t.study.arrived", Header: h, Data: []byte("{}")}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -479,4 +479,50 @@ func TestInputWithoutID(t *testing.T) {
 			t.Errorf("message %d has id %s, want %s (%v)", seq+1, m.ID, want, err)
 		}
 	}
+}
+
+// TestSettled: what is still there counts until it was delivered and settled; what was erased before
+// does not, and neither does what the consumer does not read.
+func TestSettled(t *testing.T) {
+	srv := serve(t, t.TempDir())
+	b := bustest.Connect(t, srv.ClientURL())
+	ctx := t.Context()
+	for i, who := range []event.Tenant{"t", "t", "t", "other"} {
+		e := stagetest.Arrival(t, fmt.Sprint(i))
+		e.Subject = event.StudyArrivedSubject(who)
+		if err := b.Publish(ctx, e, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const mine, last = "rad.v1.t.>", 3
+	settled := func(to uint64, want bool) {
+		t.Helper()
+		if done, state, err := b.Settled(ctx, event.StreamStudies, "d", mine, to); done != want || err != nil {
+			t.Errorf("settled up to %d: %v, %v, %+v", to, done, err, state)
+		}
+	}
+	if _, _, err := b.Settled(ctx, event.StreamStudies, "d", mine, last); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no consumer: %v", err)
+	}
+	c, err := raw(t, srv.ClientURL()).CreateConsumer(ctx, event.StreamStudies, jetstream.ConsumerConfig{Durable: "d", FilterSubject: mine, AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled(1, false)
+	for _, to := range []uint64{1, 2} {
+		m, err := c.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settled(to, false)
+		if err := m.DoubleAck(ctx); err != nil {
+			t.Fatal(err)
+		}
+		settled(to, true)
+	}
+	settled(last, false)
+	if err := b.SecureDelete(ctx, event.StreamStudies, last); err != nil {
+		t.Fatal(err)
+	}
+	settled(last, true)
 }

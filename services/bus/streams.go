@@ -170,6 +170,29 @@ func (b *Bus) ConsumerState(ctx context.Context, stream, durable string) (Consum
 	return ConsumerState{Pending: i.NumPending, AckPending: i.NumAckPending, AckedTo: i.AckFloor.Stream, Delivered: i.Delivered.Stream}, nil
 }
 
+// Settled tells whether a durable consumer of a stream's messages on subjects has settled all of them
+// up to a sequence: none that is still there is to be delivered or is worked on. state is how far it
+// is. Errors: NotFound, or the bus's own.
+func (b *Bus) Settled(ctx context.Context, stream, durable string, subjects event.Subject, to uint64) (done bool, state ConsumerState, err error) {
+	const op = "bus.Settled"
+	if state, err = b.ConsumerState(ctx, stream, durable); err != nil {
+		return false, state, fault.Wrap(op, err)
+	}
+	if state.AckedTo >= to {
+		return true, state, nil
+	}
+	if state.AckPending > 0 {
+		return false, state, nil
+	}
+	// The last messages may have been replaced or erased, so that nothing is left to settle. The server's
+	// count of what is pending does not say so: it lags behind the stream.
+	_, last, err := b.LastForSubject(ctx, stream, subjects)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return true, state, nil
+	}
+	return err == nil && state.Delivered >= last, state, fault.Wrap(op, err)
+}
+
 // Rewind makes a durable consumer read its stream from the start again: it is deleted, and made
 // anew by the next [Bus.Source]. One that is not there is no error.
 func (b *Bus) Rewind(ctx context.Context, stream, durable string) error {

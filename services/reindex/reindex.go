@@ -149,23 +149,24 @@ func caughtUp(ctx context.Context, b *bus.Bus, models *registry.Registry, ref mo
 	if err != nil {
 		return err
 	}
-	if err := reached(ctx, b, models, event.StreamPrepared, "embed", ref, prepared.LastSeq, progress); err != nil {
+	if err := reached(ctx, b, models, event.StreamPrepared, event.PreparedSubject("*", "*", "*"), "embed", ref, prepared.LastSeq, progress); err != nil {
 		return err
 	}
-	_, last, err := b.LastForSubject(ctx, event.StreamEmbedded, event.EmbeddedSubject("*", ref.Key(), "*"))
+	embedded := event.EmbeddedSubject("*", ref.Key(), "*")
+	_, last, err := b.LastForSubject(ctx, event.StreamEmbedded, embedded)
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		return nil // nothing in the archive can be embedded
 	}
 	if err != nil {
 		return err
 	}
-	return reached(ctx, b, models, event.StreamEmbedded, "index", ref, last, progress)
+	return reached(ctx, b, models, event.StreamEmbedded, embedded, "index", ref, last, progress)
 }
 
 // reached returns when a stage has settled everything of its stream up to a sequence.
-func reached(ctx context.Context, b *bus.Bus, models *registry.Registry, stream, stage string, ref model.Ref, to uint64, progress func(string, uint64, uint64)) error {
+func reached(ctx context.Context, b *bus.Bus, models *registry.Registry, stream string, subjects event.Subject, stage string, ref model.Ref, to uint64, progress func(string, uint64, uint64)) error {
 	for {
-		state, err := b.ConsumerState(ctx, stream, stage+"_"+ref.Key())
+		done, state, err := b.Settled(ctx, stream, stage+"_"+ref.Key(), subjects, to)
 		switch {
 		case err != nil && fault.KindOf(err) != fault.NotFound:
 			return err
@@ -173,7 +174,7 @@ func reached(ctx context.Context, b *bus.Bus, models *registry.Registry, stream,
 			if progress != nil {
 				progress(stage, min(state.AckedTo, to), to)
 			}
-			if state.AckedTo >= to || state.Pending == 0 && state.AckPending == 0 {
+			if done {
 				return nil
 			}
 		}
