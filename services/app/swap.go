@@ -226,10 +226,10 @@ func (a *App) candidate(ctx context.Context, ref model.Ref, since time.Time, why
 	case passes(ctx, err):
 		return nil, nil, err
 	}
-	a.opt.Log.Error().Str("model", ref.String()).Err(err).Msg("was chosen and cannot be used: the model before goes on; choose another, or roll back")
 	a.mu.Lock()
 	a.refused[ref] = refusal{since, err}
 	a.mu.Unlock()
+	a.opt.Log.Error().Str("model", ref.String()).Err(err).Msg("was chosen and cannot be used: the model before goes on; choose another, or roll back")
 	return nil, err, nil
 }
 
