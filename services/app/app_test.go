@@ -121,7 +121,7 @@ func (s *system) object(t *testing.T, data []byte, p radstreamv1.Projection) *ra
 // await returns what came of an arrival: StudyIndexed, StudyUnchanged or Rejected.
 func (s *system) await(t *testing.T, id string) bus.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	found := make(chan bus.Message, 3)
 	for _, stream := range []string{event.StreamIndexed, event.StreamAnswers, event.StreamRejected} {
@@ -355,12 +355,22 @@ func TestInParts(t *testing.T) {
 		}
 	}
 	s.findsItself(t, uid)
-	metrics := s.metricsAt(t, s.Addresses().Query)
-	for _, line := range []string{`radstream_stage_handled_total{stage="prepare"} 6`, `radstream_stage_handled_total{stage="embed"} 3`, `radstream_stage_handled_total{stage="index"} 3`,
-		`radstream_stage_pending_messages{stage="index"} 0`, `radstream_model_info{model="` + p.ModelRef + `"} 1`, `radstream_index_duration_seconds_count{operation="search",outcome="ok"} 1`,
-		`radstream_query_requests_total{route="POST /v1/search",status="200"} 1`} {
-		if !strings.Contains(metrics, line+"\n") {
-			t.Errorf("the metrics lack %s", line)
+	s.awaitMetrics(t, `radstream_stage_handled_total{stage="prepare"} 6`, `radstream_stage_handled_total{stage="embed"} 3`, `radstream_stage_handled_total{stage="index"} 3`,
+		`radstream_stage_pending_messages{stage="index"} 0`, `radstream_model_info{model="`+p.ModelRef+`"} 1`, `radstream_index_duration_seconds_count{operation="search",outcome="ok"} 1`,
+		`radstream_query_requests_total{route="POST /v1/search",status="200"} 1`)
+}
+
+// awaitMetrics asks until the metrics have all lines: a stage counts what it handled behind its answer.
+func (s *system) awaitMetrics(t *testing.T, lines ...string) {
+	t.Helper()
+	for limit := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		metrics := s.metricsAt(t, s.Addresses().Query)
+		missing := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.Contains(metrics, line+"\n") })
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the metrics lack %q", missing)
 		}
 	}
 }
@@ -442,7 +452,7 @@ func TestTwoProcesses(t *testing.T) {
 // complete waits until n studies of a tenant are indexed at revision 3.
 func complete(t *testing.T, w *bus.Watcher, who event.Tenant, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for n > 0 {
 		m, err := w.Next(ctx)

@@ -10,10 +10,13 @@ import (
 	"github.com/radstream/radstream/services/bus"
 )
 
+// patience ends a test that hangs. It is no measure: a machine may be slow and have other work.
+const patience = 3 * time.Minute
+
 // awaitMessage reads what a subject holds, and what comes, until ok.
 func awaitMessage(t *testing.T, b *bus.Bus, stream string, subject event.Subject, ok func(bus.Message) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	w, err := b.Watch(ctx, bus.WatchConfig{Stream: stream, Subjects: []event.Subject{subject}, Start: bus.FromSeq(1)})
 	if err != nil {

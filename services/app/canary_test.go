@@ -332,7 +332,7 @@ func requests(t *testing.T, address string) {
 		{http.MethodGet, "/debug/vars", "", false},
 		{http.MethodGet, "/metrics", "", true}, // the last: it tells of all requests above as well
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, r.method, "http://"+address+r.path, strings.NewReader(r.body))
 		if err != nil {

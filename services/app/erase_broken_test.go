@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -104,7 +103,7 @@ func TestEraseBrokenOff(t *testing.T) {
 	in := arrived{in: stage.Input{Envelope: m.Envelope, Stream: event.StreamStudies, Sequence: state.LastSeq, Attempt: 1}, tenant: tenant, erase: request}
 	broken := 0
 	for waits := int64(3); ; waits++ {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		f := &fading{Context: ctx, end: cancel}
 		f.left.Store(waits)
 		err := e.erase(f, s.key(t, tenant), in)

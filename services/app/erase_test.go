@@ -409,15 +409,25 @@ func compress(t *testing.T, url string, streams ...string) {
 // awaitNothingPending waits until every stage has handled all there is.
 func awaitNothingPending(t *testing.T, s *system) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for {
-		status, err := s.Status(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !slices.ContainsFunc(status.Stages, func(st query.StageStatus) bool { return st.Pending > 0 || st.Working > 0 }) {
-			return
+	v := s.serves()
+	for _, c := range []struct {
+		stream, durable string
+		subjects        event.Subject
+	}{ // in this order: each fills those that follow
+		{event.StreamStudies, stagePrepare, "rad.v1.>"}, {event.StreamPrepared, stageRelate, "rad.v1.>"},
+		{event.StreamPrepared, v.durable(stageEmbed), "rad.v1.>"}, {event.StreamEmbedded, v.durable(stageIndex), v.embedded()},
+	} {
+		for {
+			done, _, err := s.bus.Settled(ctx, c.stream, c.durable, c.subjects, math.MaxUint64)
+			if err != nil {
+				t.Fatalf("%s has not handled all there is: %v", c.durable, err)
+			}
+			if done {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
 }

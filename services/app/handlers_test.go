@@ -34,6 +34,7 @@ func TestSameIDs(t *testing.T) {
 	for i, m := range arrivals {
 		s.send(t, "arrival "+string(rune('a'+i)), m)
 	}
+	awaitIndexed(t, s.bus, s.key(t, tenant).Study("2.25.1"), 1) // the first answer to it tells of the broken film
 	s.expect(t, "arrival d", event.StudyIndexed, 1)
 	s.expect(t, "arrival b", event.StudyIndexed, 1)
 	s.expect(t, "arrival c", event.Rejected, 0)

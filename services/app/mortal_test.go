@@ -86,18 +86,13 @@ func (r *rig) live(ctx context.Context, f *mortal) error {
 	failed := make(chan error, 2)
 	workers.Go(func() { failed <- work(ctx, r, b, f, stagePrepare, event.StreamStudies, h) })
 	workers.Go(func() { failed <- work(ctx, r, b, f, stageRelate, event.StreamPrepared, &relateHandler{h}) })
-	for ctx.Err() == nil {
-		r.mu.Lock()
-		news := r.news
-		r.mu.Unlock()
-		if r.settled(ctx) {
-			f.die()
-		}
+	for ctx.Err() == nil && !r.settled(ctx) { // nobody hears of an ack whose process died meanwhile
 		select {
-		case <-news:
+		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
+	f.die()
 	workers.Wait()
 	close(failed)
 	for err := range failed {
@@ -118,7 +113,7 @@ func work[In any](ctx context.Context, r *rig, b *bus.Bus, f *mortal, name, stre
 	}
 	c := stage.DefaultConfig(name)
 	c.MaxBatch, c.BatchDeadline, c.KeepAlive, c.Grace = 8, time.Millisecond, 500*time.Millisecond, 0
-	s, err := stage.New(c, mortalSource{src, r, f}, mortalPublisher{b, f}, h, stage.Deps{Log: zerolog.Nop(), Now: time.Now, Attempts: forgetful{},
+	s, err := stage.New(c, mortalSource{src, f}, mortalPublisher{b, f}, h, stage.Deps{Log: zerolog.Nop(), Now: time.Now, Attempts: forgetful{},
 		Events: stage.Events{Retried: func(in stage.Input, err error, _ time.Duration) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -138,7 +133,6 @@ func (forgetful) Store(context.Context, string, int) error  { return nil }
 
 type mortalSource struct {
 	stage.Source
-	r *rig
 	f *mortal
 }
 
@@ -147,31 +141,20 @@ func (s mortalSource) Next(ctx context.Context) (stage.Delivery, error) {
 	if err != nil || s.f.dead() {
 		return nil, cmp.Or(err, errDead)
 	}
-	return mortalDelivery{d, s.r, s.f}, nil
+	return mortalDelivery{d, s.f}, nil
 }
 
 type mortalDelivery struct {
 	stage.Delivery
-	r *rig
 	f *mortal
 }
 
-func (d mortalDelivery) settle(f func() error) error {
-	return d.f.do(func() error {
-		err := f()
-		if err == nil {
-			d.r.wake()
-		}
-		return err
-	})
-}
-
 func (d mortalDelivery) Done(ctx context.Context) error {
-	return d.settle(func() error { return d.Delivery.Done(ctx) })
+	return d.f.do(func() error { return d.Delivery.Done(ctx) })
 }
 
 func (d mortalDelivery) Drop(ctx context.Context, reason string) error {
-	return d.settle(func() error { return d.Delivery.Drop(ctx, reason) })
+	return d.f.do(func() error { return d.Delivery.Drop(ctx, reason) })
 }
 
 func (d mortalDelivery) Retry(after time.Duration) error {

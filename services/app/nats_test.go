@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -30,7 +29,7 @@ func TestOverNATS(t *testing.T) {
 	defer nc.Close()
 	ask := func(subject, body string, into any) (code, problem string) {
 		t.Helper()
-		m, err := nc.Request(subject, []byte(body), 20*time.Second)
+		m, err := nc.Request(subject, []byte(body), patience)
 		if err != nil {
 			t.Fatalf("%s: %v", subject, err)
 		}

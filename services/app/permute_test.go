@@ -48,7 +48,7 @@ func TestAnyOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	var processes sync.WaitGroup
 	var died sync.Map

@@ -55,7 +55,7 @@ func (s *system) another(t *testing.T, version string, change func(dir string, m
 // until asks until the answer comes from a model.
 func (s *system) until(t *testing.T, ref model.Ref) query.Response {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		r, err := s.client.Search(ctx, query.Request{Tenant: tenant, Text: "No acute disease."})
@@ -372,7 +372,7 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 // await returns when the log holds text.
 func (b *syncBuffer) await(t *testing.T, text string) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patience)
 	for {
 		b.mu.Lock()
 		if strings.Contains(b.text.String(), text) {

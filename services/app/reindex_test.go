@@ -50,11 +50,16 @@ func TestReindex(t *testing.T) {
 	old := s.serves().manifest.Ref
 	_, next := s.another(t, "2.0.0", otherVectors(t))
 
-	stop := make(chan struct{})
+	stop, round := make(chan struct{}), make(chan struct{})
 	var load sync.WaitGroup
 	models := map[string]int{}
 	load.Go(func() { // somebody who asks for every study, again and again
+		defer close(round)
 		for {
+			select {
+			case round <- struct{}{}:
+			default:
+			}
 			mu.Lock()
 			var ids []string
 			for id, yes := range there {
@@ -91,6 +96,11 @@ func TestReindex(t *testing.T) {
 		load.Wait()
 	})
 	defer endLoad()
+	asked := func() { // for every study since it was called
+		for range 2 {
+			<-round
+		}
+	}
 	// hospital goes on while a model is tried: in the test's goroutine, where it may fail.
 	hospital := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -108,7 +118,7 @@ func TestReindex(t *testing.T) {
 		report reindex.Report
 		err    error
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	try := func(r reindex.Request) <-chan outcome {
 		done := make(chan outcome, 1)
@@ -137,11 +147,12 @@ func TestReindex(t *testing.T) {
 	}).AliasTarget(t.Context(), s.conf.Index.Collection); err != nil || target != indexer.CollectionFor(next.Key()) {
 		t.Errorf("the alias points at %s, %v", target, err)
 	}
+	asked()
 	if _, err := s.models.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.until(t, old)
-	time.Sleep(300 * time.Millisecond) // of questions to it
+	asked()
 	endLoad()
 	if models[old.String()] == 0 || models[next.String()] == 0 {
 		t.Errorf("questions were answered by %v", models)
@@ -207,7 +218,7 @@ func TestTrialGoesOn(t *testing.T) {
 	}
 	s.stop(t)
 	s = start(t, dir, io.Discard)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, stored := range [][]string{{"Effusion."}, nil} { // without any, the prompts of the labels
 		if err := s.models.SetQueries(ctx, stored); err != nil {
@@ -225,7 +236,7 @@ func TestTrialGoesOn(t *testing.T) {
 	if err := s.models.EndTrial(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(10 * time.Second); len(s.atWork()) > 1; time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(patience); len(s.atWork()) > 1; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatal("the model is still at work")
 		}
@@ -244,7 +255,7 @@ func TestReindexRollback(t *testing.T) {
 	first := s.serves().manifest.Ref
 	_, second := s.another(t, "2.0.0", nil)
 	_, third := s.another(t, "3.0.0", nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := s.models.Promote(ctx, second, first, registry.ByOperator); err != nil {
 		t.Fatal(err)
@@ -289,7 +300,7 @@ func TestTrialRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var since time.Time
 	for range 2 {

@@ -24,7 +24,7 @@ import (
 // relabelled waits until all is scored by a set.
 func (s *system) relabelled(t *testing.T, set registry.LabelSet) registry.Scored {
 	t.Helper()
-	for limit := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		scored, err := s.models.Scored(t.Context(), s.serves().manifest.Ref)
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestRelabel(t *testing.T) {
 	}
 
 	// A process that ends amid it goes on; back to the models' own.
-	before := s.embeddings(t)
+	s.awaitMetrics(t, fmt.Sprintf(`radstream_stage_handled_total{stage="embed"} %d`, first+more+1)) // one of them the tombstone
 	embedded, err := s.bus.StreamState(t.Context(), event.StreamEmbedded)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestRelabel(t *testing.T) {
 	if set, err = s.models.SetLabels(t.Context(), "", nil); err != nil {
 		t.Fatal(err)
 	}
-	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"studies":0,"total":%d,`, first-1+more)) { // the first is the tombstone: the others were published again since
+	if m, err := told.NextMsg(patience); err != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"studies":0,"total":%d,`, first-1+more)) { // the first is the tombstone: the others were published again since
 		t.Errorf("how far it is: %v, %s", err, m.Data)
 	}
 	for now := embedded; now.LastSeq == embedded.LastSeq; { // the first is scored again
@@ -177,8 +177,8 @@ func TestRelabel(t *testing.T) {
 		t.Errorf("%d of %d studies are scored, want %d", scored.Studies, scored.Total, first-1+more)
 	}
 	s.scoredAs(t, set, first-1+more)
-	if n := s.embeddings(t); n != 0 || before != first+more+1 { // one of them the tombstone
-		t.Errorf("%g studies were embedded before and %g while labels changed, want %d and 0", before, n, first+more+1)
+	if n := s.embeddings(t); n != 0 {
+		t.Errorf("%g studies were embedded while labels changed", n)
 	}
 	if found, err := s.client.Labels(t.Context(), tenant, "2.25.3"); err == nil {
 		t.Errorf("an erased study is back: %+v", found)
@@ -219,7 +219,7 @@ func TestStale(t *testing.T) {
 		return l
 	}
 	l := asked()
-	for limit := time.Now().Add(30 * time.Second); l.LabelSet == "" && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(patience); l.LabelSet == "" && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		if l.Stale {
 			t.Fatalf("scores are stale before another label set is in force: %+v", l)
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math"
 	"sync"
 	"testing"
 
@@ -26,15 +27,13 @@ type rig struct {
 	preparer *ingest.Preparer
 	films    []*radstreamv1.StudyObject
 
-	mu   sync.Mutex
-	news chan struct{} // closed and made anew when an input is settled
-
+	mu      sync.Mutex
 	retries []string // the last ones, for a test that fails
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{url: bustest.Serve(t), news: make(chan struct{})}
+	r := &rig{url: bustest.Serve(t)}
 	r.bus = bustest.Connect(t, r.url)
 	var err error
 	if r.key, err = deid.NewKey(make([]byte, deid.KeySize)); err != nil {
@@ -71,25 +70,11 @@ func (r *rig) dial(ctx context.Context) (*bus.Bus, error) {
 func (r *rig) Key(event.Tenant) (deid.Key, error) { return r.key, nil }
 func (r *rig) Forget(event.Tenant)                {}
 
-// wake tells who waits that something was settled.
-func (r *rig) wake() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	close(r.news)
-	r.news = make(chan struct{})
-}
-
 // settled tells whether the server has nothing left to deliver or to wait for. What a process
 // believes is not asked: it may have died before it learned that its ack arrived.
 func (r *rig) settled(ctx context.Context) bool {
 	for _, c := range [][2]string{{event.StreamStudies, stagePrepare}, {event.StreamPrepared, stageRelate}} { // in this order: the first fills the second
-		stream, err := r.bus.StreamState(ctx, c[0])
-		if err != nil {
-			return false
-		}
-		// A consumer's count of what is pending lags behind the stream; how far it came does not.
-		state, err := r.bus.ConsumerState(ctx, c[0], c[1])
-		if err != nil || state.AckedTo < stream.LastSeq || state.AckPending > 0 {
+		if done, _, err := r.bus.Settled(ctx, c[0], c[1], "rad.v1.>", math.MaxUint64); err != nil || !done {
 			return false
 		}
 	}

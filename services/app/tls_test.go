@@ -73,7 +73,7 @@ func TestTLS(t *testing.T) {
 	s := start(t, t.TempDir(), &log, func(c *config.Config) { c.Query.TLSCert, c.Query.TLSKey = cert, key })
 	get := func(scheme string, c *tls.Config) (*http.Response, []byte, error) {
 		t.Helper()
-		client := http.Client{Transport: &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}, Timeout: 20 * time.Second}
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}, Timeout: patience}
 		r, err := client.Get(scheme + "://" + s.Addresses().Query + "/v1/status")
 		if err != nil {
 			return nil, nil, err

@@ -107,7 +107,7 @@ func TestTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if m, err := nc.RequestMsg(&nats.Msg{Subject: query.SubjectEmbedText + ".north", Header: nats.Header{"traceparent": {parent("4")}}, Data: []byte(`{"text":"effusion"}`)}, nats.DefaultTimeout*5); err != nil || m.Header.Get("Nats-Service-Error") != "" {
+	if m, err := nc.RequestMsg(&nats.Msg{Subject: query.SubjectEmbedText + ".north", Header: nats.Header{"traceparent": {parent("4")}}, Data: []byte(`{"text":"effusion"}`)}, patience); err != nil || m.Header.Get("Nats-Service-Error") != "" {
 		t.Fatal(err, m)
 	}
 	s.stop(t)
