@@ -237,7 +237,7 @@ func (b natsBus) raw(t testing.TB, subject string, h nats.Header, body string) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if _, err := nc.RequestMsg(&nats.Msg{Subject: subject, Header: h, Data: []byte(body)}, 5*time.Second); err != nil {
+	if _, err := nc.RequestMsg(&nats.Msg{Subject: subject, Header: h, Data: []byte(body)}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }

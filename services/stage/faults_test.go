@@ -301,7 +301,7 @@ func TestFaultsInMemory(t *testing.T) {
 // TestFaultsOnServer does the same against a real server, where the runs share it.
 func TestFaultsOnServer(t *testing.T) {
 	b := openNATS(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	attempts, err := b.Attempts(ctx)
 	if err != nil {

@@ -25,10 +25,9 @@ import (
 // what was retried on the way, as "kind" counts.
 func runUntil(t *testing.T, b natsBus, f *fake, n int, change func(*stage.Config)) map[fault.Kind]int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	sc := bus.DefaultSourceConfig(event.StreamStudies, "prepare")
-	sc.AckWait = 5 * time.Second
 	src, err := b.Source(ctx, sc)
 	if err != nil {
 		t.Fatal(err)

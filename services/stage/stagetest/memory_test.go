@@ -11,7 +11,7 @@ import (
 
 func TestMemory(t *testing.T) {
 	stagetest.Suite(t, func(*testing.T) stagetest.Bus {
-		m := stagetest.NewMemory("STUDIES", 400*time.Millisecond, func(s event.Subject) bool { return strings.Contains(string(s), ".study.") })
+		m := stagetest.NewMemory("STUDIES", time.Second, func(s event.Subject) bool { return strings.Contains(string(s), ".study.") })
 		return stagetest.Bus{Source: m, Publisher: m, Attempts: m}
 	})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Bus is one bus under test: a fresh stream that takes the subjects of StudyArrived, whose
-// consumer has an AckWait of 400 ms, and a publisher to it.
+// consumer has an AckWait of one second, and a publisher to it.
 type Bus struct {
 	Source    stage.Source
 	Publisher stage.Publisher
@@ -59,7 +59,7 @@ func publish(t *testing.T, b Bus, e event.Envelope) {
 
 func next(t *testing.T, b Bus) stage.Delivery {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d, err := b.Source.Next(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func settledThen(t *testing.T, b Bus) {
 	if err := d.Done(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	if d, err := b.Source.Next(ctx); err == nil {
 		t.Fatalf("%s was delivered again", d.Input().ID)
