@@ -111,6 +111,7 @@ func TestCopy(t *testing.T) {
 	check(t, db.CreateCollection("c", testConfig()))
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	acknowledged := make(chan uint64, 1)
+	folds := make(chan struct{}, 4) // that may come under one copy, which tries 8 times
 	go func() {
 		rng := rand.New(rand.NewPCG(2, 2))
 		for n := uint64(0); ; n++ {
@@ -125,6 +126,12 @@ func TestCopy(t *testing.T) {
 				return
 			}
 			if n%50 == 0 {
+				select {
+				case <-folds:
+				case <-stop:
+					ended <- nil
+					return
+				}
 				if err := db.Compact(); err != nil {
 					ended <- err
 					return
@@ -138,6 +145,9 @@ func TestCopy(t *testing.T) {
 		}
 	}()
 	for range 20 {
+		for len(folds) < cap(folds) {
+			folds <- struct{}{}
+		}
 		at := <-acknowledged
 		to := filepath.Join(t.TempDir(), "copy")
 		if err := Copy(dir, to); err != nil {
