@@ -378,7 +378,7 @@ func (w *badWorld) events(t *testing.T) {
 // rejected waits for the dead letter that is.
 func (w *badWorld) rejected(t *testing.T, is func(*radstreamv1.Rejected, event.Envelope) bool) *radstreamv1.Rejected {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	c, err := w.js.OrderedConsumer(ctx, event.StreamRejected, jetstream.OrderedConsumerConfig{})
 	if err != nil {

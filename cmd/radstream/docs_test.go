@@ -207,7 +207,7 @@ func (d *reader) refuse(t *testing.T) string {
 
 func (d *reader) shell(t *testing.T, line string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", line)
 	cmd.Dir, cmd.Env = d.dir, d.env
@@ -324,7 +324,7 @@ func (d *reader) queries(t *testing.T) {
 	}
 	defer nc.Close()
 	for _, r := range requests {
-		if m, err := nc.Request(r[1], []byte(r[2]), 20*time.Second); err != nil || len(m.Header) > 0 || !json.Valid(m.Data) {
+		if m, err := nc.Request(r[1], []byte(r[2]), time.Minute); err != nil || len(m.Header) > 0 || !json.Valid(m.Data) {
 			t.Errorf("%s %s: %v, %+v", r[1], r[2], err, m)
 		}
 	}
@@ -410,7 +410,7 @@ func TestDocumentedEvent(t *testing.T) {
 // outcome waits until the arrival is indexed, found unchanged or rejected.
 func outcome(t *testing.T, js jetstream.JetStream, id event.MessageID) event.Envelope {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	found := make(chan event.Envelope, 2)
 	for _, stream := range []string{event.StreamIndexed, event.StreamRejected, event.StreamAnswers} {

@@ -119,7 +119,7 @@ type background struct {
 
 func publishInBackground(t *testing.T, s *server, dir string) *background {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	b := &background{done: make(chan struct{})}
 	b.cmd = exec.CommandContext(ctx, binary, "publish", "--wait", "--json", "--nats-url", s.NATS, dir)

@@ -64,7 +64,7 @@ type result struct {
 // run runs radstream with args to its end.
 func run(t *testing.T, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return runCommand(t, exec.CommandContext(ctx, binary, args...))
 }

@@ -42,7 +42,7 @@ func TestSessionGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 
 	const a, other, v2, none, width, n = "rs_studies", "rs_other", "rs_studies_v2", "rs_none", 16, 300

@@ -34,7 +34,7 @@ func TestSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	r := runCommand(t, exec.CommandContext(ctx, python, filepath.Join(recorded, "session.py"),
 		"--port", port, "--check", filepath.Join(recorded, "transcript.json")))
@@ -154,7 +154,7 @@ func TestSessionNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "session.mjs"), host, port)
 	cmd.Stdin = bytes.NewReader(data)

@@ -63,7 +63,7 @@ func (e *embedded) start() {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	e.stop = func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		srv.Stop(ctx)
 		if err := errors.Join(<-done, db.Close()); err != nil {

@@ -30,7 +30,7 @@ func serve(t testing.TB, dir string) (addr string, stop func()) {
 			return
 		}
 		stopped = true
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		s.Stop(ctx)
 		if err := <-served; err != nil {

@@ -392,10 +392,10 @@ func startBucket(t *testing.T) (jetstream.ObjectStore, jetstream.Stream, func())
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not answer")
 	}
-	nc, err := nats.Connect(s.ClientURL(), nats.Timeout(5*time.Second), nats.NoReconnect())
+	nc, err := nats.Connect(s.ClientURL(), nats.Timeout(time.Minute), nats.NoReconnect())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func startBucket(t *testing.T) (jetstream.ObjectStore, jetstream.Stream, func())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	bucket, err := js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "objects"})
 	if err != nil {

@@ -37,7 +37,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for ask, want := range map[string]struct{ code, body string }{"few": {"", "few"}, "many": {"422", string(bus.ReasonAnswer)}} {
-		m, err := nc.Request("test.bytes", []byte(ask), 10*time.Second)
+		m, err := nc.Request("test.bytes", []byte(ask), time.Minute)
 		if err != nil {
 			t.Fatal(ask, err)
 		}

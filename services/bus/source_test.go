@@ -20,7 +20,7 @@ import (
 
 func TestCloseHandsBack(t *testing.T) {
 	b := open(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i := range 20 {
 		if err := b.Publish(ctx, stagetest.Arrival(t, fmt.Sprint(i)), nil); err != nil {
@@ -71,7 +71,7 @@ func TestServerRestart(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
 	b := bustest.Connect(t, s.ClientURL())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	src, err := b.Source(ctx, bus.DefaultSourceConfig(event.StreamStudies, "d"))
 	if err != nil {
@@ -135,12 +135,12 @@ func TestRefusedAgain(t *testing.T) {
 		for n := 0; token == "wrong" && n < 3; n++ {
 			select {
 			case <-refused:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("the client asked %d times, and not again", n)
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := b.Publish(ctx, stagetest.Arrival(t, "a"), nil); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestDeletedConsumer(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context()); ended <- err }()
-	if _, err := nc.Request("$JS.API.CONSUMER.DELETE.STUDIES.d", nil, 5*time.Second); err != nil {
+	if _, err := nc.Request("$JS.API.CONSUMER.DELETE.STUDIES.d", nil, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; fault.KindOf(err) != fault.NotFound {

@@ -77,7 +77,7 @@ func TestKeepsWhatItAcknowledged(t *testing.T) {
 
 func TestAnswersThatItSyncsAlways(t *testing.T) {
 	s := start(t, config(t.TempDir()))
-	m, err := dial(t, s.ClientURL()).Request("$SYS.REQ.SERVER.PING.JSZ", nil, 5*time.Second)
+	m, err := dial(t, s.ClientURL()).Request("$SYS.REQ.SERVER.PING.JSZ", nil, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func TestRefusedEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	seen := 0
 	p := New(b, objects, Config{Tenant: tenant, Progress: func(Progress) {

@@ -354,7 +354,7 @@ func TestServeDrains(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served, answered := make(chan error, 1), make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l, 10*time.Second) }()
+	go func() { served <- s.Serve(ctx, l, time.Minute) }()
 	go func() {
 		st, err := NewClient(l.Addr().String(), "").Status(context.WithoutCancel(ctx))
 		if err == nil && st.Version != "late" {

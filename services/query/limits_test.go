@@ -27,7 +27,7 @@ func TestSlowBody(t *testing.T) {
 	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
 	if err == nil {
 		defer conn.Close()
-		err = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		err = conn.SetDeadline(time.Now().Add(time.Minute))
 	}
 	if err == nil {
 		_, err = io.WriteString(conn, "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")

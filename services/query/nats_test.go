@@ -40,7 +40,7 @@ func onBus(t *testing.T, s *Server) (request func(subject, body string) *nats.Ms
 	t.Cleanup(nc.Close)
 	return func(subject, body string) *nats.Msg {
 		t.Helper()
-		m, err := nc.Request(subject, []byte(body), 20*time.Second)
+		m, err := nc.Request(subject, []byte(body), time.Minute)
 		if err != nil {
 			t.Fatalf("%s: %v", subject, err)
 		}
