@@ -163,7 +163,7 @@ func (c *cli) listLetters(ctx context.Context, b *bus.Bus, f deadletter.Filter) 
 		if n++; n == 1 {
 			fmt.Fprintln(w, "SEQ\tREFUSED\tTENANT\tSTAGE\tREASON\tINPUT\tPART\tDETAIL")
 		}
-		_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s %d\t%s\t%s\n", l.Sequence, l.Time.Local().Format(time.DateTime), l.Tenant, l.Stage, l.Reason, l.Stream, l.Input, l.Part, l.Detail)
+		_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Sequence, l.Time.Local().Format(time.DateTime), l.Tenant, l.Stage, l.Reason, input(l, "%[1]s %[2]d"), l.Part, l.Detail)
 		return fault.E("cli.dlq", fault.Internal, err)
 	})
 	if err := w.Flush(); err != nil {
@@ -187,13 +187,22 @@ func (c *cli) showLetter(l deadletter.Letter) error {
 	for _, row := range [][2]string{
 		{"dead letter", strconv.FormatUint(l.Sequence, 10)}, {"refused", l.Time.Local().Format(time.DateTime)}, {"tenant", string(l.Tenant)},
 		{"stage", l.Stage}, {"kind", l.Kind}, {"reason", l.Reason}, {"detail", l.Detail},
-		{"input", fmt.Sprintf("message %d of %s", l.Input, l.Stream)}, {"part", l.Part}, {"study key", string(l.Study)}, {"object", l.Object}, {"trace", l.Trace.ID()},
+		{"input", input(l, "message %[2]d of %[1]s")}, {"part", l.Part}, {"study key", string(l.Study)}, {"object", l.Object}, {"trace", l.Trace.ID()},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 		}
 	}
 	return w.Flush()
+}
+
+// input names what a letter is about in a format for stream and sequence; a letter that cannot be
+// read does not say.
+func input(l deadletter.Letter, format string) string {
+	if l.Stream == "" {
+		return ""
+	}
+	return fmt.Sprintf(format, l.Stream, l.Input)
 }
 
 // dealt says how many letters were dealt with, also when others could not be.

@@ -15,8 +15,11 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/schemas/event"
 	"github.com/radstream/radstream/schemas/fault"
@@ -28,6 +31,7 @@ import (
 const (
 	ReasonInputGone  fault.Reason = "input_gone"
 	ReasonSuperseded fault.Reason = "superseded"
+	ReasonUnreadable fault.Reason = "unreadable_letter"
 )
 
 // Letter is one dead letter.
@@ -62,11 +66,10 @@ func (f Filter) keeps(l Letter) bool {
 func List(ctx context.Context, b *bus.Bus, f Filter, each func(Letter) error) error {
 	const op = "deadletter.List"
 	return fault.Wrap(op, b.Each(ctx, bus.WatchConfig{Stream: event.StreamRejected, Start: bus.FromAll()}, func(m bus.Message) error {
-		l, err := letter(m)
-		if err != nil || !f.keeps(l) {
-			return err
+		if l := letter(m); f.keeps(l) {
+			return each(l)
 		}
-		return each(l)
+		return nil
 	}))
 }
 
@@ -80,29 +83,34 @@ func Get(ctx context.Context, b *bus.Bus, seq uint64) (Letter, error) {
 	if err != nil {
 		return Letter{}, fault.Wrap(op, err)
 	}
-	l, err := letter(m)
-	return l, fault.Wrap(op, err)
+	return letter(m), nil
 }
 
-func letter(m bus.Message) (Letter, error) {
-	const op = "deadletter.letter"
+// letter reads a message of REJECTED. One that is no dead letter, or one of a newer version, is a
+// letter too, so that it stands in nobody's way and can be dropped.
+func letter(m bus.Message) Letter {
 	tenant, err := m.Tenant()
-	if err != nil {
-		return Letter{}, fault.Wrap(op, err)
+	var r *radstreamv1.Rejected
+	if err == nil {
+		var body proto.Message
+		if body, err = m.Message(); err == nil {
+			r, _ = body.(*radstreamv1.Rejected)
+		}
 	}
-	body, err := m.Message()
-	if err != nil {
-		return Letter{}, fault.Wrap(op, err)
-	}
-	r, ok := body.(*radstreamv1.Rejected)
-	if !ok {
-		return Letter{}, fault.Errorf(op, fault.Corrupt, "message %d of %s is no dead letter", m.Sequence, event.StreamRejected)
+	if r == nil {
+		if err == nil {
+			err = fault.Errorf("deadletter.letter", fault.Corrupt, "it is of type %s", m.Type)
+		}
+		return Letter{
+			Sequence: m.Sequence, Time: m.Stored, Tenant: tenant, Kind: string(fault.Corrupt), Reason: string(ReasonUnreadable),
+			Detail: "the message is no dead letter that can be read here: " + fault.Detail(err), Trace: m.Trace,
+		}
 	}
 	return Letter{
 		Sequence: m.Sequence, Time: m.Stored, Tenant: tenant, Stage: r.GetStage(), Kind: r.GetKind(), Reason: r.GetReason(), Detail: r.GetDetail(),
 		Stream: r.GetInput().GetStream(), Input: r.GetInput().GetSequence(), Study: event.StudyKey(r.GetStudyKey()),
 		Part: r.GetPart(), Object: hex.EncodeToString(r.GetObject().GetSha256()), Trace: m.Trace,
-	}, nil
+	}
 }
 
 // Requeue puts the input of a letter before its stage once more, then takes the letter away. Of
@@ -110,10 +118,14 @@ func letter(m bus.Message) (Letter, error) {
 // off may be repeated.
 //
 // Errors: NotFound with ReasonInputGone; Conflict with ReasonSuperseded when a newer revision of
-// the study took the input's place, so that there is nothing to do again; the bus's own. The letter
-// stays then.
+// the study took the input's place, so that there is nothing to do again; Corrupt with
+// ReasonUnreadable when the letter does not say what it is about; the bus's own. The letter stays
+// then.
 func Requeue(ctx context.Context, b *bus.Bus, l Letter) error {
 	const op = "deadletter.Requeue"
+	if l.Reason == string(ReasonUnreadable) {
+		return fault.Reject(op, fault.Corrupt, ReasonUnreadable, "dead letter %d cannot be read here, so that nothing says what it is about: drop it", l.Sequence)
+	}
 	input, err := b.Get(ctx, l.Stream, l.Input)
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		return fault.Reject(op, fault.NotFound, ReasonInputGone, "what dead letter %d is about is not in %s any more: publish it again, and drop the letter", l.Sequence, l.Stream)
@@ -160,7 +172,7 @@ func Each(ctx context.Context, b *bus.Bus, f Filter, what func(context.Context, 
 		switch err := what(ctx, b, l); {
 		case err == nil:
 			done++
-		case fault.ReasonOf(err) == ReasonInputGone, fault.ReasonOf(err) == ReasonSuperseded:
+		case slices.Contains([]fault.Reason{ReasonInputGone, ReasonSuperseded, ReasonUnreadable}, fault.ReasonOf(err)):
 			faults = append(faults, err)
 		default:
 			return done, errors.Join(append(faults, err)...)

@@ -138,6 +138,41 @@ func TestLetters(t *testing.T) {
 	}
 }
 
+// TestUnreadable: a message that is no dead letter, or one of a version that is not known here, hides
+// none of the others, and can be dropped.
+func TestUnreadable(t *testing.T) {
+	d := desk{t, bustest.Connect(t, bustest.Serve(t))}
+	arrival := d.store("arrival", event.StudyArrivedSubject("north"), &radstreamv1.StudyArrived{StudyUid: "1.2"})
+	other := d.store("other", event.RejectedSubject("north", "prepare"), &radstreamv1.StudyArrived{StudyUid: "1.2"})
+	newer, err := event.New("newer", "test", event.RejectedSubject("north", "prepare"), time.Now(), &radstreamv1.Rejected{Stage: "prepare"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.Type = "org.radstream.rejected.v99"
+	unknown, err := d.bus.PublishSeq(t.Context(), newer, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := d.refuse("north", "prepare", "truncated", event.StreamStudies, arrival)
+	if got, want := d.list(deadletter.Filter{}), []uint64{other, unknown, good.Sequence}; !slices.Equal(got, want) {
+		t.Errorf("%v are listed, want %v", got, want)
+	}
+	for _, seq := range []uint64{other, unknown} {
+		l, err := deadletter.Get(t.Context(), d.bus, seq)
+		if err != nil || l.Reason != string(deadletter.ReasonUnreadable) || l.Tenant != "north" || l.Detail == "" {
+			t.Errorf("letter %d: %+v, %v", seq, l, err)
+		}
+	}
+	n, err := deadletter.Each(t.Context(), d.bus, deadletter.Filter{}, deadletter.Requeue)
+	if n != 1 || fault.ReasonOf(err) != deadletter.ReasonUnreadable {
+		t.Errorf("%d requeued: %v", n, err)
+	}
+	n, err = deadletter.Each(t.Context(), d.bus, deadletter.Filter{Reason: string(deadletter.ReasonUnreadable)}, deadletter.Drop)
+	if left := d.list(deadletter.Filter{}); n != 2 || err != nil || left != nil {
+		t.Errorf("%d dropped, %v are left: %v", n, left, err)
+	}
+}
+
 // TestRequest: of a request to erase, which names who is to be erased, only the copy that is carried
 // out stays, since it alone removes itself.
 func TestRequest(t *testing.T) {

@@ -327,11 +327,9 @@ func (p *Publisher) follow(ctx context.Context, stream string, from *uint64, ali
 
 func (p *Publisher) see(ctx context.Context, e event.Envelope) error {
 	if e.Type == event.Rejected {
-		m, err := e.Message()
-		if err != nil {
-			return err
+		if m, err := e.Message(); err == nil { // one that cannot be read is of no arrival of this run
+			p.update(func() { p.t.dead(e, m.(*radstreamv1.Rejected)) })
 		}
-		p.update(func() { p.t.dead(e, m.(*radstreamv1.Rejected)) })
 		return nil
 	}
 	lookUp := false
@@ -357,13 +355,10 @@ func (p *Publisher) refused(ctx context.Context, key event.StudyKey) error {
 		Subjects: []event.Subject{event.RejectedSubject(p.config.Tenant, "embed"), event.RejectedSubject(p.config.Tenant, "index")},
 	}, func(m bus.Message) error {
 		body, err := m.Message()
-		if err != nil {
-			return err
-		}
-		if r := body.(*radstreamv1.Rejected); r.GetStudyKey() == string(key) {
+		if r, ok := body.(*radstreamv1.Rejected); err == nil && ok && r.GetStudyKey() == string(key) {
 			p.update(func() { p.t.dead(m.Envelope, r) })
 		}
-		return nil
+		return nil // one that cannot be read is about no study of this run
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/radstream/radstream/schemas/event"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
@@ -129,5 +130,36 @@ func TestRefusedEnds(t *testing.T) {
 	}})
 	if err := p.refused(ctx, "k"); err != nil || seen != all-1 {
 		t.Errorf("%d dead letters were seen, %v", seen, err)
+	}
+}
+
+// TestUnreadableDeadLetters: a message in REJECTED that cannot be read, or is no dead letter, ends no
+// run: the others are seen.
+func TestUnreadableDeadLetters(t *testing.T) {
+	b, objects := station(t)
+	store := func(id string, m proto.Message, body []byte) event.Envelope {
+		t.Helper()
+		e, err := event.New(event.MessageID(id), "test", event.RejectedSubject(tenant, "embed"), time.Now(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != nil {
+			e.Body = body
+		}
+		if err := b.Publish(t.Context(), e, nil); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	store("other", &radstreamv1.StudyArrived{StudyUid: "1.2"}, nil)
+	garbled := store("garbled", &radstreamv1.Rejected{}, []byte("\xff"))
+	store("good", &radstreamv1.Rejected{Stage: "embed", Kind: "invalid", Reason: "test", StudyKey: "k"}, nil)
+	seen := 0
+	p := New(b, objects, Config{Tenant: tenant, Progress: func(Progress) { seen++ }})
+	if err := p.refused(t.Context(), "k"); err != nil || seen != 1 {
+		t.Errorf("%d dead letters were seen, want 1: %v", seen, err)
+	}
+	if err := p.see(t.Context(), garbled); err != nil {
+		t.Errorf("a dead letter that cannot be read: %v", err)
 	}
 }
