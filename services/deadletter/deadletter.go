@@ -102,7 +102,7 @@ func letter(m bus.Message) Letter {
 			err = fault.Errorf("deadletter.letter", fault.Corrupt, "it is of type %s", m.Type)
 		}
 		return Letter{
-			Sequence: m.Sequence, Time: m.Stored, Tenant: tenant, Kind: string(fault.Corrupt), Reason: string(ReasonUnreadable),
+			Sequence: m.Sequence, Time: m.Stored, Tenant: tenant, Kind: fault.Corrupt.String(), Reason: string(ReasonUnreadable),
 			Detail: "the message is no dead letter that can be read here: " + fault.Detail(err), Trace: m.Trace,
 		}
 	}

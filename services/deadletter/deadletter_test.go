@@ -159,7 +159,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	for _, seq := range []uint64{other, unknown} {
 		l, err := deadletter.Get(t.Context(), d.bus, seq)
-		if err != nil || l.Reason != string(deadletter.ReasonUnreadable) || l.Tenant != "north" || l.Detail == "" {
+		if err != nil || l.Kind != "corrupt" || l.Reason != string(deadletter.ReasonUnreadable) || l.Tenant != "north" || l.Detail == "" {
 			t.Errorf("letter %d: %+v, %v", seq, l, err)
 		}
 	}
