@@ -86,7 +86,7 @@ func (c *cli) runPlan(ctx context.Context, b *bus.Bus, plan publish.Plan, conf p
 		return publish.Summary{}, err
 	}
 	bars := progress.New(c.Stderr, c.JSON)
-	n := len(plan.Studies) + len(plan.Messages)
+	n := plan.Arrivals()
 	published := bars.Add("published", n)
 	var prepared, embedded, indexed, rejected *progress.Bar
 	if conf.Wait {
@@ -150,7 +150,7 @@ func (c *cli) printSummary(s publish.Summary) {
 		return // the error that follows says why
 	}
 	if !s.Waited {
-		fmt.Fprintf(c.Stdout, "%d studies published in %.1f s; --wait tells what becomes of them\n", s.Published, s.Seconds)
+		fmt.Fprintf(c.Stdout, "%d published in %.1f s; --wait tells what becomes of them\n", s.Published, s.Seconds)
 		return
 	}
 	noted := ""

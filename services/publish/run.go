@@ -89,13 +89,12 @@ func (p *Publisher) Run(ctx context.Context, plan Plan) (Summary, error) {
 			return p.summary(plan, start), err
 		}
 	}
-	arrivals := split(plan.Studies)
 	p.mu.Lock()
-	p.t.Total = len(arrivals) + len(plan.Messages)
+	p.t.Total = plan.Arrivals()
 	p.mu.Unlock()
 	send, sendCtx := errgroup.WithContext(ctx)
 	send.SetLimit(4) // so many are published at once
-	for _, s := range arrivals {
+	for _, s := range split(plan.Studies) {
 		send.Go(func() error { return p.send(sendCtx, s) })
 	}
 	for _, m := range plan.Messages {

@@ -88,6 +88,10 @@ type Plan struct {
 	Ignored map[string]int
 }
 
+// Arrivals is how many events the plan is: one for each message, and for each study as many as it
+// takes for its objects.
+func (p Plan) Arrivals() int { return len(split(p.Studies)) + len(p.Messages) }
+
 // Scan reads folders and files and groups what it finds into studies:
 //
 //   - DICOM files by their Study Instance UID. A file that cannot say its study is
