@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/radstream/radstream/schemas/event"
+	"github.com/radstream/radstream/schemas/fault"
 	radstreamv1 "github.com/radstream/radstream/schemas/radstream/v1"
 )
 
@@ -33,13 +34,14 @@ type Rejection struct {
 // order; the caller serialises the calls.
 //
 // An arrival is settled when its study can be found at the revision that holds it, when it
-// was noted, or when every part of it was rejected.
+// was noted, when every part of it was rejected, or when its study was erased.
 type tracker struct {
 	arrivals map[event.MessageID]*arrival
 	byStudy  map[event.StudyKey][]*arrival
 	embedded map[event.StudyKey]event.Rev // newest revision seen
 	indexed  map[event.StudyKey]event.Rev
 	failed   map[event.StudyKey]event.Rev // newest revision that embed or index refused
+	erased   map[event.StudyKey]bool
 
 	Progress
 	rejections []Rejection
@@ -62,6 +64,7 @@ func newTracker() *tracker {
 	return &tracker{
 		arrivals: map[event.MessageID]*arrival{}, byStudy: map[event.StudyKey][]*arrival{},
 		embedded: map[event.StudyKey]event.Rev{}, indexed: map[event.StudyKey]event.Rev{}, failed: map[event.StudyKey]event.Rev{},
+		erased: map[event.StudyKey]bool{},
 	}
 }
 
@@ -112,6 +115,9 @@ func (t *tracker) see(e event.Envelope) (lookUp bool) {
 	case event.StudyIndexed:
 		t.indexed[key] = max(t.indexed[key], e.Rev)
 		t.settle(key)
+	case event.StudyRemoved:
+		t.erased[key] = true
+		t.settle(key)
 	}
 	return false
 }
@@ -129,6 +135,11 @@ func (t *tracker) settle(key event.StudyKey) {
 		if !a.settled && a.rev <= t.failed[key] {
 			a.settled = true
 			t.Rejected++
+		}
+		if !a.settled && t.erased[key] {
+			a.settled = true
+			t.Rejected++
+			t.rejections = append(t.rejections, Rejection{Study: a.uid, Path: a.paths[""], Stage: "index", Kind: fault.Erased.String(), Reason: "erased", Detail: "the study was erased on request before it was indexed"})
 		}
 	}
 }

@@ -115,7 +115,7 @@ func TestTrackerAnyOrder(t *testing.T) {
 		for i := range n {
 			id, key := event.MessageID(fmt.Sprint("a", i)), event.StudyKey(fmt.Sprint("k", i))
 			tr.expect(id, &arrival{parts: 1})
-			switch rapid.IntRange(0, 2).Draw(t, "outcome") {
+			switch rapid.IntRange(0, 3).Draw(t, "outcome") {
 			case 0:
 				want.Prepared++
 				want.Embedded++
@@ -127,6 +127,11 @@ func TestTrackerAnyOrder(t *testing.T) {
 				dead := event.Envelope{Type: event.Rejected, Cause: id, Rev: 1}
 				body := &radstreamv1.Rejected{Stage: "embed", Reason: "internal", StudyKey: string(key), Input: &radstreamv1.InputRef{EventId: "revision"}}
 				calls = append(calls, func() { tr.see(prepared(id, key, 1)) }, func() { tr.dead(dead, body) })
+			case 3: // prepared, and then erased
+				want.Prepared++
+				want.Rejected++
+				gone := event.Envelope{Type: event.StudyRemoved, Subject: event.IndexedSubject(tenant, key)}
+				calls = append(calls, func() { tr.see(prepared(id, key, 1)) }, func() { tr.see(gone) })
 			case 1:
 				want.Rejected++
 				calls = append(calls, func() { tr.reject(id, &radstreamv1.Rejected{Reason: "blank"}) })
