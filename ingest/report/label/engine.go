@@ -181,7 +181,57 @@ func (s *sentence) value(m span) (Value, span) {
 	if c.rule == nil {
 		return Positive, c
 	}
+	if c.rule.kind == denies {
+		if value, says := s.onlyOneSide(m, c); value != Absent {
+			return value, says
+		}
+	}
 	return valueOf(c.rule.kind), c
+}
+
+// onlyOneSide returns what the words behind a denial of one side say of the other: "no effusion on
+// the right, small on the left". They are how much and where, and nothing else, or they would speak
+// of something else; between several mentions and them it is the last that they speak of.
+func (s *sentence) onlyOneSide(m, c span) (Value, span) {
+	joint := max(m.end, c.end)
+	for ; joint < len(s.tokens) && !slices.Contains([]string{",", ";", "but"}, s.tokens[joint].text); joint++ {
+		if s.held[joint] || s.tokens[joint].text == "." {
+			return Absent, span{}
+		}
+	}
+	denied, value, amount := s.side(min(m.start, c.start), joint), Positive, false
+	end := min(joint+1, len(s.tokens))
+	for ; end < len(s.tokens) && !slices.Contains([]string{",", ";", "."}, s.tokens[end].text); end++ {
+		switch word := s.tokens[end].text; word {
+		case "possible":
+			value = Uncertain
+		case "small", "tiny", "trace", "minimal", "minor", "mild", "slight", "moderate", "large", "massive", "present", "seen":
+			amount = true
+		case "left", "right", "on", "at", "in", "to", "the", "a", "one", "side", "base", "apex", "is", "there", "but", "and",
+			"very", "residual", "stable", "unchanged", "persistent", "only", "sized", "amount":
+		default:
+			return Absent, span{}
+		}
+	}
+	if other := s.side(joint, end); !amount || denied == "" || other == "" || other == denied {
+		return Absent, span{}
+	}
+	return value, span{c.rule, joint + 1, end}
+}
+
+// side returns the one side that tokens[from:to] name, or "" where they name none or both.
+func (s *sentence) side(from, to int) string {
+	side := ""
+	for _, t := range s.tokens[from:to] {
+		if t.text != "left" && t.text != "right" {
+			continue
+		}
+		if side != "" && side != t.text {
+			return ""
+		}
+		side = t.text
+	}
+	return side
 }
 
 // otherSide reports whether what cue c says behind the mention is of the other side: "right
@@ -198,13 +248,15 @@ func (s *sentence) otherSide(m, c span) bool {
 		return false
 	}
 	there := s.tokens[at].text
-	// As far as in "left-sided lower lobe pneumonia".
-	for side := m.start - 1; side >= max(m.start-4, 0) && isWord(s.tokens[side].text); side-- {
-		if here := s.tokens[side].text; here == "left" || here == "right" {
-			return here == "right" && there == "left" || here == "left" && there == "right"
-		}
+	if there != "left" && there != "right" {
+		return false
 	}
-	return false
+	from := m.start // as far as in "left-sided lower lobe pneumonia"
+	for from > max(m.start-4, 0) && isWord(s.tokens[from-1].text) && s.side(from, m.start) == "" {
+		from--
+	}
+	here := s.side(from, c.start)
+	return here != "" && here != there
 }
 
 // state is the value of a structure: the nearest cue of its own clause, else of the
