@@ -93,6 +93,7 @@ func TestText(t *testing.T) {
 		{"HTML list", `,"presentedForm":[` + form("text/html", "<p>No:</p><ul><li><p>edema</p></li>\n<li>mass</li></ul>Clear.") + `]`, "No:\n\n- edema\n\n- mass\n\nClear."},
 		{"HTML with words struck out", `,"presentedForm":[` + form("text/html", `<p>Clear. <s class="x">Left <span>mass</span>.</s><DEL>Scar.</DEL> <content revised="delete">Edema.</content><content revised="insert">Dry.</content></p>`) + `]`, "Clear. Dry."},
 		{"HTML with tags in what is struck out", `,"presentedForm":[` + form("text/html", `<p>Clear. <content revised='delete'><content>Mass.</content> Scar.</content><del/><n:del>Edema.</n:del><del>Rib.</del > Dry.</p>`) + `]`, "Clear. Dry."},
+		{"HTML with tags that are never closed in what is struck out", `,"presentedForm":[` + form("text/html", `<p>Clear. <s>Mass. <del>Cyst.</del> Air.</p><p>Scar. <s>Rib</s> Lung. <strike>Pacer &lt; <br>Small <s>right<s> left effusion.<table><tr><td><del>Old</td><td>New.`) + `]`, "Clear.\n\nScar. Lung.\nSmall\n\nNew."},
 		{"HTML form", `,"presentedForm":[` + form("text/html", html) + `]`, "Findings:\nLungs < clear & dry.\n\nImpression: Normal."},
 		{"text before HTML", `,"presentedForm":[` + form("text/html", html) + `,` + form("text/plain", "Clear.") + `]`, "Clear."},
 		{"text beside a PDF", `,"presentedForm":[` + form("application/pdf", "%PDF-1.4") + `,` + form("text/plain", "Clear.") + `]`, "Clear."},

@@ -9,19 +9,22 @@ import (
 // paragraphs and headings get a blank line before them, items of a list a dash, cells of a table
 // a blank between.
 // Outside of pre, white space is one blank. Scripts, styles, comments and what was struck out are
-// left out; a "<" that begins no tag is itself.
+// left out; what a tag that is never closed strikes out ends with its line. A "<" that begins no tag is
+// itself.
 func htmlText(s string) string {
 	w := htmlWriter{}
 	pre := 0
-	struck, depth := "", 0 // the tag whose content is left out, and how many of its kind are open
 	last := strings.LastIndexByte(s, '>')
 	s, tail := s[:last+1], s[last+1:] // no tag ends in the tail
+	strikes := findStrikes(s)
+	end := -1         // the bytes of s that follow what is struck out
+	unclosed := false // the rest of the line is struck out
 	for s != "" {
 		at := strings.IndexByte(s, '<')
 		if at < 0 {
 			at = len(s)
 		}
-		if depth == 0 {
+		if end < 0 && !unclosed {
 			w.text(html.UnescapeString(s[:at]), pre > 0)
 		}
 		if s = s[at:]; s == "" {
@@ -29,30 +32,32 @@ func htmlText(s string) string {
 		}
 		var name string
 		closing := false
-		tag := s
+		here := len(s)
 		name, closing, s = cutTag(s)
-		tag = tag[:len(tag)-len(s)]
-		switch {
-		case strings.HasSuffix(tag, "/>"): // it has no content
-		case depth > 0 && name == struck && closing:
-			depth--
-		case depth > 0 && name == struck:
-			depth++
-		case depth == 0 && !closing && strikes(name, tag):
-			struck, depth = name, 1
+		if end >= 0 {
+			if len(s) <= end {
+				end = -1
+			}
+			continue
 		}
-		if depth > 0 {
+		if to, ok := strikes[here]; ok {
+			end, unclosed = to, unclosed || to < 0
 			continue
 		}
 		switch name {
 		case "<":
-			w.text("<", pre > 0)
+			if !unclosed {
+				w.text("<", pre > 0)
+			}
 		case "br":
 			w.newlines++
+			unclosed = false
 		case "p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "caption", "paragraph", "list":
 			w.breakLines(2)
+			unclosed = false
 		case "pre":
 			w.breakLines(2)
+			unclosed = false
 			if closing {
 				pre = max(pre-1, 0)
 			} else {
@@ -60,30 +65,63 @@ func htmlText(s string) string {
 			}
 		case "div", "tr", "li", "dt", "dd", "section", "article", "header", "footer", "hr", "item", "title", "body":
 			w.breakLines(1)
+			unclosed = false
 			if name == "li" || name == "item" {
 				w.item = !closing
 			}
 		case "td", "th":
 			w.space = true
+			unclosed = false
 		case "script", "style", "head":
 			if !closing {
 				s = skipTo(s, "</"+name)
 			}
 		}
 	}
-	if depth == 0 {
+	if !unclosed {
 		w.text(html.UnescapeString(tail), pre > 0)
 	}
 	return strings.TrimSpace(w.b.String())
 }
 
-// strikes reports whether a tag strikes out its content, in HTML or in C-CDA.
-func strikes(name, tag string) bool {
-	switch name {
-	case "del", "s", "strike":
-		return true
+// findStrikes finds the tags of s that strike out their content, in HTML or in C-CDA. Of each it
+// returns, by the bytes that are left of s where it begins, those that are left behind its closing tag,
+// or -1 where it has none.
+func findStrikes(s string) map[int]int {
+	strikes := map[int]int{}
+	open := map[string][]int{} // by name
+	for {
+		at := strings.IndexByte(s, '<')
+		if at < 0 {
+			return strikes
+		}
+		s = s[at:]
+		name, closing, rest := cutTag(s)
+		tag := s[:len(s)-len(rest)]
+		switch name {
+		case "del", "s", "strike", "content":
+			before := open[name]
+			switch {
+			case strings.HasSuffix(tag, "/>"): // it has no content
+			case !closing:
+				open[name] = append(before, len(s))
+				if name != "content" || strings.Contains(tag, `revised="delete"`) || strings.Contains(tag, `revised='delete'`) {
+					strikes[len(s)] = -1
+				}
+			case len(before) > 0:
+				opening := before[len(before)-1]
+				open[name] = before[:len(before)-1]
+				if _, ok := strikes[opening]; ok {
+					strikes[opening] = len(rest)
+				}
+			}
+		case "script", "style", "head":
+			if !closing {
+				rest = skipTo(rest, "</"+name)
+			}
+		}
+		s = rest
 	}
-	return name == "content" && (strings.Contains(tag, `revised="delete"`) || strings.Contains(tag, `revised='delete'`))
 }
 
 // htmlWriter collects text and holds back the white space until more text comes.
