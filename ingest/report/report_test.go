@@ -121,6 +121,11 @@ func TestSections(t *testing.T) {
 		{"body parts with dashes that are no headings", "HISTORY: Cough.\nLung - cancer. HEART - bypass.\nLUNG-transplant.\nHEART\nFINDINGS: Clear.", []Section{f("Clear.")}},
 		{"body part with a dash that names the study", "TECHNIQUE: Erect.\nCHEST - 2 VIEWS\nFINDINGS: Clear.", []Section{f("Clear.")}},
 		{"words with a dash", "FINDINGS-based reading.\nImpression - normal.", []Section{f("FINDINGS-based reading.\nImpression - normal.")}},
+		{"dashes behind sentences", "HISTORY - Cough. LUNGS - clear. IMPRESSION - Normal.", []Section{f("LUNGS - clear."), i("Normal.")}},
+		{"body part with a dash behind a history", "HISTORY: status post CABG. LUNGS - clear", []Section{f("LUNGS - clear")}},
+		{"body part with a dash behind a history before findings", "HISTORY: Cough. LUNGS - CANCER.\nFINDINGS: Clear.", []Section{f("Clear.")}},
+		{"words with a dash behind a sentence", "No edema. STATUS-post CABG. PRIOR- none. Impression - normal.", []Section{f("No edema. STATUS-post CABG. PRIOR- none. Impression - normal.")}},
+		{"short headings of a history", "HX: Cough.\n\nClear.\n\nAdvice: CT.", []Section{f("Clear.")}},
 		{"hard space", "HISTORY\u00a0: Cough.\nFINDINGS:\u00a0Clear.", []Section{f("Clear.")}},
 		{"numbered addenda", "ADDENDUM (1): Nodule.\nADDENDUM #2 3/4/2020 10:30 AM by Dr. Smith: Scar.\nADDENDUM 3\nRib.\nFINDINGS: Clear.",
 			[]Section{i("Nodule."), i("Scar."), i("Rib."), f("Clear.")}},
@@ -165,6 +170,13 @@ func TestStages(t *testing.T) {
 		{"symbols", "hard\nwrapped  line", "hard wrapped line"},
 		{"symbols", "Lungs: clear\nHeart: normal", "Lungs: clear. Heart: normal"},
 		{"symbols", "Consolidation? No. Edema? none", "Consolidation: No. Edema: none"},
+		{"symbols", "Edema? Not seen. Effusion? Small on the left. Scar? Yes, old", "Edema: Not seen. Effusion: Small on the left. Scar: Yes, old"},
+		{"symbols", "[x] Edema\n[ ] Effusion\n- [X] Scar, old\n☐ Mass\n☑ Rib\nClear", "Edema. Scar, old. Rib. Clear"},
+		{"symbols", "Edema: [ ] yes [x] no\nScar: ( ) Present (x) Absent\nMass: [ ] yes [ ] no", "Edema: no. Scar: Absent."},
+		{"symbols", "Edema [x]\nEffusion [ ]\nScar: yes [ ] no [x]\n[x] No mass [x] Cyst", "Edema. Scar: no. No mass. Cyst."},
+		{"symbols", "A nodule of [ ] cm. Lungs: [Clear]", "A nodule of cm. Lungs: [Clear]"},
+		{"symbols", "Edema      No\nScar\tyes\nMass      at the base", "Edema: No. Scar: yes. Mass at the base"},
+		{"symbols", "| Finding | Now |\n|---|---|\n| Edema | none |\n| Scar: | left | old |", "Finding: Now. Edema: none. Scar: left, old."},
 		{"symbols", "(-) effusion, (-) edema. Mass (-)", "no effusion, no edema. Mass: negative"},
 		{"symbols", "Pneumonia? No focal consolidation.", "Pneumonia? No focal consolidation."},
 		{"symbols", "-No edema\n-Clear\n2.No mass", "No edema. Clear. No mass"},
@@ -178,7 +190,7 @@ func TestStages(t *testing.T) {
 		{"symbols", "No:\n\n- edema\n\n- mass\n\nscar", "No edema, mass. scar"},
 		{"symbols", "- Edema: No\n- Mass - no\n- Scar: Yes", "Edema: No. Mass - no. Scar: Yes"},
 		{"symbols", "Pleura: No:\n- edema\n- mass", "Pleura: No edema, mass"},
-		{"symbols", "Edema? No\nScar? Yes", "Edema: No. Scar? Yes"},
+		{"symbols", "Edema? No\nScar? Yes", "Edema: No. Scar: Yes"},
 		{"symbols", "Edema: (-)\nMass: (-) Scar: (+)", "Edema: negative. Mass: (-) Scar: (+)"},
 		{"symbols", "No evidence of\nedema\n- Scar", "No evidence of edema. Scar"},
 		{"symbols", "No: edema. Rib No: 5", "No edema. Rib No: 5"},
@@ -297,7 +309,7 @@ func TestRefusals(t *testing.T) {
 // TestLongPatterns holds that no repetition takes more than linear time: a quadratic stage
 // would run for minutes. The tokenizer of the test takes most of the time.
 func TestLongPatterns(t *testing.T) {
-	for _, pattern := range []string{"a.", "no likely ", "1. A ", "FINDINGS\tA\n", "HISTORY:\n\nb\n", "2 x 3 cm ", "Dr. ", "XXXX-", ".) ", "A. ", "w/", "possible ", "\u00e9"} {
+	for _, pattern := range []string{"a.", "no likely ", "1. A ", "FINDINGS\tA\n", "HISTORY:\n\nb\n", "2 x 3 cm ", "Dr. ", "XXXX-", ".) ", "A. ", "w/", "possible ", "\u00e9", "[ ] a ", "| a ", "a   "} {
 		text := strings.Repeat(pattern, MaxBytes/4/len(pattern))
 		if _, err := Prepare(text, deid.Known{}, wordTokenizer{}, 128); err != nil && fault.ReasonOf(err) != ReasonEmpty {
 			t.Errorf("%q: %v", pattern, err)

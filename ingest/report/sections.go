@@ -25,9 +25,9 @@ const (
 //   - behind the end of a sentence, capitalised, before a colon;
 //   - anywhere, in capitals, before a colon.
 //
-// Behind a heading in capitals at the start of a line a dash does as well as a colon, and an
-// addendum may be numbered and dated before it. A body part is a heading before a colon or such a
-// dash only, and before a dash only where no findings heading follows: "LUNGS - CANCER" is history, too.
+// Behind a heading in capitals at the start of a line or behind a sentence a dash does as well as a
+// colon, and an addendum may be numbered and dated before it. A body part is a heading before a colon
+// or such a dash only, and before a dash only where no findings heading follows: "LUNGS - CANCER" is history, too.
 //
 // Without a findings heading, text under no heading is findings: what precedes the first
 // heading, and paragraphs (behind a blank line) that follow the first paragraph of a
@@ -150,17 +150,21 @@ func headingEnd(text string, m match) (end int, ok bool) {
 		end = len(text) - len(strings.TrimLeft(after[1:], "*_"))
 		return end, atLine || capitals && m.entry.action != title || atSentence && unicode.IsUpper(rune(phrase[0]))
 	}
-	if !atLine || m.entry.action == region {
+	if !atLine && !atSentence || m.entry.action == region {
 		return 0, false
 	}
-	if words := qualifier.FindString(text[m.end:]); words != "" && m.entry.action != title {
+	if words := qualifier.FindString(text[m.end:]); atLine && words != "" && m.entry.action != title {
 		return m.end + len(words), true
 	}
-	if which := numbering.FindString(text[m.end:]); which != "" && strings.EqualFold(phrase, HeadingAddendum) {
+	if which := numbering.FindString(text[m.end:]); atLine && which != "" && strings.EqualFold(phrase, HeadingAddendum) {
 		return m.end + len(which), true
 	}
-	if text := strings.TrimLeft(after, "-–—"); capitals && text != after && (text == "" || text[0] == ' ' || text[0] == '\n') {
-		return end + len(after) - len(text), true
+	if rest := strings.TrimLeft(after, "-–—"); capitals && rest != after && (rest == "" || rest[0] == ' ' || rest[0] == '\n') &&
+		(atLine || end > m.end) { // behind a sentence with a blank before it, too: "PRIOR- none"
+		return len(text) - len(rest), true
+	}
+	if !atLine {
+		return 0, false
 	}
 	if m.entry.action == bodyPart {
 		return 0, false

@@ -27,13 +27,21 @@ var (
 	deniedColon = regexp.MustCompile(`(?i)(\b(?:no|without|negative for|free of|absence of|no (?:evidence|signs?|features) (?:of|for))):\s+([a-z])`)
 	// answered is a question and its answer, minus a sign for what is denied: "Edema? No.", "(-) edema",
 	// "edema (-)".
-	answered = regexp.MustCompile(`(?i)\s*\?\s*(no|none|nil|negative|absent)\s*([.;,]|$)`)
-	minus    = regexp.MustCompile(`(^|[.;,]\s*)\(-\)\s*(\pL)`)
-	minusOf  = regexp.MustCompile(`(\pL)\s*:?\s*\(-\)\s*([.;,]|$)`)
-	answer   = regexp.MustCompile(`(?i)[:?]\s*(?:yes|no)$`)
+	answered = regexp.MustCompile(`(?i)\s*\?\s*((?:no|none|nil|negative|absent|yes|present|possible|possibly|` +
+		`(?:not|none) (?:seen|identified|present|evident|visible|visuali[sz]ed|demonstrated|detected|noted)|` +
+		`(?:very )?(?:tiny|trace|small|minimal|mild|moderate|large|severe))(?:,? (?:on|at|in) the (?:left|right))?)\s*([.;,]|$)`)
+	minus   = regexp.MustCompile(`(^|[.;,]\s*)\(-\)\s*(\pL)`)
+	minusOf = regexp.MustCompile(`(\pL)\s*:?\s*\(-\)\s*([.;,]|$)`)
+	answer  = regexp.MustCompile(`(?i)[:?]\s*(?:yes|no)$`)
 	// unfinished ends a line whose sentence goes on.
 	unfinished = regexp.MustCompile(`(?i)(?:[^\pL\pN)%"']|\b(?:a|an|the|of|to|in|on|at|by|for|from|with|without|and|or|nor|no|not|is|are|was|were|dr|drs|mr|mrs|ms|prof))$`)
 	sentence   = regexp.MustCompile(`^[A-Z][a-z]`)
+
+	// box is a box of a form, ticked or not: "[x] Edema", "Edema [ ]", "Edema: ( ) yes (x) no".
+	box      = regexp.MustCompile(`\[ ?\]|\( \)|\[[xX✓✔√]\]|\([xX✓✔√]\)|[☐☑☒]`)
+	emptyBox = regexp.MustCompile(`^(?:. ?.|☐)$`)
+	// answerCell is the row of a table that answers a question: "Edema     no".
+	answerCell = regexp.MustCompile(`(?i)^(\pL[\pL-]*(?: [\pL/-]+){0,3}) {3,}(yes|no|none|nil|present|absent|negative|positive|normal|not seen)\.?$`)
 
 	emptyPairs  = regexp.MustCompile(`\(\s*\)|\[\s*\]`)
 	spaceBefore = regexp.MustCompile(`\s+([.,;:])`)
@@ -41,7 +49,7 @@ var (
 	spaces      = regexp.MustCompile(`\s+`)
 	plain       = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u00a0", " ", "\u2018", "'", "\u2019", "'",
 		"\u201c", `"`, "\u201d", `"`, "\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", " - ", "\u2212", "-", "\u00d7", "x", "\ufeff", "",
-		"\u2028", "\n", "\u2029", "\n", "\uf0b7", "•", "\uf0a7", "•", "\uf0d8", "•", "\uf0fc", "•") // the last are bullets of Word
+		"\t", "   ", "\u2028", "\n", "\u2029", "\n", "\uf0b7", "•", "\uf0a7", "•", "\uf0d8", "•", "\uf0fc", "•") // the last are bullets of Word
 )
 
 // cleanSymbols removes what is layout and returns one line. List items and paragraphs
@@ -61,7 +69,7 @@ func cleanSymbols(text string) string {
 	}
 	lines := strings.Split(text, "\n")
 	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
+		lines[i] = formLine(strings.TrimSpace(lines[i]))
 	}
 	width, left := 0, 0 // the longest line of the paragraph, and how many of its lines are left
 	for i, line := range lines {
@@ -126,6 +134,61 @@ func cleanSymbols(text string) string {
 	})
 	s = spaces.ReplaceAllString(s, " ")
 	return strings.TrimLeft(strings.TrimSpace(s), ".,;: ")
+}
+
+// formLine makes a sentence of a line of a form, and nothing of one in which no box is ticked; other
+// lines stay. A row of a table is what its first cell says, and the others say of it.
+func formLine(line string) string {
+	if strings.HasPrefix(line, "|") {
+		var cells []string
+		for cell := range strings.SplitSeq(line, "|") {
+			if cell = strings.Trim(cell, " -:="); cell != "" {
+				cells = append(cells, cell)
+			}
+		}
+		if len(cells) == 0 {
+			return ""
+		}
+		name := cells[0]
+		if len(cells) > 1 {
+			name += ": " + strings.Join(cells[1:], ", ")
+		}
+		return name + "."
+	}
+	if m := answerCell.FindStringSubmatch(line); m != nil {
+		return m[1] + ": " + m[2] + "."
+	}
+	boxes := box.FindAllStringIndex(line, -1)
+	if boxes == nil {
+		return line
+	}
+	name := strings.TrimSpace(line[:boxes[0][0]])
+	behind := name == "" || bullet.MatchString(name+" ") || strings.HasSuffix(name, ":") // the words of a box stand behind it
+	if !behind && boxes[len(boxes)-1][1] < len(line) {
+		return line // "A nodule of [ ] cm."
+	}
+	if !behind {
+		name = name[:strings.LastIndexByte(name, ':')+1]
+	}
+	var ticked []string
+	for i, b := range boxes {
+		from, to := b[1], len(line)
+		switch {
+		case !behind && i == 0:
+			from, to = len(name), b[0]
+		case !behind:
+			from, to = boxes[i-1][1], b[0]
+		case i+1 < len(boxes):
+			to = boxes[i+1][0]
+		}
+		if words := strings.Trim(line[from:to], " ,;."); words != "" && !emptyBox.MatchString(line[b[0]:b[1]]) {
+			ticked = append(ticked, words)
+		}
+	}
+	if len(ticked) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(name+" "+strings.Join(ticked, ". ")) + "."
 }
 
 // endsEarly tells whether somebody ended line on purpose, though without a point: the first word
