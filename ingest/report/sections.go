@@ -47,6 +47,9 @@ func (l *lexicon) sections(text string) []Section {
 	listed := ""         // the section whose list item is being dropped
 	add := func(name, body string, stray bool) {
 		if body = strings.TrimRight(strings.TrimSpace(body), "#*_= \t\n"); body != "" { // without the next heading's ornament
+			if stray && strings.HasSuffix(body, ":") && !strings.ContainsAny(body, ".\n") {
+				return // a heading that nobody knows, with nothing under it
+			}
 			parts = append(parts, part{Section{name, body}, stray})
 			hasFindings = hasFindings || name == findings && !stray && !ofPart
 		}

@@ -28,6 +28,7 @@ func TestSentences(t *testing.T) {
 		{"Mass effect on the trachea.", ""},
 		{"Signs of congestive heart failure.", "+Edema"},
 		{"Cardiac failure.", "+Edema"},
+		{"No overt failure.", "-Edema"},
 		{"Left hemopneumothorax.", "+Pneumothorax +Pleural Effusion"},
 		{"Air space shadowing and ground-glass change.", "+Lung Opacity"},
 		{"No cavitating lesion.", "-Lung Lesion"},
