@@ -59,12 +59,12 @@ func Standard() Set {
 		JPEGProgressive:   decodeJPEGDCT,
 		JPEGLossless:      signExtended(decodeJPEGLossless, true),
 		JPEGLosslessSV1:   signExtended(decodeJPEGLossless, true),
-		JPEGLSLossless:    signExtended(decodeJPEGLS, false),
+		JPEGLSLossless:    signExtended(decodeJPEGLS, true),
 		JPEGLSNear:        signExtended(decodeJPEGLS, false),
-		JPEG2000Lossless:  decodeJPEG2000,
+		JPEG2000Lossless:  signExtended(decodeJPEG2000, true),
 		JPEG2000:          decodeJPEG2000,
-		HTJ2KLossless:     decodeJPEG2000,
-		HTJ2KLosslessRPCL: decodeJPEG2000,
+		HTJ2KLossless:     signExtended(decodeJPEG2000, true),
+		HTJ2KLosslessRPCL: signExtended(decodeJPEG2000, true),
 		HTJ2K:             decodeJPEG2000,
 	}
 }
@@ -80,7 +80,9 @@ func IsDCT(syntax string) bool {
 }
 
 // signExtended extends signed samples from Bits Stored. With mask, unsigned ones lose the
-// bits above it, which a decoder that calculates modulo 2^16 may leave.
+// bits above it: a decoder that calculates modulo 2^16 may leave some, and a codestream of all
+// bits that are allocated may hold an overlay there, as uncompressed samples do. What a lossy
+// one has there is overshoot.
 func signExtended(decode Decoder, mask bool) Decoder {
 	return func(codestream []byte, f Frame) ([]uint16, error) {
 		out, err := decode(codestream, f)

@@ -12,20 +12,21 @@ type Frame struct {
 }
 
 // lower moves samples that lie at High Bit, as old encoders left them in a codestream of all bits
-// that are allocated, down to bit 0. Most codestreams with such a High Bit hold the stored bits
-// alone, whatever the data set says: then no sample has a bit above them.
+// that are allocated, down to bit 0, without what lies above them. Most codestreams with such a
+// High Bit hold the stored bits alone, whatever the data set says: then no sample has a bit above
+// them.
 func (f Frame) lower(samples []uint16) {
-	down := f.HighBit + 1 - f.BitsStored
-	if down <= 0 || down > 15 {
+	down, free := f.HighBit+1-f.BitsStored, 16-f.BitsStored
+	if down <= 0 || down > 15 || free < 0 {
 		return
 	}
 	for _, v := range samples {
 		if v>>f.BitsStored != 0 && !(f.Signed && int16(v)>>(f.BitsStored-1) == -1) {
 			for i, v := range samples {
 				if f.Signed {
-					samples[i] = uint16(int16(v) >> down)
+					samples[i] = uint16(int16(v>>down<<free) >> free)
 				} else {
-					samples[i] = v >> down
+					samples[i] = v >> down << free >> free
 				}
 			}
 			return
