@@ -167,7 +167,7 @@ func TestUnreadableAttributes(t *testing.T) {
 	element := func(tag, value string) string {
 		return tag + string(binary.LittleEndian.AppendUint32(nil, uint32(len(value)))) + value
 	}
-	for charset, patient := range map[string]string{"ISO_IR 100": "M\u00fcller", "ISO_IR 144": "", "no such set": "M\xfcller"} {
+	for charset, patient := range map[string]string{"ISO_IR 100": "M\u00fcller", "ISO_IR 144": "", "no such set": "M\u00fcller"} {
 		h, err := dicom.ParseHeader([]byte(element("\x08\x00\x05\x00", charset) + element("\x08\x00\x60\x00", "CR") +
 			element("\x28\x00\x02\x00", "\x01") + // one byte of a 16-bit number
 			element("\x10\x00\x20\x00", "M\xfcller") + element("\x20\x00\x0d\x00", "1.2.3\x00")))

@@ -135,7 +135,7 @@ func candidates(tag uint32) [][]byte {
 	case "SQ":
 		return [][]byte{item(rawElement(tagCodeMeaning, []byte("lateral ")))}
 	default:
-		return [][]byte{[]byte("7 "), []byte("+0100 "), []byte("ISO_IR 100"), []byte(`2\1 `)}
+		return [][]byte{[]byte("7 "), []byte("+0100 "), []byte("ISO_IR 144"), []byte(`2\1 `)}
 	}
 }
 

@@ -3,6 +3,7 @@ package dicom
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	lib "github.com/suyashkumar/dicom"
@@ -23,15 +24,17 @@ type values map[uint32]lib.Value
 // checked. Implicit, because then the library goes by its dictionary and not by the VR
 // that a sender wrote, which may be UN or wrong. An element that it fails on is left out
 // and the rest is decoded again.
+//
+// Text is decoded before, since the library knows no escape sequences.
 func decode(elements []element, order binary.ByteOrder) values {
 	out := values{}
+	var c charset
+	if i := slices.IndexFunc(elements, func(e element) bool { return e.tag == tagCharacterSet }); i >= 0 {
+		c = charsetOf(elements[i].value)
+		elements = slices.Delete(elements, i, i+1)
+	}
 	for len(elements) > 0 {
-		n := decodeUntilError(elements, order, out)
-		if n < len(elements) && elements[0].tag == tagCharacterSet && n > 0 {
-			// Keep the character set in front of what is left.
-			elements = append([]element{elements[0]}, elements[n+1:]...)
-			continue
-		}
+		n := decodeUntilError(elements, c, order, out)
 		elements = elements[min(n+1, len(elements)):]
 	}
 	return out
@@ -39,11 +42,10 @@ func decode(elements []element, order binary.ByteOrder) values {
 
 // decodeUntilError adds the decoded elements to out and returns how many there were
 // before the first that the library failed on.
-func decodeUntilError(elements []element, order binary.ByteOrder, out values) (n int) {
-	file := smallFile(elements, order)
-	// The library panics on some character sets.
-	defer func() { _ = recover() }()
-	p, err := lib.NewParser(bytes.NewReader(file), int64(len(file)), nil, lib.AllowUnknownSpecificCharacterSet())
+func decodeUntilError(elements []element, c charset, order binary.ByteOrder, out values) (n int) {
+	file := smallFile(elements, c, order)
+	defer func() { _ = recover() }() // the library panics on what it does not expect
+	p, err := lib.NewParser(bytes.NewReader(file), int64(len(file)), nil)
 	if err != nil {
 		return 0
 	}
@@ -58,14 +60,14 @@ func decodeUntilError(elements []element, order binary.ByteOrder, out values) (n
 }
 
 // smallFile writes elements as an implicit little-endian file.
-func smallFile(elements []element, order binary.ByteOrder) []byte {
+func smallFile(elements []element, c charset, order binary.ByteOrder) []byte {
 	le := binary.LittleEndian
 	b := append(make([]byte, 128, 2048), "DICM"...)
 	b = append(b, 2, 0, 0, 0, 'U', 'L', 4, 0, 26, 0, 0, 0) // group length
 	b = append(b, 2, 0, 0x10, 0, 'U', 'I', 18, 0)
 	b = append(b, implicitLE+"\x00"...)
 	for _, e := range elements {
-		value := e.value
+		value := c.utf8(e.value)
 		if isShort(e.tag) {
 			value = shorts(e, order)
 		}
