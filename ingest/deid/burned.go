@@ -189,10 +189,10 @@ func (b *Burned) find(ctx context.Context, f pixel.Film, p pixel.Policy, known I
 	}
 	var found, lone []BurnedText
 	for _, l := range lines {
-		if min(l.Box.X1-l.Box.X0, l.Box.Y1-l.Box.Y0) > min(f.Columns, f.Rows)/largest {
+		t := BurnedText{Box: l.Box, Text: l.Text, Matches: known.match(l.Text)}
+		if t.Matches == "" && min(l.Box.X1-l.Box.X0, l.Box.Y1-l.Box.Y0) > min(f.Columns, f.Rows)/largest {
 			continue
 		}
-		t := BurnedText{Box: l.Box, Text: l.Text, Matches: known.match(l.Text)}
 		switch {
 		case t.Matches != "":
 			t.Kind, t.Removed = KindText, true
@@ -225,8 +225,9 @@ func (b *Burned) find(ctx context.Context, f pixel.Film, p pixel.Policy, known I
 	return found, nil
 }
 
-// largest is the share of a film's shorter side from which a line is no text: such boxes are
-// ribs, spines and patterns of screens.
+// largest is the share of a film's shorter side from which a line is no text, unless it repeats
+// the header: such boxes are ribs, spines and patterns of screens. Of text that runs diagonally
+// the box is as large.
 const largest = 5
 
 // beside tells whether b is less than the height of the lower one away from text a, and not so

@@ -117,6 +117,24 @@ func TestClean(t *testing.T) {
 	}
 }
 
+// TestCleanLargeBoxes: what repeats the header is removed however large its box is, as that of a name
+// that runs diagonally; other boxes of more than a fifth of the film are no text.
+func TestCleanLargeBoxes(t *testing.T) {
+	large := func(x int, text string) ocr.Line {
+		return ocr.Line{Box: ocr.Box{X0: x, Y0: 40, X1: x + 30, Y1: 70}, Text: text, Confidence: 0.9, Detection: 0.9}
+	}
+	lines := []ocr.Line{large(20, "DOEBLIN"), large(140, "RIBCAGE")}
+	b, err := NewBurned(TextRemove, sees(lines))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.Clean(t.Context(), inked(lines), pixel.Auto, Identifiers{Name: "DOEBLIN^JANE"})
+	want := []BurnedText{{Box: lines[0].Box, Kind: KindText, Matches: "patient_name", Text: "DOEBLIN", Removed: true}}
+	if d := cmp.Diff(want, got.Found); err != nil || d != "" || len(got.Removed) != 1 {
+		t.Errorf("%v, %d boxes, (-want +got)\n%s", err, len(got.Removed), d)
+	}
+}
+
 // still reads one text whatever was done about it.
 type still struct{}
 
