@@ -144,6 +144,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestWithoutMeta: a file is read without file meta information, with a preamble or without.
+func TestWithoutMeta(t *testing.T) {
+	for _, syntax := range []dicom.FilmSyntax{dicom.FilmExplicitLE, dicom.FilmImplicitLE} {
+		f := film()
+		f.Syntax = syntax
+		data := encode(t, f)
+		at := 144 + int(binary.LittleEndian.Uint32(data[140:]))
+		for name, file := range map[string][]byte{"neither": data[at:], "preamble": append(data[:132:132], data[at:]...)} {
+			h, err := dicom.ParseHeader(file)
+			list, whole, listed := dicom.Attributes(file)
+			if err != nil || h.TransferSyntax != string(syntax) || h.StudyUID != "1.2.3" || h.Rows != 5 || listed != nil || !whole || list[0].Tag>>16 != 8 {
+				t.Errorf("%s, %s: %+v, %v, %v", syntax, name, h, err, listed)
+			}
+		}
+	}
+}
+
 func edit(t testing.TB, f dicom.Film, change func([]byte) []byte) []byte {
 	return change(encode(t, f))
 }

@@ -121,8 +121,8 @@ func isWanted(tag uint32) bool {
 
 // open finds the data set in a file and how it is encoded.
 //
-// A file has a preamble and file meta information (PS3.10 section 7.1). Without the
-// preamble it must start with an element of group 2 or 8.
+// A file has a preamble and file meta information (PS3.10 section 7.1). It must have an element
+// of group 2 or 8 behind the preamble, or at its start.
 //
 // damage is what is wrong with a data set that can be read in part.
 func open(data []byte) (s *scanner, uid string, damage, err error) {
@@ -203,9 +203,12 @@ func (s *scanner) meta() (uid string, err error) {
 }
 
 // startsMeta tells whether data has a preamble. DICM alone may be text of a file without
-// one; the first element behind it is of group 2.
+// one; behind it is an element of group 2, or a data set that has no file meta information.
 func startsMeta(data []byte) bool {
-	return len(data) >= 134 && string(data[128:134]) == "DICM\x02\x00"
+	if len(data) < 134 || string(data[128:132]) != "DICM" {
+		return false
+	}
+	return string(data[132:134]) == "\x02\x00" || !startsDataSet(data) && startsDataSet(data[132:])
 }
 
 // startsDataSet tells whether data starts with an element of a file without a preamble.
