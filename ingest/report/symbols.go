@@ -40,6 +40,8 @@ var (
 	// box is a box of a form, ticked or not: "[x] Edema", "Edema [ ]", "Edema: ( ) yes (x) no".
 	box      = regexp.MustCompile(`\[ ?\]|\( \)|\[[xX✓✔√]\]|\([xX✓✔√]\)|[☐☑☒]`)
 	emptyBox = regexp.MustCompile(`^(?:. ?.|☐)$`)
+	// filledIn is a place for words or figures in running text, and no box: "a nodule of [ ] cm".
+	filledIn = regexp.MustCompile(`[\])] *[cm]m\b`)
 	// answerCell is the row of a table that answers a question: "Edema     no".
 	answerCell = regexp.MustCompile(`(?i)^(\pL[\pL-]*(?: [\pL/-]+){0,3}) {3,}(yes|no|none|nil|present|absent|negative|positive|normal|not seen)\.?$`)
 
@@ -149,23 +151,22 @@ func formLine(line string) string {
 		if len(cells) == 0 {
 			return ""
 		}
-		name := cells[0]
-		if len(cells) > 1 {
-			name += ": " + strings.Join(cells[1:], ", ")
+		if len(cells) == 1 {
+			return cells[0] // text in a frame
 		}
-		return name + "."
+		return cells[0] + ": " + strings.Join(cells[1:], ", ") + "."
 	}
-	if m := answerCell.FindStringSubmatch(line); m != nil {
+	if m := answerCell.FindStringSubmatch(line); m != nil && !unfinished.MatchString(m[1]) {
 		return m[1] + ": " + m[2] + "."
 	}
 	boxes := box.FindAllStringIndex(line, -1)
-	if boxes == nil {
+	if boxes == nil || filledIn.MatchString(line) {
 		return line
 	}
 	name := strings.TrimSpace(line[:boxes[0][0]])
 	behind := name == "" || bullet.MatchString(name+" ") || strings.HasSuffix(name, ":") // the words of a box stand behind it
-	if !behind && boxes[len(boxes)-1][1] < len(line) {
-		return line // "A nodule of [ ] cm."
+	if !behind && (boxes[len(boxes)-1][1] < len(line) || strings.Contains(name, ". ") || unfinished.MatchString(name) || len(strings.Fields(name)) > 5) {
+		return line // running text: "Clear. The tip is at [ ]"
 	}
 	if !behind {
 		name = name[:strings.LastIndexByte(name, ':')+1]
