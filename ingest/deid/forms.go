@@ -80,7 +80,7 @@ var allForms = []form{
 	{KindAddress, regexp.MustCompile(`(?i)\bp\.?\s?o\.?\s*box\s*\d+`), nil, true},
 	{KindAddress, regexp.MustCompile(`\b[A-Z][A-Za-z.'-]+(?: [A-Z][A-Za-z.'-]+){0,2},?\s+` + state + `\.?,?\s+\d{5}(?:-\d{4})?\b`), nil, true},
 	{KindAddress, regexp.MustCompile(`(?i)\b(?:zip|zip code|postal code|postcode)\s*:?\s*(?P<x>\d{5}(?:-\d{4})?)\b`), nil, true},
-	{KindAddress, regexp.MustCompile(`\b(?:[BEGLMNSW]|[A-PR-UWYZ][A-HK-Y])\d[\dA-HJKPSTUW]? \d[ABD-HJLNP-UW-Z]{2}\b`), postcode, true}, // of the United Kingdom
+	{KindAddress, regexp.MustCompile(`\b(?:[BEGLMNSW]|[A-PR-UWYZ][A-HK-Y])\d[\dA-HJKMNPR-Y]? \d[ABD-HJLNP-UW-Z]{2}\b`), postcode, true}, // of the United Kingdom
 	{KindAddress, regexp.MustCompile(`(?i)\b(?:room|rm|bed|apt|apartment|suite|ste)\b\.?\s*(?:no\.?|number|#)?\s*:?\s*(?P<x>\d+[A-Z]?(?:-?[A-Z0-9]{1,3})?|[A-Z]\d+[A-Z]?)\b`), nil, true},
 	{KindAddress, street, streetName, true},
 }

@@ -24,7 +24,7 @@ func TestText(t *testing.T) {
 		{"Call 555-867-5309 or (212) 555-0100 ext 12, pager 4417.", "Call [phone] or [phone], pager [phone]."},
 		{"Mail jane.doe@example.org or see https://pacs.example.org/v?id=1.", "Mail [email] or see [url]."},
 		{"Lives at 123 Main Street, Springfield, IL 62704.", "Lives at [address]."},
-		{"Otley LS21 3AB, at W1A 1AA; at L4 5TH and T6 3CM, PA 2 VW.", "Otley [address], at [address]; at L4 5TH and T6 3CM, PA 2 VW."},
+		{"Otley LS21 3AB, at W1A 1AA or WC1N 3JH; at L4 5TH and T6 3CM, PA 2 VW.", "Otley [address], at [address] or [address]; at L4 5TH and T6 3CM, PA 2 VW."},
 		{"NEONATAL CHEST, BABY GIRL FERRANTE. Baby boy Ferrante. A baby girl. BABY BOY WITH RDS.", "NEONATAL CHEST, BABY GIRL [name]. Baby boy [name]. A baby girl. BABY BOY WITH RDS."},
 		{"Transferred from Mount Sinai Hospital and from St. Mary's.", "Transferred from [hospital] and from [hospital]."},
 		{"92-year-old man, aged 95; a 45-year-old.", "[age] man, aged [age]; a 45-year-old."},
