@@ -110,6 +110,8 @@ func TestSentences(t *testing.T) {
 		{"A small effusion possible on this view.", "?Pleural Effusion"},
 		{"If symptoms of heart failure persist, echocardiography.", "?Edema"},
 		{"If there is concern for pneumonia, CT.", "?Pneumonia"},
+		{"If clinically indicated, CT for nodule.", "+Lung Lesion"},
+		{"If possible, effusion should be drained.", "+Pleural Effusion"},
 		{"Fracture: Not assessed.", "?Fracture"},
 		{"Pneumothorax is difficult to assess.", "?Pneumothorax"},
 		{"possible left effusion vs. pleural thickening.", "?Pleural Effusion ?Pleural Other"},
