@@ -31,6 +31,7 @@ func TestSentences(t *testing.T) {
 		{"No overt failure.", "-Edema"},
 		{"Left hemopneumothorax.", "+Pneumothorax +Pleural Effusion"},
 		{"Air space shadowing and ground-glass change.", "+Lung Opacity"},
+		{"Nipple shadowing.", ""},
 		{"No cavitating lesion.", "-Lung Lesion"},
 		{"possible infective etiology.", "?Pneumonia"},
 		{"Infective exacerbation of asthma.", ""},
