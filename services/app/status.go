@@ -67,6 +67,9 @@ func (a *App) Status(ctx context.Context) (query.Status, error) {
 	for _, err := range unusable {
 		s.Warnings = append(s.Warnings, fault.Detail(err)+"; then requeue the dead letters with the reason "+string(keyring.ReasonKey))
 	}
+	if a.bus.Full() {
+		s.Warnings = append(s.Warnings, "the NATS server has no room for another event: make room where it stores them, then restart it")
+	}
 	if a.bus.Sync(ctx) != bus.SyncAlways {
 		s.Warnings = append(s.Warnings, "the NATS server does not sync every write, or does not say: a power cut may lose what it acknowledged")
 	}

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,6 +70,8 @@ type Bus struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	timeout time.Duration // of calls whose context has no deadline
+
+	full atomic.Bool // see Full
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
@@ -194,9 +197,14 @@ func Redacted(addresses string) string {
 	return strings.Join(all, ",")
 }
 
-// accountFull is the server's code for an account that has reached its limits (nats-server,
-// errors.json: JSAccountResourcesExceededErr), which it gives the status of a bad request.
-const accountFull jetstream.ErrorCode = 10002
+// The server's codes for a write that it has no room for (nats-server, errors.json:
+// JSAccountResourcesExceededErr, which has the status of a bad request, JSInsufficientResourcesErr
+// and JSStorageResourcesExceededErr).
+const (
+	accountFull jetstream.ErrorCode = 10002
+	serverFull  jetstream.ErrorCode = 10023
+	storageFull jetstream.ErrorCode = 10047
+)
 
 // Failure gives a JetStream error its kind. An error that nobody foresaw is Transient:
 // the bus must never be the reason why an input is rejected.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -478,6 +479,41 @@ func TestInputWithoutID(t *testing.T) {
 		if m, err := b.Get(t.Context(), event.StreamStudies, uint64(seq)+1); err != nil || m.ID != want {
 			t.Errorf("message %d has id %s, want %s (%v)", seq+1, m.ID, want, err)
 		}
+	}
+}
+
+// TestFull: a server without room for an event is told from other failures, until it has room again.
+func TestFull(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 16, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not answer")
+	}
+	b := bustest.Connect(t, s.ClientURL())
+	for i := 0; ; i++ {
+		if err = b.Publish(t.Context(), stagetest.Arrival(t, fmt.Sprint(i)), nil); err != nil {
+			break
+		}
+		if b.Full() || i > 10_000 {
+			t.Fatalf("full: %v, behind %d events", b.Full(), i)
+		}
+	}
+	if fault.KindOf(err) != fault.Unavailable || !b.Full() {
+		t.Fatalf("without room: %v, full: %v", err, b.Full())
+	}
+	stream, err := raw(t, s.ClientURL()).Stream(t.Context(), event.StreamStudies)
+	if err == nil {
+		err = stream.Purge(t.Context())
+	}
+	if err == nil {
+		err = b.Publish(t.Context(), stagetest.Arrival(t, "a"), nil)
+	}
+	if err != nil || b.Full() {
+		t.Errorf("with room again: %v, full: %v", err, b.Full())
 	}
 }
 

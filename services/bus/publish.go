@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -60,10 +61,17 @@ func (b *Bus) publish(ctx context.Context, e event.Envelope, id event.MessageID,
 	}
 	ack, err := b.js.PublishMsg(ctx, m)
 	if err != nil {
+		if api := (*jetstream.APIError)(nil); errors.As(err, &api) && (api.ErrorCode == accountFull || api.ErrorCode == serverFull || api.ErrorCode == storageFull) {
+			b.full.Store(true)
+		}
 		return 0, Failure("bus.Publish", err)
 	}
+	b.full.Store(false)
 	return ack.Sequence, nil
 }
+
+// Full reports whether the server had no room for the last event that was published here.
+func (b *Bus) Full() bool { return b.full.Load() }
 
 // stored returns the sequence of e where it is the last message on its subject, else 0.
 // The server looks at the expected sequence before it looks for duplicates, so the
