@@ -79,8 +79,8 @@ func TestScan(t *testing.T) {
 			{Objects: []Object{{Path: "b.dcm", MediaType: dcm}}},
 			{UID: "1.2.1", PatientID: "P1", Accession: "A1", Time: taken, Objects: []Object{{Path: "c.dcm", MediaType: dcm}}},
 		}}},
-		{name: "text in no known character set", files: map[string]string{"a.dcm": strange}, want: Plan{Studies: []Study{
-			{UID: "1.2.3", PatientID: "", Accession: "A1", Time: taken, Objects: []Object{{Path: "a.dcm", MediaType: dcm}}},
+		{name: "text in no known character set is Latin-1", files: map[string]string{"a.dcm": strange}, want: Plan{Studies: []Study{
+			{UID: "1.2.3", PatientID: "Müller", Accession: "A1", Time: taken, Objects: []Object{{Path: "a.dcm", MediaType: dcm}}},
 		}}},
 		{name: "other files are counted, unless they are named", files: map[string]string{"a.dcm": one, "b.txt": "", "c.TXT": "", "d.csv": "x", "e.bin": two},
 			want: Plan{Ignored: map[string]int{".txt": 2, ".csv": 1, ".bin": 1}, Studies: []Study{
