@@ -108,7 +108,7 @@ func (c charset) plain(text []byte) []byte {
 	}
 	out, err := cmp.Or[encoding.Encoding](c.Encoding, charmap.ISO8859_1).NewDecoder().Bytes(text)
 	if err != nil {
-		return text
+		return bytes.ToValidUTF8(text, nil)
 	}
 	return out
 }

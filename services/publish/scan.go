@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -220,15 +219,11 @@ func (s *scanner) dicom(path string) error {
 	// What is wrong is for ingest to say: it keeps the file beside the reason. A header
 	// that was cut off still tells what stands before the cut.
 	head, _ := dicom.ParseHeader(start)
-	if head.StudyUID == "" || !utf8.ValidString(string(head.StudyUID)) {
+	if head.StudyUID == "" {
 		s.plan.Studies = append(s.plan.Studies, Study{Objects: []Object{object}})
 		return nil
 	}
-	// Text in a character set that nobody knows fits in no event; ingest takes it from the file.
-	if !utf8.ValidString(string(head.PatientID)) {
-		head.PatientID = ""
-	}
-	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: strings.ToValidUTF8(head.Accession, ""), Time: head.StudyTime, Objects: []Object{object}})
+	s.add(Study{UID: head.StudyUID, PatientID: head.PatientID, Accession: head.Accession, Time: head.StudyTime, Objects: []Object{object}})
 	return nil
 }
 
